@@ -1,0 +1,74 @@
+# Everything starts from Python 3.11 to 3.13 and make; every target makes the environment it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+fits := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c "$(fits)" 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+UNITS := tests --ignore=tests/book
+
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+EXECUTED := $(NOTEBOOKS:notebooks/%.ipynb=book/_executed/%.ipynb)
+CODE := $(shell find defenselib -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv')
+EVIDENCE := $(shell find book/results 2>/dev/null)
+
+.PHONY: help .venv check test units notebooks book bench clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv: $(STAMP)  ## make the environment (a few minutes, once)
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.13 found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[book,test]'
+	touch $@
+
+check: $(STAMP)  ## format, lint, types and the fast tests (under 2 minutes)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) -q -n 2 -m "not slow and not gpu" $(UNITS)
+
+units: $(STAMP)
+	$(PYTEST) -q -n 2 --durations=10 $(UNITS)
+
+notebooks: $(STAMP)
+	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+	$(if $(NOTEBOOKS),$(PYTEST) -q -n 2 --dist loadfile --nbval-lax --nbval-current-env -p no:cacheprovider $(NOTEBOOKS))
+
+test: $(STAMP)  ## everything: code, notebooks, book (up to 15 minutes)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) units
+	$(MAKE) notebooks
+	$(MAKE) book
+	$(PYTEST) -q tests/book
+
+book: $(STAMP) $(EXECUTED)  ## execute the notebooks, compile the book to book/_build/html
+	$(BIN)/jupyter-book build . --path-output book -W --keep-going --quiet
+	@echo "open book/_build/html/index.html"
+
+# The book shows committed evidence and what its notebooks train live, never what else lies in somebody's working
+# store. The live part is thrown away whenever the code changes.
+book/_store/.code: $(CODE)
+	rm -rf book/_store
+	mkdir -p book/_store
+	touch $@
+
+book/_executed/%.ipynb: notebooks/%.ipynb $(EVIDENCE) book/_store/.code | $(STAMP)
+	DEFENSELIB_STORE="$(CURDIR)/book/_store" $(BIN)/defenselib reproduce --notebook $< --output $@
+
+bench: $(STAMP)  ## throughput of this machine, as a table
+	$(BIN)/python -m defenselib.bench
+
+clean:  ## throw away what was built; the environment and the committed results stay
+	rm -rf book/_build book/_executed book/_store build defenselib.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find defenselib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

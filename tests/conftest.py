@@ -1,0 +1,41 @@
+"""What all tests share: stores and caches in temporary folders, one thread each, no GPU tests without a GPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+
+matplotlib.use("Agg")
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor write what the user's own runs left, and never write evidence.
+
+    Set in the environment, so that notebooks and subprocesses started by a test inherit it.
+    """
+    base = tmp_path_factory.mktemp("defenselib")
+    for name in ("DEFENSELIB_STORE", "DEFENSELIB_RESULTS", "DEFENSELIB_CACHE"):
+        folder = base / name.lower()
+        folder.mkdir()
+        os.environ[name] = str(folder)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository."""
+    return ROOT
