@@ -1,0 +1,132 @@
+"""Encoded images on disk, and their decoding into uint8 arrays by a pool of threads."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from defenselib.errors import DataError
+
+DEFAULT_SIZE = 32
+LARGEST_OWN_SIZE = 256
+_CHUNK = 256
+
+# Where an image comes from (a file, or a file and a row), and its content: encoded bytes, a path, or (H, W, 3) pixels.
+Place = tuple[Path, int | None]
+Content = bytes | Path | NDArray[np.uint8] | None
+Picture = tuple[Place, Content]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One half of a listing: `count` images whose labels (int64 (N,)) and contents are read when asked for."""
+
+    count: int
+    labels: Callable[[], NDArray[np.int64]]
+    pictures: Callable[[], Iterator[Picture]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set found on disk but not decoded. `test` is None where one tree is to be split.
+
+    `files` are all files it consists of: their paths, sizes and times tell whether a cache is up to date.
+    `classes` is None where the files name none.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    train: Split
+    test: Split | None
+    classes: tuple[str, ...] | None
+
+
+def describe(place: Place) -> str:
+    path, row = place
+    return str(path) if row is None else f"{path}, row {row}"
+
+
+def pick_size(split: Split, samples: int = 64) -> int:
+    """Side in pixels to bring all images to: their own if the first ones are square, alike and up to 256, else 32."""
+    sizes = {_open(place, content).size for place, content in islice(split.pictures(), samples)}
+    if len(sizes) == 1:
+        width, height = sizes.pop()
+        if width == height <= LARGEST_OWN_SIZE:
+            return width
+    return DEFAULT_SIZE
+
+
+def fill(split: Split, out: NDArray[np.uint8]) -> int:
+    """Decode all images of `split` into `out`, uint8 (N, 3, S, S); returns how many had to be resized.
+
+    An image of another size is resized as a whole, without cropping: a trigger in a corner must not be cut off.
+    """
+    workers = min(8, os.cpu_count() or 1)
+    running: deque[Future[int]] = deque()
+    resized = start = 0
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            pictures = split.pictures()
+            while chunk := list(islice(pictures, _CHUNK)):
+                running.append(pool.submit(_decode_chunk, chunk, out[start : start + len(chunk)]))
+                start += len(chunk)
+                if len(running) > 2 * workers:  # so that encoded images do not pile up in memory
+                    resized += running.popleft().result()
+            resized += sum(future.result() for future in running)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return resized
+
+
+def _decode_chunk(chunk: list[Picture], out: NDArray[np.uint8]) -> int:
+    side = out.shape[-1]
+    pixels = np.empty((len(chunk), side, side, 3), dtype=np.uint8)
+    resized = 0
+    for row, (place, content) in zip(pixels, chunk, strict=True):
+        if isinstance(content, np.ndarray) and content.shape == row.shape:
+            row[:] = content
+            continue
+        image = _open(place, content)
+        try:
+            image = image.convert("RGB")
+            if image.size != (side, side):
+                image = image.resize((side, side), Image.Resampling.BILINEAR)
+                resized += 1
+        except Exception as error:  # Pillow raises whatever its decoders raise
+            raise _damaged(place, error) from error
+        row[:] = np.asarray(image)
+    out[:] = pixels.transpose(0, 3, 1, 2)
+    return resized
+
+
+def _open(place: Place, content: Content) -> Image.Image:
+    if content is None:
+        raise DataError(f"{describe(place)} holds no image bytes; write the file again with the images in it")
+    try:
+        if isinstance(content, np.ndarray):
+            return Image.fromarray(content)
+        # Read at once: an image opened by its path would keep the file open until it is decoded.
+        image: Image.Image = Image.open(io.BytesIO(content if isinstance(content, bytes) else content.read_bytes()))
+    except Exception as error:
+        raise _damaged(place, error) from error
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise DataError(
+            f"{describe(place)} has {image.mode} pixels of more than 8 bits; convert it to 8 bits a channel"
+        )
+    return image
+
+
+def _damaged(place: Place, error: Exception) -> DataError:
+    remedy = "delete or replace it" if place[1] is None else "replace the file or drop that row"
+    return DataError(f"{describe(place)} is a damaged image ({type(error).__name__}: {error}); {remedy}")

@@ -1,0 +1,62 @@
+"""Errors that name the value, what is allowed, and the nearest match."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class DefenseLibError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class UnknownNameError(DefenseLibError, ValueError):
+    """A name that no registry holds."""
+
+
+class InvalidValueError(DefenseLibError, ValueError):
+    """A value outside its range."""
+
+
+class DataError(DefenseLibError):
+    """A data set that is missing, damaged or not the one that was asked for."""
+
+
+class TrainingDivergedError(DefenseLibError):
+    """A loss became NaN or infinite."""
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownNameError:
+    """Build "unknown attack 'badnet'; did you mean 'badnets'? available: ..."."""
+    names = [str(item) for item in allowed]
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} available: {', '.join(names) or 'none'}")
+
+
+def check_choice(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """Return `name` if it is allowed, else raise UnknownNameError."""
+    names = tuple(allowed)
+    if name not in names:
+        raise unknown(kind, name, names)
+    return name
+
+
+def check_range(what: str, value: float, low: float, high: float) -> float:
+    """Return `value` if low <= value <= high, else raise InvalidValueError (NaN included)."""
+    if not low <= value <= high:
+        raise InvalidValueError(f"{what} is {value}, it must lie in [{low}, {high}]")
+    return value
+
+
+def construct(cls: type[T], kind: str, name: str, arguments: dict[str, Any]) -> T:
+    """Make the frozen dataclass `cls` from keyword arguments, naming the nearest field for an unknown one."""
+    fields = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    for key in arguments:
+        if key not in fields:
+            raise unknown(f"hyper-parameter of {kind} {name!r}:", key, fields)
+    return cls(**arguments)
