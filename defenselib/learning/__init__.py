@@ -1,0 +1,6 @@
+"""Training loops, losses, learners and evaluation that the methods are built from."""
+
+from defenselib.learning import adversarial, batches, evaluation, losses, semi_supervised, supervised
+from defenselib.learning.context import Context
+
+__all__ = ["Context", "adversarial", "batches", "evaluation", "losses", "semi_supervised", "supervised"]

@@ -1,0 +1,91 @@
+"""Accuracy, attack success rate, defense effectiveness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from defenselib.data.pixels import to_float
+from defenselib.data.types import ImageSet, PoisonedDataset
+
+Robust = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All in percent. asr: NaN where there is no triggered test image; ra: None where it was not asked for."""
+
+    acc: float
+    asr: float
+    per_class: tuple[float, ...]
+    ra: float | None = None
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, batch_size: int = 500, bf16: bool = False) -> Tensor:
+    """Predicted classes, int64 (N,), of uint8 images (N, 3, H, W); evaluation mode, the mode is put back."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    parts = []
+    for batch in images.split(batch_size):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            parts.append(model(to_float(batch.to(device))).argmax(1))
+    model.train(training)
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=device)
+
+
+def accuracy(model: nn.Module, data: ImageSet, bf16: bool = False) -> float:
+    """Share of samples classified as their label, in percent; NaN for an empty set."""
+    if len(data) == 0:
+        return float("nan")
+    hits = predict(model, data.images, bf16=bf16) == data.labels.to(next(model.parameters()).device)
+    return 100.0 * hits.double().mean().item()
+
+
+def evaluate(
+    model: nn.Module, poisoned: PoisonedDataset, robust: Robust | None = None, bf16: bool = False
+) -> Evaluation:
+    """Accuracy on the clean test set and success rate on the triggered one (true class not the target).
+
+    Success is accuracy on `triggered_test`, whose labels are what the attacker wants: the target, or y + 1.
+    robust: makes adversarial examples, (model, images float (B, 3, H, W), labels) -> images; then `ra` is the
+    accuracy on adversarial versions of the clean test images.
+    """
+    device = next(model.parameters()).device
+    labels = poisoned.test.labels.to(device)
+    hits = predict(model, poisoned.test.images, bf16=bf16) == labels
+    classes = int(labels.max().item()) + 1
+    total = torch.bincount(labels, minlength=classes)
+    right = torch.bincount(labels[hits], minlength=classes)
+    return Evaluation(
+        acc=100.0 * hits.double().mean().item(),
+        asr=accuracy(model, poisoned.triggered_test, bf16=bf16),
+        per_class=tuple((100.0 * right.double() / total).tolist()),
+        ra=None if robust is None else _robust_accuracy(model, poisoned.test, robust),
+    )
+
+
+def _robust_accuracy(model: nn.Module, data: ImageSet, robust: Robust, batch_size: int = 500) -> float:
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    hits = []
+    for images, labels in zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True):
+        labels = labels.to(device)
+        adversarial = robust(model, to_float(images.to(device)), labels)
+        with torch.no_grad():
+            hits.append(model(adversarial).argmax(1) == labels)
+    model.train(training)
+    return 100.0 * torch.cat(hits).double().mean().item()
+
+
+def der(acc_before: float, asr_before: float, acc_after: float, asr_after: float) -> float:
+    """Defense effectiveness rate in percent, from percent (BSD Eq. 12).
+
+    (max(0, fall of ASR) - max(0, fall of ACC) + 100) / 2: 100 is perfect, 50 no effect.
+    """
+    return (max(0.0, asr_before - asr_after) - max(0.0, acc_before - acc_after) + 100.0) / 2.0

@@ -1,0 +1,152 @@
+"""Semi-supervised learners behind one interface: labelled and unlabelled index sets, one epoch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from defenselib.data.augment import Augment
+from defenselib.data.pixels import to_float
+from defenselib.data.types import ImageSet
+from defenselib.learning.batches import endless
+from defenselib.learning.context import Context
+from defenselib.learning.losses import soft_cross_entropy
+from defenselib.learning.supervised import check_finite
+
+
+class SemiSupervised(Protocol):
+    """A learner that trains on labelled samples and on unlabelled ones, whose labels it does not read."""
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        train: ImageSet,
+        labelled: Tensor,
+        unlabelled: Tensor,
+        epoch: int,
+        context: Context,
+        augment: Augment,
+        num_classes: int,
+    ) -> dict[str, float]: ...
+
+
+def sharpen(p: Tensor, temperature: float) -> Tensor:
+    """p_k^(1/T) / sum_j p_j^(1/T) over the last axis (MixMatch, Eq. 7). p: (N, C) probabilities."""
+    powered = p ** (1.0 / temperature)
+    return powered / powered.sum(-1, keepdim=True)
+
+
+def interleave(blocks: list[Tensor]) -> list[Tensor]:
+    """Swap groups between block 0 and each other block, so that every BatchNorm batch holds all kinds.
+
+    Each block is cut into as many groups as there are blocks, the larger ones last; group i of block 0 changes
+    places with group i of block i. Its own inverse.
+    """
+    n, size = len(blocks), len(blocks[0])
+    edges = [0]
+    for group in range(n):
+        edges.append(edges[-1] + size // n + (1 if group >= n - size % n else 0))
+    groups = [[block[a:b] for a, b in pairwise(edges)] for block in blocks]
+    for i in range(1, n):
+        groups[0][i], groups[i][i] = groups[i][i], groups[0][i]
+    return [torch.cat(parts) for parts in groups]
+
+
+@dataclass(frozen=True)
+class MixMatch:
+    """MixMatch (Berthelot et al. 2019) as ASD runs it (ASD Sec. 5.1 and its released settings).
+
+    temperature: of sharpening; mixup_alpha: Beta parameter, one draw per iteration for the whole batch;
+    lambda_u: weight of the unlabelled loss at the end of the ramp; rampup: its length in epochs (0: no ramp);
+    iterations: steps an epoch; views: augmented views of an unlabelled sample.
+    """
+
+    temperature: float = 0.5
+    mixup_alpha: float = 0.75
+    lambda_u: float = 15.0
+    rampup: float = 120.0
+    iterations: int = 1024
+    batch_size: int = 64
+    views: int = 2
+
+    def weight(self, epoch: float) -> float:
+        """lambda_u(epoch), linear from 0 to lambda_u over `rampup` epochs."""
+        return self.lambda_u * (min(max(epoch / self.rampup, 0.0), 1.0) if self.rampup > 0 else 1.0)
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        train: ImageSet,
+        labelled: Tensor,
+        unlabelled: Tensor,
+        epoch: int,
+        context: Context,
+        augment: Augment,
+        num_classes: int,
+    ) -> dict[str, float]:
+        """`iterations` steps; labelled, unlabelled: int64 positions in `train`.
+
+        Returns the mean labelled and unlabelled loss and the last weight: loss_x, loss_u, lambda_u.
+        """
+        model.train()
+        order, views = context.generator("mixmatch/order"), context.generator("mixmatch/augment")
+        index_x = endless(labelled, self.batch_size, self.iterations, order)
+        index_u = endless(unlabelled, self.batch_size, self.iterations, order)
+        sums = torch.zeros(2, device=context.device)
+        weight = self.weight(epoch)
+        mixing = self._draw_mixing(context.generator("mixmatch/mixup"))
+        for step in range(self.iterations):
+            x = to_float(augment(train.images, index_x[step], views))
+            u = [to_float(augment(train.images, index_u[step], views)) for _ in range(self.views)]
+            targets_x = F.one_hot(train.labels[index_x[step]], num_classes).float()
+            targets_u = self.guess(model, u, context)
+            inputs = torch.cat([x, *u])
+            targets = torch.cat([targets_x, *[targets_u] * self.views])
+            mixed, mixed_targets = self.mix(inputs, targets, mixing[step], context.generator("mixmatch/mixup"))
+            weight = self.weight(epoch + step / self.iterations)
+            loss_x, loss_u = self.losses(model, mixed, mixed_targets, context)
+            optimizer.zero_grad(set_to_none=True)
+            (loss_x + weight * loss_u).backward()
+            optimizer.step()
+            sums += torch.stack([loss_x.detach(), loss_u.detach()])
+        means = [check_finite(value / self.iterations, "mixmatch") for value in sums.tolist()]
+        return {"loss_x": means[0], "loss_u": means[1], "lambda_u": weight}
+
+    def _draw_mixing(self, generator: torch.Generator) -> list[float]:
+        """max(l, 1 - l) with l ~ Beta(mixup_alpha, mixup_alpha), one for each iteration."""
+        device = generator.device
+        shape = torch.full((2, self.iterations), self.mixup_alpha, device=device)
+        a, b = torch._standard_gamma(shape, generator=generator)
+        drawn = a / (a + b)
+        return torch.maximum(drawn, 1 - drawn).tolist()
+
+    @torch.no_grad()
+    def guess(self, model: nn.Module, views: list[Tensor], context: Context) -> Tensor:
+        """Sharpened mean prediction over the views, (B, C). The model stays in train mode, as in ASD's code."""
+        with context.autocast():
+            predictions = [model(view).float().softmax(1) for view in views]
+        return sharpen(torch.stack(predictions).mean(0), self.temperature)
+
+    @staticmethod
+    def mix(inputs: Tensor, targets: Tensor, mixing: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """MixUp of all samples with a random permutation of themselves; one coefficient for the batch."""
+        partner = torch.randperm(len(inputs), generator=generator, device=inputs.device)
+        return torch.lerp(inputs[partner], inputs, mixing), torch.lerp(targets[partner], targets, mixing)
+
+    def losses(self, model: nn.Module, mixed: Tensor, targets: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the labelled block, mean squared error of the others (over samples and classes)."""
+        blocks = interleave(list(mixed.split(self.batch_size)))
+        with context.autocast():
+            logits = [model(block).float() for block in blocks]
+        logits = interleave(logits)
+        size = self.batch_size
+        loss_x = soft_cross_entropy(logits[0], targets[:size]).mean()
+        loss_u = F.mse_loss(torch.cat(logits[1:]).softmax(1), targets[size:])
+        return loss_x, loss_u

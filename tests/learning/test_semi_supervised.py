@@ -1,0 +1,105 @@
+"""MixMatch against what ASD's sheet says, step by step."""
+
+import pytest
+import torch
+
+from defenselib.data.augment import Augment
+from defenselib.data.types import ImageSet
+from defenselib.learning.batches import endless
+from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import MixMatch, interleave
+
+
+def test_ramp_of_the_unlabelled_weight():
+    learner = MixMatch()
+    assert [learner.weight(e) for e in (0, 60, 90, 120, 500)] == [0, 7.5, 11.25, 15, 15]
+
+
+def test_interleave_of_three_blocks_of_64_swaps_groups_21_21_22():
+    blocks = [torch.arange(64), 100 + torch.arange(64), 200 + torch.arange(64)]
+    a, b, c = interleave(blocks)
+    assert a.tolist() == [*range(21), *range(121, 142), *range(242, 264)]
+    assert b.tolist() == [*range(100, 121), *range(21, 42), *range(142, 164)]
+    assert c.tolist() == [*range(200, 242), *range(42, 64)]
+    assert all(torch.equal(x, y) for x, y in zip(interleave([a, b, c]), blocks, strict=True))
+
+
+def test_mix_is_one_convex_combination_with_a_permutation():
+    inputs, targets = torch.rand(12, 3, 2, 2), torch.rand(12, 4)
+    mixed, mixed_targets = MixMatch.mix(inputs, targets, 0.8, torch.Generator().manual_seed(3))
+    partner = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    for i in range(12):
+        torch.testing.assert_close(mixed[i], 0.8 * inputs[i] + 0.2 * inputs[partner[i]])
+        torch.testing.assert_close(mixed_targets[i], 0.8 * targets[i] + 0.2 * targets[partner[i]])
+
+
+def test_mixing_coefficients_favour_the_first_and_follow_beta():
+    drawn = torch.tensor(MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0)))
+    assert drawn.min() >= 0.5 and drawn.max() <= 1
+    reference = torch.distributions.Beta(0.75, 0.75).sample((40000,))
+    expected = torch.maximum(reference, 1 - reference).mean()
+    assert abs(drawn.mean() - expected) < 0.01
+
+
+class Table(torch.nn.Module):
+    """Logits looked up by the first pixel: predictions can be computed by hand."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = torch.nn.Parameter(torch.tensor(rows))
+
+    def forward(self, x):
+        return self.rows[(x[:, 0, 0, 0] * 255).round().long()]
+
+
+def context():
+    return Context(model_factory=lambda: torch.nn.Identity())
+
+
+def test_guess_averages_the_softmaxes_then_sharpens():
+    model = Table([[0.0, 0.0], [100.0, 0.0]])
+    zero, one = torch.zeros(1, 3, 1, 1), torch.full((1, 3, 1, 1), 1 / 255)
+    guess = MixMatch().guess(model, [zero, one], context())
+    # softmaxes (0.5, 0.5) and (1, 0): mean (0.75, 0.25), squared and normalised
+    torch.testing.assert_close(guess, torch.tensor([[0.9, 0.1]]))
+
+
+def test_losses_are_means_over_samples_and_classes():
+    model = Table([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.0], [0.0, 3.0]])
+    inputs = torch.arange(6).view(6, 1, 1, 1).expand(6, 3, 1, 1) / 255
+    targets = torch.tensor([[1.0, 0], [0.25, 0.75], [1, 0], [0, 1], [0.5, 0.5], [0, 1]])
+    loss_x, loss_u = MixMatch(batch_size=2).losses(model, inputs, targets, context())
+    log_p = model.rows.log_softmax(1)
+    expected_x = -(targets[:2] * log_p[:2]).sum() / 2
+    expected_u = ((log_p[2:].exp() - targets[2:]) ** 2).sum() / 8
+    torch.testing.assert_close(loss_x, expected_x)
+    torch.testing.assert_close(loss_u, expected_u)
+
+
+def test_labels_of_unlabelled_samples_are_never_read():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 3, (40,), generator=generator)
+    changed = labels.clone()
+    changed[20:] = (changed[20:] + 1) % 3
+    learner = MixMatch(iterations=2, batch_size=8)
+    weights = []
+    for given in (labels, changed):
+        ctx = Context(model_factory=lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)))
+        model = ctx.build_model()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        train = ImageSet(images, given)
+        learner.train_epoch(model, optimizer, train, torch.arange(20), torch.arange(20, 40), 1, ctx, Augment(2), 3)
+        weights.append(model[1].weight.detach().clone())
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize(("n", "batch", "batches"), [(10, 4, 7), (3, 8, 2), (8, 8, 3), (100, 7, 50)])
+def test_endless_passes_over_the_pool(n, batch, batches):
+    pool = torch.arange(n) + 1000
+    drawn = endless(pool, batch, batches, torch.Generator().manual_seed(0))
+    assert drawn.shape == (batches, batch)
+    kept = n - n % batch if n >= batch else n
+    for chunk in drawn.flatten().split(kept):
+        assert len(set(chunk.tolist())) == len(chunk)  # no sample twice within a pass
+    assert set(drawn.flatten().tolist()) <= set(pool.tolist())
