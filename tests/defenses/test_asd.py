@@ -1,0 +1,146 @@
+"""ASD's split, schedule and virtual model against the paper's numbers and hand-computed cases."""
+
+import copy
+
+import pytest
+import torch
+
+from defenselib import defenses
+from defenselib.data.augment import Augment
+from defenselib.data.types import ImageSet
+from defenselib.defenses.asd import ASD, lowest
+from defenselib.errors import DefenseLibError
+from defenselib.experiments.oracle import with_oracle
+from defenselib.learning.context import Context
+from defenselib.models import build_model
+
+
+class Recorder:
+    def __init__(self):
+        self.events = []
+
+    def __call__(self, event, **what):
+        self.events.append((event, what))
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state): ...
+
+    def of(self, event, name=None):
+        return [w for e, w in self.events if e == event and name in (None, w.get("name"))]
+
+
+def images(n=60, classes=3, size=8):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=generator)
+    return ImageSet(pixels, torch.arange(n) % classes)
+
+
+def context(recorder=None, seeds=None, **more):
+    return Context(
+        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=2),
+        observer=recorder,
+        clean_index=seeds,
+        **more,
+    )
+
+
+SMALL = dict(
+    seeds_per_class=2, growth_per_class=1, growth_every=1, stage1_end=2, stage2_end=3, epochs=5, rampup=5,
+    iterations=2, batch_size=4, virtual_batch_size=20, padding=1,
+)  # fmt: skip
+
+
+def test_defaults_are_the_papers():
+    asd = defenses.create("asd")
+    assert (asd.stage1_end, asd.stage2_end, asd.epochs) == (60, 90, 120)
+    assert (asd.seeds_per_class, asd.growth_per_class, asd.growth_every) == (10, 10, 5)
+    assert (asd.alpha, asd.gamma, asd.iterations, asd.batch_size, asd.learning_rate) == (0.5, 0.5, 1024, 64, 0.002)
+    assert (asd.virtual_learning_rate, asd.virtual_batch_size, asd.virtual_layers) == (0.015, 128, 3)
+
+
+@pytest.mark.parametrize(("epoch", "size"), [(0, 100), (4, 100), (5, 200), (54, 1100), (55, 1200), (59, 1200)])
+def test_class_aware_pool_grows_as_in_the_paper(epoch, size):
+    labels = torch.arange(5000) % 10
+    seeds = torch.arange(100)
+    pool = ASD().class_aware(torch.rand(5000), labels, seeds, epoch)
+    assert len(pool) == size == len(set(pool.tolist()))
+    assert set(seeds.tolist()) <= set(pool.tolist())
+    assert torch.bincount(labels[pool]).tolist() == [size // 10] * 10
+
+
+def test_class_aware_takes_the_least_loss_of_each_label_beside_the_seeds():
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    loss = torch.tensor([0.1, 0.9, 0.3, 0.2, 5.0, 7.0, 6.0, 4.0])
+    asd = ASD(growth_per_class=2, growth_every=1)
+    pool = asd.class_aware(loss, labels, seeds=torch.tensor([0, 7]), epoch=1)
+    assert pool.tolist() == [0, 2, 3, 4, 6, 7]
+    # A class that runs out gives what it has.
+    assert asd.class_aware(loss, labels, torch.tensor([0, 7]), epoch=9).tolist() == list(range(8))
+
+
+def test_lowest_share_is_exact_and_ties_go_by_index():
+    assert lowest(torch.tensor([3.0, 1, 2, 1, 1]), 0.5).tolist() == [1, 3]
+    assert len(lowest(torch.rand(50_000), 0.5)) == 25_000
+
+
+def test_virtual_model_trains_the_last_three_layers_of_a_copy():
+    ctx, train = context(), images()
+    model = ctx.build_model()
+    before = copy.deepcopy(model.state_dict())
+    virtual = ASD(**SMALL).virtual_model(model, train, Augment(1), ctx)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    after = virtual.state_dict()
+    frozen = [n for n, _ in model.named_parameters() if n.startswith(("stem", "stages.0", "stages.1"))]
+    learnt = [n for n, _ in model.named_parameters() if n.startswith(("stages.2", "stages.3", "head"))]
+    assert frozen and all(torch.equal(after[n], before[n]) for n in frozen)
+    assert learnt and all(not torch.equal(after[n], before[n]) for n in learnt)
+    # BatchNorm statistics of the frozen layers drift: the virtual epoch runs in train mode (sheet, section 5).
+    assert not torch.equal(after["stem.1.running_mean"], before["stem.1.running_mean"])
+
+
+def test_pools_partition_the_data_in_every_epoch_and_follow_the_stages():
+    recorder, train = Recorder(), images()
+    seeds = torch.arange(6)
+    fitted = ASD(**SMALL).fit(train, (ctx := context(recorder, seeds)).build_model, ctx)
+    pools = [what["clean"] for what in recorder.of("split")]
+    assert [len(pool) for pool in pools] == [6, 9, 30, 30, 30]
+    for pool in pools[:2]:
+        assert set(seeds.tolist()) <= set(pool.tolist())
+    everything = sorted([*pools[-1].tolist(), *fitted.suspects.tolist()])
+    assert everything == list(range(60))
+    assert [w["epoch"] for w in recorder.of("scores", "virtual_loss")] == [3, 4]
+    (loss,) = (w["values"] for w in recorder.of("scores", "loss") if w["epoch"] == 3)
+    (virtual,) = (w["values"] for w in recorder.of("scores", "virtual_loss") if w["epoch"] == 3)
+    assert torch.equal(pools[3], lowest(loss - virtual, 0.5))
+    assert [w["lambda_u"] for w in recorder.of("epoch")] == pytest.approx([1.5, 4.5, 7.5, 10.5, 13.5])
+
+
+def test_same_seed_same_model_and_watching_changes_nothing():
+    def weights(recorder, seed=0):
+        ctx = context(recorder, torch.arange(6), seed=seed)
+        return ASD(**SMALL).fit(images(), ctx.build_model, ctx).model.state_dict()
+
+    one, two, other = weights(Recorder()), weights(None), weights(None, seed=1)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_oracle_ranks_poison_last_and_keeps_the_pool_sizes():
+    poisoned = torch.zeros(60, dtype=torch.bool)
+    poisoned[30:50] = True
+    recorder = Recorder()
+    ctx = context(recorder, torch.arange(6))
+    with_oracle(ASD(**SMALL), poisoned).fit(images(), ctx.build_model, ctx)
+    pools = [what["clean"] for what in recorder.of("split")]
+    assert [len(pool) for pool in pools] == [6, 9, 30, 30, 30]
+    assert not any(poisoned[pool].any() for pool in pools)
+
+
+@pytest.mark.parametrize(
+    "hyper", [{"stage1_end": 100}, {"alpha": 1.5}, {"iterations": 0}, {"gama": 0.5}, {"padding": -1}]
+)
+def test_bad_hyper_parameters_are_errors_before_any_work(hyper):
+    with pytest.raises(DefenseLibError, match=next(iter(hyper))):
+        defenses.create("asd", **hyper)
