@@ -1,0 +1,21 @@
+"""Experiments: what a cell is, how it is run, where its result lies."""
+
+from defenselib.experiments import profile as profiles
+from defenselib.experiments.experiment import Experiment, Resolved
+from defenselib.experiments.profile import LeftOutError
+from defenselib.experiments.result import Result
+from defenselib.experiments.runner import run
+from defenselib.experiments.store import Store, default_stores, keep, results_folder
+
+__all__ = [
+    "Experiment",
+    "LeftOutError",
+    "Resolved",
+    "Result",
+    "Store",
+    "default_stores",
+    "keep",
+    "profiles",
+    "results_folder",
+    "run",
+]

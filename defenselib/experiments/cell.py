@@ -1,0 +1,236 @@
+"""One cell at work: data, poison, clean samples, training, evaluation, result."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from defenselib import data as datasets
+from defenselib.attacks import poison
+from defenselib.data.types import Dataset, PoisonedDataset
+from defenselib.defenses.asd import ASD
+from defenselib.defenses.base import Defense, Fitted
+from defenselib.errors import DataError, InvalidValueError
+from defenselib.experiments import clean, provenance
+from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.experiment import Resolved, hash_of
+from defenselib.experiments.observer import Observer
+from defenselib.experiments.oracle import with_oracle
+from defenselib.experiments.result import Result
+from defenselib.experiments.store import Store, TensorDict
+from defenselib.learning.adversarial import pgd
+from defenselib.learning.context import Context, Stopped
+from defenselib.learning.evaluation import Evaluation, evaluate
+from defenselib.models import Classifier, build_model
+from defenselib.seeds import generator, spawn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell at work, and all that its steps share."""
+
+    resolved: Resolved
+    store: Store
+    device: torch.device
+    progress: bool
+    checkpoint_every: float
+
+    def compute(self, upstream: Fitted | None) -> Result:
+        resolved = self.resolved
+        provenance.start_memory(self.device)
+        cuda = [self.device] if self.device.type == "cuda" else []
+        # Layers such as dropout draw from torch's global stream; it is ours for the run, and put back.
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(spawn(resolved.seed, "global"))
+            dataset = self._load()
+            stages: dict[str, float] = {}
+            poisoned = _timed(stages, "prepare", lambda: self._poison(dataset))
+            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16")
+            context, clean_given = self._context(dataset, poisoned, upstream, observer)
+            fitted = self._fit(poisoned, context, stages)
+            seen = _timed(stages, "evaluate", lambda: self._evaluate(fitted, poisoned))
+        result = self._result(dataset, poisoned, fitted, seen, observer, stages, clean_given)
+        self.store.save_model(resolved.hash, fitted.model.state_dict())
+        result = self.store.put(result, observer.arrays() | observer.arrays_of(fitted))
+        shutil.rmtree(self.store.checkpoints(resolved.hash), ignore_errors=True)
+        return result
+
+    def _load(self) -> Dataset:
+        resolved = self.resolved
+        dataset = datasets.load_dataset(
+            resolved.location, limit=resolved.limit, seed=resolved.subset_seed, holdout=resolved.holdout
+        )
+        found = datasets.source_of(dataset)
+        if found != resolved.source:
+            raise DataError(
+                f"the {resolved.dataset!r} at hand is {found!r}, the experiment asks for {resolved.source!r}; get "
+                f"that copy, or ask for this one with source={found!r} (its results are kept apart)"
+            )
+        return dataset.to(self.device)
+
+    def _poison(self, dataset: Dataset) -> PoisonedDataset:
+        resolved = self.resolved
+        # A stream family of its own: a surrogate must share neither initialisation nor order with the victim.
+        context = self._base_context(dataset, "attack", seed=spawn(resolved.seed, "attack"))
+        attack = resolved.attack.prepare(dataset.train, resolved.target, context)
+        return poison(
+            dataset, attack, resolved.rate, resolved.target, spawn(resolved.seed, "poison"), count=resolved.count
+        )
+
+    def _context(
+        self, dataset: Dataset, poisoned: PoisonedDataset, upstream: Fitted | None, observer: Observer
+    ) -> tuple[Context, int]:
+        request = self.resolved.defense.clean_request()
+        given, index = None, None
+        if request is not None:
+            other = None
+            if request.source is not None:
+                other = datasets.load_dataset(request.source).train.to(self.device)
+            given, index = clean.serve(request, poisoned, self.resolved.seed, other)
+        context = self._base_context(
+            dataset,
+            "defense",
+            seed=self.resolved.seed,
+            clean=given,
+            clean_index=index,
+            upstream=upstream,
+            observer=observer,
+            stop_after=self.resolved.stop_after,
+        )
+        return context, 0 if given is None else len(given)
+
+    def _base_context(self, dataset: Dataset, role: str, **more: Any) -> Context:
+        resolved = self.resolved
+        # A checkpoint of other code or another kind of device would not go on as if nothing had happened.
+        made_by = f"{self.device.type}-{_code(resolved)}"
+        return Context(
+            model_factory=model_factory(resolved, dataset.num_classes, dataset.train.image_size),
+            device=self.device,
+            precision=resolved.precision,
+            flip=datasets.info(resolved.location).flip,
+            checkpoints=self.store.checkpoints(resolved.hash) / made_by / role,
+            checkpoint_every=self.checkpoint_every,
+            cache=partial(self._cached, role),
+            progress=self.progress,
+            **more,
+        )
+
+    def _cached(self, role: str, key: str, make: Callable[[], TensorDict]) -> TensorDict:
+        """Shared stages, told apart by all that can decide them: the data, the model, the seed, for a defense also
+        the attack, and the code. A method's own hyper-parameters belong into `key`."""
+        spec = self.resolved.spec()
+        names = ["dataset", "source", "limit", "subset_seed", "holdout", "model", "width", "precision", "seed"]
+        names += ["attack", "rate", "target", "count"] if role == "defense" else []
+        scope = {name: spec[name] for name in names if name in spec} | {"code": _code(self.resolved), "key": key}
+        # By the role's method, not the whole cell, so that cells of other defenses share an attack's surrogate.
+        if role == "attack":
+            scope["code"] = code_digest(self.resolved.attack.name, "none")
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in key)[:40]
+        tensors = self.store.cached(f"{safe}-{hash_of(scope)}", make)
+        return {name: value.to(self.device) for name, value in tensors.items()}
+
+    def _fit(self, poisoned: PoisonedDataset, context: Context, stages: dict[str, float]) -> Fitted:
+        defense = self._defense(poisoned)
+        started = time.monotonic()
+        stopped = False
+        try:
+            fitted = defense.fit(poisoned.train, context.build_model, context)
+        except Stopped as stop:
+            if stop.model is None:
+                raise InvalidValueError(
+                    f"stop_after {self.resolved.stop_after!r}: that stage trains no model"
+                ) from stop
+            fitted, stopped = Fitted(stop.model), True
+        elapsed = time.monotonic() - started
+        if self.resolved.stop_after is not None and not stopped:
+            raise InvalidValueError(
+                f"stop_after {self.resolved.stop_after!r} was never reached; "
+                f"{defense.name!r} has the stages {', '.join(context.seconds) or 'none'}"
+            )
+        stages |= context.seconds
+        # What the defense did outside its epochs; after a resumed run the epochs took longer than this process.
+        stages["rest"] = max(0.0, elapsed - sum(context.seconds.values()))
+        return fitted
+
+    def _defense(self, poisoned: PoisonedDataset) -> Defense:
+        if self.resolved.diagnostic is None:
+            return self.resolved.defense
+        assert isinstance(self.resolved.defense, ASD)
+        return with_oracle(self.resolved.defense, poisoned.is_poisoned)
+
+    def _evaluate(self, fitted: Fitted, poisoned: PoisonedDataset) -> Evaluation:
+        robust = _pgd10(self.resolved.seed, self.device) if "ra" in self.resolved.measure else None
+        return evaluate(fitted.model, poisoned, robust, bf16=self.resolved.precision == "bf16")
+
+    def _result(
+        self,
+        dataset: Dataset,
+        poisoned: PoisonedDataset,
+        fitted: Fitted,
+        seen: Evaluation,
+        observer: Observer,
+        stages: dict[str, float],
+        clean_given: int,
+    ) -> Result:
+        resolved = self.resolved
+        stages = {name: round(value, 3) for name, value in stages.items()}
+        return Result(
+            experiment=resolved.describe(),
+            spec=resolved.spec(),
+            hash=resolved.hash,
+            profile=resolved.profile,
+            acc=seen.acc,
+            asr=seen.asr,
+            per_class=seen.per_class,
+            ra=seen.ra,
+            history=observer.history,
+            seconds=round(sum(stages.values()), 3),
+            stages=stages,
+            observer_seconds=round(observer.seconds, 3),
+            poisoned_count=int(poisoned.is_poisoned.sum()),
+            cross_count=int(poisoned.is_cross.sum()),
+            clean_given=clean_given,
+            suspects_count=None if fitted.suspects is None else len(fitted.suspects),
+            metrics=observer.metrics_of(fitted) | observer.metrics,
+            data_digest=dataset.digest,
+            code=_code(resolved),
+            versions=provenance.versions(),
+            machine=provenance.machine(self.device),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            peak_memory_mb=provenance.peak_memory_mb(self.device),
+            stem=resolved.stem,
+        )
+
+
+def model_factory(resolved: Resolved, num_classes: int, image_size: int) -> Callable[[], Classifier]:
+    """Makes the freshly initialised model of a cell."""
+    info = datasets.info(resolved.location)
+    return partial(
+        build_model, resolved.model, num_classes, image_size, width=resolved.width, mean=info.mean, std=info.std
+    )
+
+
+def _timed(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
+    started = time.monotonic()
+    result = work()
+    stages[name] = time.monotonic() - started
+    return result
+
+
+def _code(resolved: Resolved) -> str:
+    return code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic)
+
+
+def _pgd10(seed: int, device: torch.device) -> Callable[[torch.nn.Module, Tensor, Tensor], Tensor]:
+    """PGD of ten steps with random start, eps 8/255, step 2/255 (A-ABL Sec. 6)."""
+    return partial(pgd, eps=8 / 255, step=2 / 255, steps=10, generator=generator(seed, "robust", device=device))

@@ -1,0 +1,114 @@
+"""Hyper-parameters as data: which fields a method has, their types, what differs from the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from defenselib.errors import InvalidValueError, unknown
+
+MISSING = object()
+
+
+def hyper_parameters(cls: type, leave_out: Iterable[str] = ()) -> dict[str, Any]:
+    """Names and types of the fields that a caller may set; `Any` where an annotation cannot be resolved."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError:
+        hints = {}
+    hidden = set(leave_out)
+    return {f.name: hints.get(f.name, Any) for f in dataclasses.fields(cls) if f.init and f.name not in hidden}
+
+
+def typed(allowed: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`values` in the types of `allowed` (an int for a float, a list for a tuple).
+
+    Raises UnknownNameError for a key that is not in `allowed`, with the nearest one, and InvalidValueError for a value
+    of another type. `where` opens the message: "laptop.toml [defense.asd]", "defense 'asd'".
+    """
+    result = {}
+    for key, value in values.items():
+        if key not in allowed:
+            raise unknown(f"key in {where}:", key, allowed)
+        converted = convert(value, allowed[key])
+        if converted is MISSING:
+            raise InvalidValueError(f"{where}: {key} is {value!r}, it must be {_say(allowed[key])}")
+        result[key] = converted
+    return result
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """`value` as the type `kind`, or MISSING if it is none. Nothing is guessed: "3" is no int, True no number."""
+    origin = typing.get_origin(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _first(convert(value, option) for option in typing.get_args(kind))
+    if origin is Literal:
+        return value if value in typing.get_args(kind) else MISSING
+    if origin in (tuple, list) or kind in (tuple, list):
+        return _sequence(value, typing.get_args(kind))
+    if kind is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return float(value) if number else MISSING
+    if kind is int:
+        return value if isinstance(value, int) and not isinstance(value, bool) else MISSING
+    if kind is type(None):
+        return None if value is None else MISSING
+    return value if isinstance(value, origin or kind) else MISSING
+
+
+def _first(converted: Iterable[Any]) -> Any:
+    return next((item for item in converted if item is not MISSING), MISSING)
+
+
+def _sequence(value: Any, kinds: tuple[Any, ...]) -> Any:
+    if not isinstance(value, list | tuple):
+        return MISSING
+    if not kinds:
+        return tuple(value)
+    wanted = [kinds[0]] * len(value) if len(kinds) == 1 or kinds[-1] is Ellipsis else list(kinds)
+    if len(wanted) != len(value):
+        return MISSING
+    items = tuple(convert(item, kind) for item, kind in zip(value, wanted, strict=True))
+    return MISSING if any(item is MISSING for item in items) else items
+
+
+def _say(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def default_of(item: dataclasses.Field[Any]) -> Any:
+    """A field's default value; MISSING where it has none."""
+    if item.default is not dataclasses.MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not dataclasses.MISSING else MISSING
+
+
+def settings(method: Any, leave_out: Iterable[str] = (), defaults: bool = True) -> dict[str, Any]:
+    """A method's hyper-parameters as JSON values; `defaults=False` leaves out those equal to their default."""
+    hidden = set(leave_out)
+    chosen = (f for f in dataclasses.fields(method) if f.init and f.name not in hidden)
+    return {
+        f.name: plain(getattr(method, f.name)) for f in chosen if defaults or getattr(method, f.name) != default_of(f)
+    }
+
+
+def plain(value: Any) -> Any:
+    """`value` as something JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return settings(value)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return value.as_posix()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InvalidValueError(f"{value!r} cannot be a hyper-parameter: it has no JSON form")

@@ -1,0 +1,160 @@
+"""Watches a training run with the ground truth that the defense does not have, and writes down what figures need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from defenselib.data.types import ImageSet, PoisonedDataset
+from defenselib.defenses.base import Fitted
+from defenselib.learning.evaluation import evaluate
+
+# ASD's "hard" samples: the 5,000 of largest loss among the clean ones of CIFAR-10's 50,000 (ASD Fig. 5b).
+HARD_SHARE = 0.1
+
+
+class Observer:
+    """Receives a method's events, keeps a history and arrays; draws nothing, changes nothing.
+
+    "epoch" (model, stage, epoch, numbers): a history row with ACC and ASR on `history_test` test images (spread
+    evenly over the test set) and the numbers of the split reported before it. "split" (clean: int64 positions,
+    scores (N,) or None): clean_size, clean_poisoned, clean_purity, hard_clean (of the tenth of clean samples with the
+    largest scores, how many are in the pool). "scores" (name, epoch, values (N,)): the array `scores/NAME/EPOCH`.
+    "target" (guess): the class that a defense takes for the target.
+    """
+
+    def __init__(self, poisoned: PoisonedDataset, history_test: int = 2000, bf16: bool = False) -> None:
+        self.history: list[dict[str, Any]] = []
+        self.metrics: dict[str, float] = {}
+        self.seconds = 0.0
+        self._poisoned = poisoned
+        self._glance = _thinned(poisoned, history_test) if history_test else None
+        self._bf16 = bf16
+        self._split: dict[str, Any] = {}
+        self._pools: dict[str, Tensor] = {}
+        self._scores: dict[str, Tensor] = {}
+
+    def __call__(self, event: str, **what: Any) -> None:
+        started = time.monotonic()
+        handlers: dict[str, Callable[..., None]] = {
+            "epoch": self._on_epoch,
+            "split": self._on_split,
+            "scores": self._on_scores,
+        }
+        handler = handlers.get(event)
+        if handler is not None:
+            with torch.no_grad():
+                handler(**what)
+        else:
+            # An event that nobody planned for is kept as far as it is numbers ("target": guess=...).
+            numbers = {f"{event}_{key}": value for key, value in what.items() if isinstance(value, int | float)}
+            self.metrics |= {key: float(value) for key, value in numbers.items()}
+        self.seconds += time.monotonic() - started
+
+    def _on_epoch(self, model: nn.Module, stage: str, epoch: int, **numbers: Any) -> None:
+        row: dict[str, Any] = {"stage": stage, "epoch": int(epoch)}
+        if self._glance is not None:
+            row |= self._look(model, self._glance)
+        row |= {key: float(value) for key, value in numbers.items()}
+        self.history.append(row | self._split)
+        self._split = {}
+
+    def _look(self, model: nn.Module, glance: PoisonedDataset) -> dict[str, float]:
+        # Modules can be in different modes (frozen BatchNorm layers), so each is put back by itself.
+        modes = [(module, module.training) for module in model.modules()]
+        try:
+            seen = evaluate(model, glance, bf16=self._bf16)
+        finally:
+            for module, training in modes:
+                module.training = training
+        return {"acc": seen.acc, "asr": seen.asr}
+
+    def _on_split(self, clean: Tensor, epoch: int, scores: Tensor | None = None, **_: Any) -> None:
+        poisoned = self._poisoned.is_poisoned
+        pool = torch.zeros_like(poisoned)
+        pool[clean.to(pool.device)] = True
+        size, bad = int(pool.sum()), int((pool & poisoned).sum())
+        self._split = {
+            "clean_size": size,
+            "clean_poisoned": bad,
+            "clean_purity": 1.0 - bad / size if size else float("nan"),
+        }
+        if scores is not None:
+            benign = torch.nonzero(~poisoned).squeeze(1)
+            order = scores.to(pool.device)[benign].argsort(descending=True, stable=True)
+            hard = benign[order[: round(HARD_SHARE * len(poisoned))]]
+            self._split["hard_clean"] = int(pool[hard].sum())
+        self._pools = {str(int(epoch)): pool.cpu()} | {k: v for k, v in self._pools.items() if k in self._epochs()}
+
+    def _on_scores(self, name: str, epoch: int, values: Tensor, **_: Any) -> None:
+        # A sixteen-bit float has three digits, enough for a histogram, and makes files that can be committed.
+        self._scores[f"{name}/{int(epoch)}"] = values.detach().float().clamp(-6e4, 6e4).half().cpu()
+
+    def _epochs(self) -> set[str]:
+        return {key.rpartition("/")[2] for key in self._scores}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """`scores/NAME/EPOCH` float16 (N,); with them `is_poisoned` and `in_pool/EPOCH`, bool packed to bits
+        (`numpy.unpackbits(..., count=N)`)."""
+        if not self._scores:
+            return {}
+        result = {f"scores/{key}": value.numpy() for key, value in self._scores.items()}
+        result["is_poisoned"] = np.packbits(self._poisoned.is_poisoned.cpu().numpy())
+        for epoch, pool in self._pools.items():
+            if epoch in self._epochs():
+                result[f"in_pool/{epoch}"] = np.packbits(pool.numpy())
+        return result
+
+    @staticmethod
+    def arrays_of(fitted: Fitted) -> dict[str, NDArray[Any]]:
+        """What the defense itself gave back: `fitted/NAME`, and `suspects`, int32 positions."""
+        arrays = {f"fitted/{name}": value.detach().cpu().numpy() for name, value in fitted.arrays.items()}
+        if fitted.suspects is not None:
+            arrays["suspects"] = fitted.suspects.cpu().to(torch.int32).numpy()
+        return arrays
+
+    def metrics_of(self, fitted: Fitted) -> dict[str, float]:
+        """The defense's own numbers, and how many of its suspects are poisoned."""
+        metrics = {name: float(value) for name, value in fitted.metrics.items()}
+        if fitted.suspects is not None:
+            metrics["suspects_poisoned"] = float(self._poisoned.is_poisoned[fitted.suspects].sum())
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything seen so far, for checkpoints."""
+        return {
+            "history": self.history,
+            "metrics": self.metrics,
+            "seconds": self.seconds,
+            "split": self._split,
+            "pools": self._pools,
+            "scores": self._scores,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = list(state["history"])
+        self.metrics = dict(state["metrics"])
+        self.seconds = float(state["seconds"])
+        self._split = dict(state["split"])
+        self._pools = {key: value.cpu() for key, value in state["pools"].items()}
+        self._scores = {key: value.cpu() for key, value in state["scores"].items()}
+
+
+def _thinned(poisoned: PoisonedDataset, n: int) -> PoisonedDataset:
+    """The same with n test images, spread evenly: a test set sorted by class is seen in all its classes."""
+    share = min(1.0, n / max(1, len(poisoned.test)))
+    return replace(poisoned, test=_spread(poisoned.test, share), triggered_test=_spread(poisoned.triggered_test, share))
+
+
+def _spread(data: ImageSet, share: float) -> ImageSet:
+    n = round(share * len(data))
+    if n == len(data):
+        return data
+    return data.select((torch.arange(n, device=data.labels.device) * len(data)) // max(1, n))

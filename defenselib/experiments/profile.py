@@ -1,0 +1,200 @@
+"""Profiles: how data, model and schedules are scaled together. One TOML file each, strictly parsed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from defenselib.attacks import ATTACKS
+from defenselib.defenses import DEFENSES
+from defenselib.errors import DefenseLibError, InvalidValueError, check_choice, check_range, unknown
+from defenselib.experiments.fields import MISSING, convert, hyper_parameters, typed
+from defenselib.learning.context import PRECISIONS
+
+FOLDER = Path(__file__).parent / "profiles"
+VERDICTS = ("none", "order", "numbers")
+# The data sets of the papers, whether or not a loader is there for them, and our own.
+DATASETS = (
+    "cifar10",
+    "cifar100",
+    "gtsrb",
+    "shapes",
+    "tiny-imagenet",
+    "imagenet-12",
+    "imagenet-30",
+    "imagenet-200",
+    "imagenet-subset",
+)
+# Fixed by the experiment, not by a profile.
+ATTACK_RESERVED = ("image_size", "seed", "plan")
+
+
+class LeftOutError(InvalidValueError):
+    """A data set that a profile does not run."""
+
+
+@dataclass(frozen=True)
+class DataRule:
+    """What a profile does with a data set: draw `limit` training images (by `seed`), run another in its place (`use`,
+    `as` in the file), or leave it out and say why."""
+
+    limit: int | None = None
+    seed: int = 0
+    use: str | None = None
+    left_out: str | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """Overrides of a method's hyper-parameters, and further ones on single data sets."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    per_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def on(self, dataset: str) -> dict[str, Any]:
+        return {**self.values, **self.per_dataset.get(dataset, {})}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A parsed profile.
+
+    model, width: what stands in for the papers' ResNet-18, and the channels of every model's first stage (None: the
+    paper's). history_test: test images of the curves by epoch. verdict: what its results may be held against:
+    nothing, orderings and thresholds, or numbers.
+    """
+
+    name: str
+    precision: str = "fp32"
+    history_test: int = 2000
+    verdict: str = "none"
+    description: str = ""
+    model: str | None = None
+    width: int | None = None
+    data: Mapping[str, DataRule] = field(default_factory=dict)
+    every: Mapping[str, Any] = field(default_factory=dict)
+    defense: Mapping[str, Section] = field(default_factory=dict)
+    attack: Mapping[str, Section] = field(default_factory=dict)
+
+    def dataset(self, name: str) -> tuple[str, DataRule]:
+        """The data set that is run for `name`, and its rule. Raises LeftOutError."""
+        rule = self.data.get(name, DataRule())
+        if rule.use is not None:
+            name, rule = rule.use, self.data.get(rule.use, DataRule())
+        if rule.left_out:
+            raise LeftOutError(f"profile {self.name!r} leaves out {name!r}: {rule.left_out}")
+        return name, rule
+
+    def left_out(self, name: str) -> str:
+        """Why the data set is not run; empty where it is."""
+        try:
+            self.dataset(name)
+        except LeftOutError as error:
+            return str(error)
+        return ""
+
+
+def available() -> tuple[str, ...]:
+    """The profiles that come with the library."""
+    order = ("smoke", "laptop", "gpu", "paper")
+    names = {path.stem for path in FOLDER.glob("*.toml")}
+    return tuple([name for name in order if name in names] + sorted(names.difference(order)))
+
+
+def load(name: str | Path) -> Profile:
+    """A profile by name, or from a TOML file of your own.
+
+    Raises UnknownNameError for a name or key that does not exist, InvalidValueError for a value of a wrong type;
+    the message names file, table and key.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{check_choice('profile', str(name), available())}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise DefenseLibError(f"profile {path}: {error}") from error
+    return _parse(content, path)
+
+
+_TOP = {"name": str, "precision": str, "history_test": int, "verdict": str, "description": str}
+_TABLES = ("model", "data", "every", "defense", "attack")
+
+
+def _parse(content: dict[str, Any], path: Path) -> Profile:
+    for key, value in content.items():
+        if key not in (*_TOP, *_TABLES):
+            raise unknown(f"key in {path}:", key, (*_TOP, *_TABLES))
+        if key in _TABLES and not isinstance(value, dict):
+            raise InvalidValueError(f"{path}: {key} is {value!r}, it must be a table")
+    top = typed(_TOP, {key: value for key, value in content.items() if key in _TOP}, str(path))
+    if top.get("name") != path.stem:
+        raise InvalidValueError(f"{path}: name is {top.get('name')!r}, it must be {path.stem!r} as the file's")
+    check_choice(f"precision in {path}:", top.get("precision", "fp32"), PRECISIONS)
+    check_choice(f"verdict in {path}:", top.get("verdict", "none"), VERDICTS)
+    check_range(f"{path}: history_test", top.get("history_test", 0), 0, float("inf"))
+    model = typed({"name": str, "width": int}, content.get("model", {}), f"{path} [model]")
+    data = {name: _data_rule(name, rule, path) for name, rule in content.get("data", {}).items()}
+    for name, rule in data.items():
+        if rule.use is not None and data.get(rule.use, DataRule()).use is not None:
+            raise InvalidValueError(f"{path} [data.{name}]: {rule.use!r} itself runs as another data set")
+    return Profile(
+        **top,
+        model=model.get("name"),
+        width=model.get("width"),
+        data=data,
+        every=_every(content.get("every", {}), path),
+        defense={name: _section("defense", name, t, path) for name, t in content.get("defense", {}).items()},
+        attack={name: _section("attack", name, t, path) for name, t in content.get("attack", {}).items()},
+    )
+
+
+def _data_rule(name: str, table: Any, path: Path) -> DataRule:
+    where = f"{path} [data.{name}]"
+    check_choice(f"data set in {path}:", name, DATASETS)
+    values = typed({"limit": int, "seed": int, "as": str, "left_out": str}, _table(table, where), where)
+    if "limit" in values:
+        check_range(f"{where}: limit", values["limit"], 1, float("inf"))
+    if "as" in values:
+        check_choice(f"data set in {where}:", values["as"], DATASETS)
+        if len(values) > 1:
+            raise InvalidValueError(f"{where}: nothing else can stand beside `as`")
+        values["use"] = values.pop("as")
+    return DataRule(**values)
+
+
+def _every(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    where = f"{path} [every]"
+    fields = [hyper_parameters(cls) for cls in DEFENSES.values()]
+    for key, value in values.items():
+        having = [known for known in fields if key in known]
+        if not having:
+            raise unknown(f"key in {where}:", key, sorted({name for known in fields for name in known}))
+        if all(convert(value, known[key]) is MISSING for known in having):
+            typed(having[0], {key: value}, where)
+    return dict(values)
+
+
+def _section(kind: str, name: str, table: Any, path: Path) -> Section:
+    where = f"{path} [{kind}.{name}]"
+    registry: Mapping[str, type] = DEFENSES if kind == "defense" else ATTACKS
+    cls = registry[check_choice(f"{kind} in {path}:", name, registry)]
+    fields = hyper_parameters(cls, ATTACK_RESERVED if kind == "attack" else ())
+    table = _table(table, where)
+    own = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    per_dataset = {key: value for key, value in table.items() if isinstance(value, dict)}
+    for dataset in per_dataset:
+        check_choice(f"data set in {where}:", dataset, DATASETS)
+    return Section(
+        typed(fields, own, where),
+        {key: typed(fields, value, f"{path} [{kind}.{name}.{key}]") for key, value in per_dataset.items()},
+    )
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidValueError(f"{where} is {value!r}, it must be a table")
+    return value

@@ -1,0 +1,57 @@
+"""Where a result was made: machine, versions, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Processor, cores this process may use, torch's threads, GPU."""
+    return {
+        "cpu": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "system": platform.system(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide numbers."""
+    from defenselib import __version__
+
+    others = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    return {"python": platform.python_version(), **others, "defenselib": __version__}
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory held so far, in MB: of the GPU since `start_memory`, else of the process since it began."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on macOS.
+    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3, 1)
+
+
+def start_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,125 @@
+"""What a finished cell leaves behind: numbers, history, arrays for figures, and how it came about."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defenselib.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished cell. acc, asr, ra, per_class in percent (NaN or None: not measured), seconds of wall clock.
+
+    experiment: all numbers of the specification, defaults included; spec: the part that `hash` covers. history: a row
+    an epoch (`history_frame`). stages: seconds by stage; `seconds` is their sum. clean_given: clean samples that the
+    defense was handed. arrays: see `Observer`. peak_memory_mb: of the process, or of the GPU. code: digest of the
+    modules that made it.
+    """
+
+    experiment: dict[str, Any]
+    spec: dict[str, Any]
+    hash: str
+    profile: str
+    acc: float
+    asr: float
+    per_class: tuple[float, ...]
+    ra: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    observer_seconds: float = 0.0
+    poisoned_count: int = 0
+    cross_count: int = 0
+    clean_given: int = 0
+    suspects_count: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    data_digest: str = ""
+    code: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+    peak_memory_mb: float = 0.0
+    stem: str = ""
+    path: Path | None = field(default=None, compare=False)
+
+    def history_frame(self) -> pd.DataFrame:
+        """The history as a table, one row an epoch; NaN where a number was not recorded."""
+        import pandas as pd
+
+        return pd.DataFrame(self.history)
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Per-sample arrays by name, read from the file beside the result when first asked for."""
+        file = None if self.path is None else self.path.with_suffix(".npz")
+        if file is None or not file.exists():
+            return {}
+        with np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+
+    def made_by_current_code(self) -> bool:
+        """Whether the modules that made it are unchanged."""
+        from defenselib.experiments.code_digest import code_digest
+
+        chosen = self.experiment
+        return self.code == code_digest(chosen["attack"], chosen["defense"], chosen["diagnostic"])
+
+    def to_json(self) -> str:
+        """JSON without the path: a field a line, a history row a line (small differences); NaN becomes null."""
+        content: dict[str, Any] = {"format": FORMAT}
+        content |= {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
+        lines = [f'"{key}": {_rows(value) if key == "history" else _text(value)}' for key, value in content.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Result:
+        """The result in a file's text. Raises DataError, naming the file, for anything else."""
+        try:
+            content = json.loads(text)
+            if content.pop("format") != FORMAT:
+                raise ValueError(f"another format than {FORMAT}")
+            content["per_class"] = tuple(_number(value) for value in content["per_class"])
+            content["acc"], content["asr"] = _number(content["acc"]), _number(content["asr"])
+            return cls(**content, path=path)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path} is no result of this library ({error}); delete it and run the cell again"
+            ) from error
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _rows(history: list[dict[str, Any]]) -> str:
+    return "[" + "".join(f"\n {_text(row)}," for row in history).rstrip(",") + "\n]"
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

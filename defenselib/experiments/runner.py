@@ -1,0 +1,72 @@
+"""`run`: from an Experiment to its Result, from the store when it is there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from defenselib import data as datasets
+from defenselib.defenses.base import Fitted
+from defenselib.errors import InvalidValueError
+from defenselib.experiments.cell import Cell, model_factory
+from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.resolve import undefended
+from defenselib.experiments.result import Result
+from defenselib.experiments.store import Store, default_stores
+
+CHECKPOINT_EVERY = 60.0
+
+
+def run(
+    experiment: Experiment,
+    store: Store | str | Path | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    checkpoint_every: float | None = None,
+) -> Result:
+    """The result of an experiment: from the store if it is there, else computed and written.
+
+    device: None takes a GPU where there is one. checkpoint_every: seconds between two savings of an unfinished run
+    (None: DEFENSELIB_CHECKPOINT_EVERY, else 60; 0: after every epoch). A killed run goes on from the last one, with
+    the same final numbers. Another process at work on the same cell is waited for.
+    """
+    resolved = experiment.resolve()
+    store = store if isinstance(store, Store) else default_stores() if store is None else Store(store)
+    found = store.get(resolved)
+    if found is not None:
+        return found
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    cell = Cell(resolved, store, chosen, progress, _interval() if checkpoint_every is None else checkpoint_every)
+    upstream = _upstream(cell, experiment)
+    with store.lock(resolved.hash):
+        return store.get(resolved) or cell.compute(upstream)
+
+
+def _interval() -> float:
+    text = os.environ.get("DEFENSELIB_CHECKPOINT_EVERY") or str(CHECKPOINT_EVERY)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidValueError(f"DEFENSELIB_CHECKPOINT_EVERY is {text!r}, it must be a number of seconds") from error
+
+
+def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:
+    """The undefended model that a post-training defense repairs, from the store or trained now."""
+    if cell.resolved.upstream is None:
+        return None
+    below = replace(cell, resolved=cell.resolved.upstream)
+    run(undefended(experiment), cell.store, cell.device, cell.progress, cell.checkpoint_every)
+    state = cell.store.load_model(below.resolved.hash)
+    if state is None:
+        # Committed results come without models, so this one has to be made again.
+        with cell.store.lock(below.resolved.hash):
+            below.compute(None)
+        state = cell.store.load_model(below.resolved.hash)
+        assert state is not None
+    full = datasets.load_dataset(below.resolved.location)
+    model = model_factory(below.resolved, full.num_classes, full.train.image_size)()
+    model.load_state_dict(state)
+    return Fitted(model.to(cell.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
