@@ -1,0 +1,30 @@
+"""The five papers: `papers.get("asd").exhibit("table-2").reproduce(profile="laptop")`."""
+
+from __future__ import annotations
+
+from defenselib.errors import check_choice
+from defenselib.papers import asd
+from defenselib.papers.base import Cell, Exhibit, Paper, Series, Table, complete
+from defenselib.papers.claims import Claim
+
+# A paper without a module of its own shows its printed numbers and says that nothing is reproduced yet.
+PAPERS: dict[str, Paper] = {
+    "asd": asd.PAPER,
+    "bsd": complete("bsd"),
+    "vab": complete("vab"),
+    "dst_dbr": complete("dst_dbr"),
+    "aabl": complete("aabl"),
+}
+
+
+def get(key: str) -> Paper:
+    """The paper of a key; an unknown key raises and names the nearest."""
+    return PAPERS[check_choice("paper", key, PAPERS)]
+
+
+def available() -> tuple[str, ...]:
+    """The keys of all papers."""
+    return tuple(PAPERS)
+
+
+__all__ = ["PAPERS", "Cell", "Claim", "Exhibit", "Paper", "Series", "Table", "available", "complete", "get"]

@@ -1,0 +1,221 @@
+"""What a paper is to this book: exhibits that know their printed numbers, their cells and their claims.
+
+To add an exhibit, name its cells: a `Table` maps a row of its CSV to the `Cell` that answers it, a `Series` lists its
+cells and says what to read from their results. Everything else (look-up, running, thinning, averages, verdicts,
+profiles side by side) is here and in `frame.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+
+from defenselib.errors import check_choice
+from defenselib.papers import claims as claims_module
+from defenselib.papers import frame as frames
+from defenselib.papers import printed
+from defenselib.papers.claims import Claim
+from defenselib.papers.grid import Cell, Grid, Request, Thin, checked_request
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from defenselib.experiments.result import Result
+
+Row = Mapping[str, Any]
+SeedRule = Callable[[Cell, str], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a paper's exhibits share.
+
+    seeds: the seeds of a cell at a profile. thin: by profile, what is computed where nobody asks for more.
+    reference: the table whose undefended models other tables are judged against.
+    """
+
+    seeds: SeedRule = lambda cell, profile: (0,)
+    thin: Mapping[str, Thin] = field(default_factory=dict)
+    reference: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """A table or figure of a paper. This base has no code behind it: its frame says `not in this version yet`."""
+
+    paper: str
+    key: str
+    setting: Setting = Setting()
+    plot: str = ""
+    checks: tuple[Claim, ...] = ()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """kind, title, shows, datasets, attacks, defenses, metrics, numbers, needs: from the paper's exhibits.csv."""
+        return cast("dict[str, Any]", printed.exhibits(self.paper).loc[self.key].to_dict())
+
+    @property
+    def title(self) -> str:
+        return str(self.info["title"])
+
+    @property
+    def status(self) -> str:
+        """`available`, `nothing to run`, or `not in this version yet`."""
+        return "nothing to run" if "nothing to run" in self.info["needs"] else "not in this version yet"
+
+    @property
+    def command(self) -> str:
+        """The command that regenerates it, with the whole notebook of its paper."""
+        return f"defenselib reproduce --paper {self.paper} --profile laptop"
+
+    def reproduce(
+        self,
+        profile: str = "smoke",
+        run: bool = False,
+        datasets: Sequence[str] | None = None,
+        attacks: Sequence[str] | None = None,
+        defenses: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        store: Any = None,
+    ) -> pd.DataFrame:
+        """Printed and reproduced numbers side by side: the rows of the CSV, all of them and in order.
+
+        profile: one of the profiles, or `best`: for every row the best evidence there is (paper, gpu, laptop; never
+        smoke). run: compute what the store lacks. datasets, attacks, defenses, seeds: only these are looked up and
+        computed; the other rows stay and say so. store: where results are read from and written to.
+
+        Columns: those of the CSV with `value` named published (a dash is NaN), then reproduced (mean over seeds, NaN
+        where not run), n (seeds), sd (over seeds), verdict (agrees, differs, not run), profile, ran_on, reason (why
+        there is no number or no verdict, or which seeds are missing). Percent, seconds or counts as `metric` says.
+        Raises UnknownNameError or InvalidValueError for a name that neither profile nor paper knows.
+        """
+        request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
+        if profile != "best":
+            return self._reproduce(request)
+        levels = {
+            name: self._reproduce(Request(name, False, request.thin, request.seeds, store))
+            for name in claims_module.RANK
+        }
+        return self._best(levels)
+
+    def draw(self, frame: pd.DataFrame) -> Figure:
+        """The figure of `frame`, as `reproduce` gave it."""
+        # Loaded when something is drawn: reproducing needs no plotting library, and report/ stands above papers/.
+        from importlib import import_module
+
+        drawers = import_module("defenselib.report.figures").DRAWERS
+        return cast("Figure", drawers[check_choice("drawing", self.plot or "dots", drawers)](frame, self.title))
+
+    def claims(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The exhibit's claims on `frame`: columns claim, statement, source, outcome, numbers, profile."""
+        return claims_module.table_of(self.checks, frame)
+
+    def grid(self, request: Request) -> Grid:
+        declared = self.setting.thin.get(request.profile, Thin())
+        return Grid(self.paper, request, self.setting.seeds, declared)
+
+    def _reproduce(self, request: Request) -> pd.DataFrame:
+        return frames.unanswered(self._printed(), request.profile, self.status)
+
+    def _best(self, levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        return frames.best_rows(levels)
+
+    def _printed(self) -> pd.DataFrame:
+        if self.key in printed.tables(self.paper):
+            return printed.table(self.paper, self.key)
+        return frames.empty_rows([{}])
+
+
+def metric_of(row: Row, result: Result) -> float:
+    """The number of a result that a row asks for: acc, asr, ra or seconds of the result, or one of its metrics."""
+    name = str(row["metric"])
+    value = getattr(result, name, None) if name in ("acc", "asr", "ra", "seconds") else result.metrics.get(name)
+    return float("nan") if value is None else float(value)
+
+
+def plain_cell(row: Row) -> Cell:
+    """The cell of a row that is fixed by data set, attack and defense alone."""
+    return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Exhibit):
+    """A table: every row of the CSV is one number of one cell; rows of attack `average` are means of the others.
+
+    cell: the cell that answers a row, None for a row that nothing answers. value: the number it takes from a result.
+    """
+
+    cell: Callable[[Row], Cell | None] = plain_cell
+    value: Callable[[Row, Result], float] = metric_of
+
+    @property
+    def status(self) -> str:
+        return "available"
+
+    def _reproduce(self, request: Request) -> pd.DataFrame:
+        rows = self._printed()
+        found = frames.answered(rows, self.grid(request), self.cell, self.value, request)
+        return frames.judged(rows, found, self.paper, self.setting.reference or self.key, request.profile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series(Exhibit):
+    """A figure: cells, and what to read from the results of each as rows (variant, metric, reproduced, n, sd).
+
+    The paper prints no number of a figure, so `published` is NaN and no row has a verdict: the claims judge.
+    """
+
+    cells: tuple[Cell, ...]
+    measure: Callable[[Cell, tuple[Result, ...]], list[dict[str, Any]]]
+
+    @property
+    def status(self) -> str:
+        return "available"
+
+    def _reproduce(self, request: Request) -> pd.DataFrame:
+        grid = self.grid(request)
+        return frames.measured(self.cells, grid, self.measure, request.profile)
+
+    def _best(self, levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        return frames.best_series(levels, self.cells)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: key, title, exhibits in the paper's order."""
+
+    key: str
+    title: str
+    exhibits: tuple[Exhibit, ...]
+
+    def exhibit(self, key: str) -> Exhibit:
+        """The exhibit called `table-2`, `figure-3`, ...; an unknown key raises and names the nearest."""
+        found = {exhibit.key: exhibit for exhibit in self.exhibits}
+        return found[check_choice(f"exhibit of {self.key!r}:", key, found)]
+
+    def overview(self) -> pd.DataFrame:
+        """Every table and figure of the paper: kind, title, status, what it needs, and the command for it."""
+        rows = [
+            {
+                "exhibit": exhibit.key,
+                "title": exhibit.title,
+                "status": exhibit.status,
+                "needs": exhibit.info["needs"],
+                "command": "" if exhibit.status == "nothing to run" else exhibit.command,
+            }
+            for exhibit in self.exhibits
+        ]
+        return pd.DataFrame(rows)
+
+
+def complete(key: str, written: Sequence[Exhibit] = ()) -> Paper:
+    """The paper with every exhibit of its exhibits.csv: those `written`, the others listed as not there yet."""
+    by_key = {exhibit.key: exhibit for exhibit in written}
+    keys = list(printed.exhibits(key).index)
+    for name in by_key:
+        check_choice(f"exhibit of {key!r}:", name, keys)
+    exhibits = tuple(by_key.get(name) or Exhibit(paper=key, key=name) for name in keys)
+    return Paper(key, printed.TITLES[key], exhibits)

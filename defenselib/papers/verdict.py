@@ -1,0 +1,126 @@
+"""When does a reproduced number agree with a printed one? Every rule of the book stands in this module.
+
+The profile says how strict the comparison can be (`verdict` in its TOML file):
+
+- `none` (smoke): nothing is compared. Toy images say nothing about a paper.
+- `order` (laptop): smaller data, model and schedule move every decimal, so only thresholds and orderings count.
+    - ASR: printed low (<= 10) agrees with reproduced low, printed high (>= 50) with reproduced high; a printed
+      value in between agrees within 20 points.
+    - ACC of a defense: the drop against the undefended model under the same attack lies on the same side of a
+      margin of 5 points as the printed drop.
+    - ACC of an undefended model: it lies within 5 points of the undefended model trained without attack at the
+      same profile (the printed number takes no part: its level belongs to the full model and data).
+    - times are not comparable.
+- `numbers` (gpu, paper): ACC within 2 points; ASR within 5 points, or both <= 5, or both >= 95; times within a
+  factor of 2.
+
+The mean over the seeds decides; the frame shows how many there were and their spread. Where the number that a rule
+needs beside it is missing, the verdict is `not run` with that reason: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from defenselib.errors import check_choice
+
+AGREES, DIFFERS, NOT_RUN = "agrees", "differs", "not run"
+MODES = ("none", "order", "numbers")
+
+ASR_LOW, ASR_HIGH, ASR_MIDDLE = 10.0, 50.0, 20.0  # order: thresholds, and the tolerance between them (points)
+ACC_MARGIN = 5.0  # order: margin of the drop, and of the undefended model against no attack (points)
+ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points
+ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
+TIME_FACTOR = 2.0
+TIMES = ("seconds", "hours")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One printed number, one reproduced number, and what the rules may need beside them (percent; NaN: missing).
+
+    printed_undefended, undefended: ACC of the undefended model under the same attack, printed and reproduced.
+    no_attack: reproduced ACC of the undefended model that was trained without attack.
+    """
+
+    metric: str
+    defense: str
+    published: float
+    reproduced: float
+    printed_undefended: float = math.nan
+    undefended: float = math.nan
+    no_attack: float = math.nan
+
+
+Judgement = tuple[str, str]  # verdict, and why it is `not run`
+
+
+def judge(case: Comparison, mode: str) -> Judgement:
+    """`agrees`, `differs` or `not run`, with the reason of the last."""
+    check_choice("verdict mode", mode, MODES)
+    if mode == "none":
+        return NOT_RUN, "a smoke run never feeds a verdict"
+    if math.isnan(case.published):
+        return NOT_RUN, "the paper prints no number here"
+    if math.isnan(case.reproduced):
+        return NOT_RUN, "no number to compare"
+    rule = RULES[mode].get(case.metric)
+    if rule is None:
+        return NOT_RUN, f"{case.metric} is not comparable at this profile"
+    return rule(case)
+
+
+def asr_class(value: float) -> str:
+    """`low` (<= 10 %), `high` (>= 50 %) or `middle`."""
+    return "low" if value <= ASR_LOW else "high" if value >= ASR_HIGH else "middle"
+
+
+def _said(agreed: bool) -> Judgement:
+    return (AGREES if agreed else DIFFERS), ""
+
+
+def _gap(a: float, b: float) -> float:
+    # Rounded, so that a printed 94.2 against 89.2 is 5 points and not a little more.
+    return round(a - b, 6)
+
+
+def _asr_order(case: Comparison) -> Judgement:
+    if asr_class(case.published) == "middle":
+        return _said(abs(_gap(case.published, case.reproduced)) <= ASR_MIDDLE)
+    return _said(asr_class(case.published) == asr_class(case.reproduced))
+
+
+def _acc_order(case: Comparison) -> Judgement:
+    if case.defense == "none":
+        if math.isnan(case.no_attack):
+            return NOT_RUN, "needs the undefended model without attack, which was not run"
+        return _said(abs(_gap(case.reproduced, case.no_attack)) <= ACC_MARGIN)
+    if math.isnan(case.undefended):
+        return NOT_RUN, "needs the undefended model under the same attack, which was not run"
+    if math.isnan(case.printed_undefended):
+        return NOT_RUN, "the paper prints no undefended model to compare the drop with"
+    printed = _gap(case.printed_undefended, case.published) <= ACC_MARGIN
+    return _said(printed == (_gap(case.undefended, case.reproduced) <= ACC_MARGIN))
+
+
+def _acc_numbers(case: Comparison) -> Judgement:
+    return _said(abs(_gap(case.published, case.reproduced)) <= ACC_CLOSE)
+
+
+def _asr_numbers(case: Comparison) -> Judgement:
+    low, high = sorted((case.published, case.reproduced))
+    return _said(_gap(high, low) <= ASR_CLOSE or high <= ASR_GONE or low >= ASR_FULL)
+
+
+def _time_numbers(case: Comparison) -> Judgement:
+    low, high = sorted((case.published, case.reproduced))
+    return _said(high == low or (low > 0 and high / low <= TIME_FACTOR))
+
+
+RULES: dict[str, dict[str, Callable[[Comparison], Judgement]]] = {
+    "none": {},
+    "order": {"acc": _acc_order, "asr": _asr_order},
+    "numbers": {"acc": _acc_numbers, "asr": _asr_numbers, **dict.fromkeys(TIMES, _time_numbers)},
+}

@@ -1,0 +1,1 @@
+"""What readers see: tables, figures, and the front end that executes notebooks."""

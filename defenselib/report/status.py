@@ -1,0 +1,101 @@
+"""What results there are, what a paper still lacks at a profile, which data sets are at hand: as tables."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pandas as pd
+
+from defenselib.errors import DataError
+from defenselib.experiments import Result, Store, default_stores
+from defenselib.papers.base import Exhibit, Paper
+from defenselib.papers.claims import RANK
+
+CELL = ["profile", "dataset", "attack", "defense"]
+
+
+def holdings(store: Store | None = None) -> pd.DataFrame:
+    """One row a cell: profile, dataset, attack, defense, seeds, committed, working (counts), and older_code.
+
+    A result that was kept lies in both stores and counts as committed. older_code: results whose method changed since.
+    """
+    found = store or default_stores()
+    rows = [_holding(result, found) for result in found.results()]
+    if not rows:
+        return pd.DataFrame(columns=[*CELL, "seeds", "committed", "working", "older_code"])
+    frame = pd.DataFrame(rows).groupby(CELL, sort=False, as_index=False).agg(
+        seeds=("seed", lambda seeds: ", ".join(map(str, sorted(set(seeds))))),
+        committed=("committed", "sum"),
+        working=("working", "sum"),
+        older_code=("older_code", "sum"),
+    )  # fmt: skip
+    order = {name: position for position, name in enumerate(("smoke", *reversed(RANK)))}
+    return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def _holding(result: Result, store: Store) -> dict[str, object]:
+    cell = result.experiment
+    committed = result.path is not None and not result.path.is_relative_to(store.root)
+    return {
+        "profile": result.profile,
+        "dataset": cell["asked"] or cell["dataset"],
+        "attack": cell["attack"],
+        "defense": f"{cell['defense']}+oracle" if cell["diagnostic"] else cell["defense"],
+        "seed": cell["seed"],
+        "committed": committed,
+        "working": not committed,
+        "older_code": not result.made_by_current_code(),
+    }
+
+
+def gaps(paper: Paper, profile: str, store: Store | None = None) -> pd.DataFrame:
+    """One row an exhibit: rows (of the printed table, or series of the figure), run, not_run, and why (most frequent
+    reason first, with counts)."""
+    return pd.DataFrame([_gap(exhibit, profile, store) for exhibit in paper.exhibits])
+
+
+def _gap(exhibit: Exhibit, profile: str, store: Store | None) -> dict[str, object]:
+    frame = exhibit.reproduce(profile=profile, store=store)
+    run = frame["reproduced"].notna()
+    reasons = Counter(reason for reason in frame.loc[~run, "reason"] if reason)
+    return {
+        "exhibit": exhibit.key,
+        "rows": len(frame),
+        "run": int(run.sum()),
+        "not_run": int((~run).sum()),
+        "why": "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common()),
+    }
+
+
+def data_sets(names: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Load each data set, all known ones if none is named: where, classes, train, test, source, digest, seconds.
+
+    If one is missing, `note` says where it was looked for. Nothing is downloaded. Errors: UnknownNameError for a name
+    that is none.
+    """
+    from defenselib import data
+
+    return pd.DataFrame([_data_set(name) for name in names or data.available()])
+
+
+def _data_set(name: str) -> dict[str, object]:
+    from defenselib import data
+    from defenselib.data import load
+
+    started = time.perf_counter()
+    try:
+        found = data.load_dataset(name, fetch=False)
+    except DataError as error:
+        return {"data set": name, "note": str(error)}
+    return {
+        "data set": name,
+        "where": "drawn" if name == "shapes" else str(load._find(name, None, fetch=False).folder),
+        "classes": str(found.num_classes),
+        "train": str(len(found.train)),
+        "test": str(len(found.test)),
+        "source": data.source_of(found),
+        "digest": found.digest[:16],
+        "seconds": f"{time.perf_counter() - started:.2f}",
+        "note": "",
+    }

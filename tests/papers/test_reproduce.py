@@ -1,0 +1,240 @@
+"""From a store to the frame: look-up, seeds, averages, thinning, profiles side by side."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from defenselib import papers
+from defenselib.errors import InvalidValueError, UnknownNameError
+from defenselib.papers import Cell, Table, asd, frame, printed
+from defenselib.papers.grid import Thin
+
+TABLE = papers.get("asd").exhibit("table-2")
+
+
+def row(found: pd.DataFrame, attack: str, defense: str, metric: str, dataset: str = "cifar10") -> pd.Series:
+    where = (found["dataset"] == dataset) & (found["attack"] == attack)
+    hit = found[where & (found["defense"] == defense) & (found["metric"] == metric)]
+    assert len(hit) == 1
+    return hit.iloc[0]
+
+
+def test_mean_spread_and_seeds(put, store):
+    for seed, acc in enumerate((70.0, 72.0, 74.0)):
+        put(acc, 1.0, attack="badnets", defense="asd", seed=seed)
+    found = row(TABLE.reproduce("laptop", store=store), "badnets", "asd", "acc")
+    assert (found["reproduced"], found["n"], found["sd"]) == (72.0, 3, 2.0)
+    assert found["profile"] == "laptop"
+    assert found["ran_on"] == "2 CPU cores"
+
+
+def test_missing_seeds_are_named(put, store):
+    put(70.0, 1.0, attack="badnets", defense="asd", seed=1)
+    found = row(TABLE.reproduce("laptop", store=store), "badnets", "asd", "asr")
+    assert (found["n"], found["verdict"]) == (1, "agrees")
+    assert found["reason"] == "1 of 3 seeds; seed 0, 2 not run"
+    assert math.isnan(found["sd"])
+
+
+def test_verdict_uses_the_partner_cells(put, store):
+    put(78.0, 99.0, attack="blend", defense="none")
+    put(60.0, 2.0, attack="blend", defense="asd")
+    found = TABLE.reproduce("laptop", store=store)
+    assert row(found, "blend", "asd", "asr")["verdict"] == "agrees"
+    assert row(found, "blend", "asd", "acc")["verdict"] == "differs"  # a drop of 18, printed 0.4
+    alone = row(found, "blend", "none", "acc")
+    assert (alone["verdict"], alone["reproduced"]) == ("not run", 78.0)
+    assert "without attack" in alone["reason"]
+    put(80.0, 1.0, attack="none", defense="none")
+    assert row(TABLE.reproduce("laptop", store=store), "blend", "none", "acc")["verdict"] == "agrees"
+
+
+def test_a_request_does_not_hide_the_partner(put, store):
+    put(78.0, 99.0, attack="blend", defense="none")
+    put(76.0, 2.0, attack="blend", defense="asd")
+    found = TABLE.reproduce("laptop", store=store, defenses=["asd"], attacks=["blend"])
+    assert row(found, "blend", "asd", "acc")["verdict"] == "agrees"
+    assert row(found, "blend", "none", "acc")["reason"] == "left out by request: defense none"
+
+
+def test_every_row_without_number_says_why(store):
+    found = TABLE.reproduce("laptop", store=store, attacks=["badnets"])
+    assert len(found) == 252
+    assert row(found, "blend", "asd", "acc")["reason"] == "left out by request: attack blend"
+    assert row(found, "badnets", "asd", "acc")["reason"] == "no result in the store"
+    left_out = row(found, "badnets", "asd", "acc", "imagenet-subset")["reason"]
+    assert left_out.startswith("left out at this profile: ")
+    assert (found["reason"] != "").all()
+
+
+def test_what_no_code_answers_says_so(store, monkeypatch):
+    monkeypatch.setattr("defenselib.defenses.available", lambda: ("none", "asd"))
+    found = TABLE.reproduce("laptop", store=store)
+    assert row(found, "badnets", "fp", "acc")["reason"] == "defense fp not implemented yet"
+
+
+def test_smoke_leaves_out_by_declared_rules_and_never_judges(put, store):
+    put(90.0, 1.0, attack="badnets", defense="asd", profile="smoke")
+    found = TABLE.reproduce("smoke", store=store)
+    assert row(found, "badnets", "asd", "acc")["reproduced"] == 90.0
+    assert (found["verdict"] == "not run").all()
+    # shapes stand in for every data set at smoke: the one result must not show up as GTSRB's.
+    other = row(found, "badnets", "asd", "acc", "gtsrb")
+    assert math.isnan(other["reproduced"])
+    assert other["reason"] == "left out at this profile: data set gtsrb"
+
+
+def test_smoke_trains_at_most_twelve_cells():
+    thin = asd.THIN["smoke"]
+    cells = {asd_cell for _, r in printed.table("asd", "table-2").iterrows() if (asd_cell := cell_of(r))}
+    wanted = [cell for cell in cells if not thin.excludes(cell)]
+    assert 0 < len(wanted) * len(asd.seeds_of(wanted[0], "smoke")) <= 8  # and four more: no attack, the oracle
+
+
+def cell_of(r: pd.Series) -> Cell | None:
+    return None if r["attack"] == "average" else Cell(r["dataset"], r["attack"], r["defense"])
+
+
+def test_seeds_are_declared_in_one_place(put, store):
+    assert asd.seeds_of(Cell("cifar10", "badnets", "asd"), "laptop") == (0, 1, 2)
+    assert asd.seeds_of(Cell("cifar10", "blend", "asd"), "laptop") == (0,)
+    assert asd.seeds_of(Cell("cifar10", "badnets", "asd"), "gpu") == (0,)
+    put(70.0, 1.0, attack="blend", defense="asd", seed=7)
+    found = TABLE.reproduce("laptop", store=store, seeds=[7])
+    assert row(found, "blend", "asd", "acc")["n"] == 1
+
+
+def averaged(values: dict[str, float]) -> list[dict]:
+    rows = frame.empty_rows(
+        [{"dataset": "d", "attack": a, "defense": "asd", "metric": "acc"} for a in (*values, "average")]
+    )
+    found = [{**frame.entry([v] * 2, ["here"]), "undefended": v + 1} for v in values.values()]
+    return frame.average(rows, [*found, frame.entry([])])
+
+
+def test_average_is_the_mean_of_its_parts():
+    made = averaged({"a": 80.0, "b": 90.0})[-1]
+    assert (made["reproduced"], made["n"], made["undefended"]) == (85.0, 2, 86.0)
+    assert math.isnan(made["sd"])
+
+
+def test_average_of_missing_parts_is_not_run_and_names_them():
+    made = averaged({"a": 80.0, "b": math.nan})[-1]
+    assert math.isnan(made["reproduced"])
+    assert made["reason"] == "average of 2 attacks, missing: b"
+
+
+def test_average_of_the_table_needs_all_six(put, store):
+    put(70.0, 1.0, attack="blend", defense="asd")
+    reason = row(TABLE.reproduce("laptop", store=store), "average", "asd", "acc")["reason"]
+    assert reason == "average of 6 attacks, missing: badnets, wanet, iab, refool, clb"
+
+
+def test_best_takes_the_best_evidence_row_by_row(put, store):
+    put(60.0, 2.0, attack="blend", defense="asd", profile="laptop")
+    put(61.0, 2.0, attack="badnets", defense="asd", profile="laptop")
+    put(92.0, 1.0, attack="blend", defense="asd", profile="gpu")
+    put(99.0, 9.0, attack="blend", defense="none", profile="smoke")
+    found = TABLE.reproduce("best", store=store)
+    assert list(found["published"]) == list(printed.table("asd", "table-2")["published"])
+    best = row(found, "blend", "asd", "acc")
+    assert (best["reproduced"], best["profile"], best["verdict"]) == (92.0, "gpu", "agrees")
+    assert row(found, "badnets", "asd", "acc")["profile"] == "laptop"
+    nothing = row(found, "blend", "none", "acc")
+    assert nothing["profile"] == ""
+    assert nothing["reason"] == "no result in the store at paper, gpu, laptop"
+
+
+def test_result_of_older_code_is_shown_as_such(put, store, monkeypatch):
+    put(60.0, 2.0, attack="blend", defense="asd")
+    monkeypatch.setattr("defenselib.experiments.result.Result.made_by_current_code", lambda self: False)
+    found = row(TABLE.reproduce("laptop", store=store), "blend", "asd", "asr")
+    assert found["reason"] == "made by older code"
+    assert found["verdict"] == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"attacks": ["badnet"]}, "did you mean 'badnets'"),
+        ({"datasets": ["cifar-10"]}, "did you mean 'cifar10'"),
+        ({"defenses": ["asdd"]}, "did you mean 'asd'"),
+        ({"profile": "labtop"}, "did you mean 'laptop'"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(wrong, words):
+    with pytest.raises(UnknownNameError, match=words):
+        TABLE.reproduce(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attacks": []},
+        {"attacks": "badnets"},
+        {"seeds": []},
+        {"seeds": [-1]},
+        {"seeds": [True]},
+        {"seeds": [0.5]},
+        {"profile": "best", "run": True},
+    ],
+)
+def test_wrong_values_raise(wrong):
+    with pytest.raises(InvalidValueError):
+        TABLE.reproduce(**wrong)
+
+
+def test_run_computes_what_is_asked_and_nothing_else(put, store, monkeypatch):
+    asked = []
+
+    def fake(experiment, store=None):
+        asked.append((experiment.dataset, experiment.attack, experiment.defense))
+        return put(
+            50.0, 1.0, **{name: getattr(experiment, name) for name in ("dataset", "attack", "defense", "profile")}
+        )
+
+    monkeypatch.setattr("defenselib.experiments.run", fake)
+    found = TABLE.reproduce("smoke", run=True, store=store, attacks=["badnets"])
+    assert sorted(set(asked)) == [("cifar10", "badnets", "asd"), ("cifar10", "badnets", "none")]
+    assert len(asked) == 2  # two metrics of one cell are one run
+    assert found["reproduced"].notna().sum() == 4
+
+
+def test_a_request_overrides_the_declared_rule():
+    declared = asd.THIN["laptop"].without(Thin(attacks=("iab",)))
+    assert not declared.excludes(Cell("cifar10", "iab", "asd"))
+    assert asd.THIN["laptop"].excludes(Cell("cifar10", "iab", "asd")) == "attack iab"
+
+
+def test_an_exhibit_is_a_few_lines(put, store):
+    def cell(r):
+        return Cell(r["dataset"], r["attack"], r["defense"], {"defense_args": {"poisoned_seeds": 0}})
+
+    table = Table(paper="asd", key="table-5", setting=asd.SETTING, cell=cell)
+    put(70.0, 1.0, attack="blend", defense="asd", defense_args={"poisoned_seeds": 0})
+    found = table.reproduce("laptop", store=store)
+    assert found["reproduced"].notna().any()
+
+
+def test_laptop_check(put, store):
+    put(80.0, 99.0, attack="badnets", defense="none", seed=0)
+    put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
+    put(64.0, 1.0, attack="badnets", defense="asd", seed=1)
+    put(62.0, 0.0, attack="badnets", defense="asd", diagnostic="oracle-split")
+    found = asd.laptop_check("laptop", attacks=["badnets", "none"], store=store)
+    first = found.iloc[0]
+    assert (first["asd_acc"], first["n"], first["n_oracle"]) == (62.0, 2, 1)
+    assert (first["gap_none"], first["gap_oracle"]) == (20.0, 2.0)  # over the seed that both have
+    assert "nothing is poisoned" in found.iloc[1]["reason"]
+
+
+def test_purity_has_a_row_an_epoch_and_seed(put, store):
+    put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
+    put(64.0, 1.0, attack="badnets", defense="asd", seed=1)
+    found = asd.purity("laptop", store=store)
+    assert len(found) == 12
+    assert set(found["seed"]) == {0, 1}
+    assert asd.purity("laptop", attack="blend", store=store).empty

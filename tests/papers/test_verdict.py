@@ -1,0 +1,123 @@
+"""The rules of agreement, case by case by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from defenselib.errors import UnknownNameError
+from defenselib.papers.verdict import Comparison, asr_class, judge
+
+NAN = math.nan
+
+
+def asr(published: float, reproduced: float, mode: str = "order", defense: str = "asd") -> str:
+    return judge(Comparison("asr", defense, published, reproduced), mode)[0]
+
+
+@pytest.mark.parametrize(
+    ("published", "reproduced", "verdict"),
+    [
+        (1.2, 0.0, "agrees"),
+        (1.2, 10.0, "agrees"),
+        (1.2, 10.1, "differs"),
+        (10.0, 9.0, "agrees"),
+        (100.0, 50.0, "agrees"),
+        (100.0, 49.9, "differs"),
+        (77.1, 99.0, "agrees"),
+        (1.2, 99.0, "differs"),
+        (31.5, 51.5, "agrees"),  # a printed value in between: within 20 points
+        (31.5, 11.5, "agrees"),
+        (31.5, 51.6, "differs"),
+        (31.5, 5.0, "differs"),
+    ],
+)
+def test_asr_by_thresholds(published, reproduced, verdict):
+    assert asr(published, reproduced) == verdict
+
+
+def test_asr_classes():
+    assert [asr_class(value) for value in (0, 10, 10.1, 49.9, 50, 100)] == [
+        "low",
+        "low",
+        "middle",
+        "middle",
+        "high",
+        "high",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("printed_acc", "acc", "verdict"),
+    [
+        (93.4, 76.0, "agrees"),  # printed drop 1.5, reproduced drop 4
+        (93.4, 75.0, "agrees"),  # exactly the margin
+        (93.4, 74.9, "differs"),
+        (88.2, 60.0, "agrees"),  # printed drop 6.7, reproduced drop 20
+        (88.2, 79.0, "differs"),
+        (93.4, 82.0, "agrees"),  # better than undefended
+    ],
+)
+def test_acc_of_a_defense_by_its_drop(printed_acc, acc, verdict):
+    case = Comparison("acc", "asd", printed_acc, acc, printed_undefended=94.9, undefended=80.0)
+    assert judge(case, "order") == (verdict, "")
+
+
+def test_a_margin_is_not_missed_by_rounding():
+    # 94.2 - 89.2 is a little more than 5 in binary.
+    case = Comparison("acc", "asd", 89.2, 75.1, printed_undefended=94.2, undefended=80.1)
+    assert judge(case, "order")[0] == "agrees"
+
+
+@pytest.mark.parametrize(("acc", "verdict"), [(75.0, "agrees"), (85.0, "agrees"), (74.9, "differs")])
+def test_acc_of_the_undefended_model_against_no_attack(acc, verdict):
+    assert judge(Comparison("acc", "none", 94.9, acc, no_attack=80.0), "order")[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (Comparison("acc", "none", 94.9, 80.0), "needs the undefended model without attack"),
+        (Comparison("acc", "asd", 93.4, 80.0), "needs the undefended model under the same attack"),
+        (Comparison("acc", "asd", 93.4, 80.0, undefended=80.0), "prints no undefended model"),
+        (Comparison("asr", "asd", NAN, 1.0), "prints no number"),
+        (Comparison("asr", "asd", 1.0, NAN), "no number to compare"),
+        (Comparison("seconds", "asd", 4980.0, 500.0), "seconds is not comparable"),
+        (Comparison("count", "asd", 100.0, 100.0), "count is not comparable"),
+    ],
+)
+def test_what_is_missing_is_not_guessed(case, reason):
+    verdict, why = judge(case, "order")
+    assert verdict == "not run"
+    assert reason in why
+
+
+@pytest.mark.parametrize(
+    ("metric", "published", "reproduced", "verdict"),
+    [
+        ("acc", 93.4, 91.4, "agrees"),
+        ("acc", 93.4, 95.4, "agrees"),
+        ("acc", 93.4, 91.3, "differs"),
+        ("asr", 17.0, 22.0, "agrees"),
+        ("asr", 17.0, 22.1, "differs"),
+        ("asr", 0.0, 5.0, "agrees"),
+        ("asr", 0.0, 5.1, "differs"),
+        ("asr", 100.0, 95.0, "agrees"),
+        ("asr", 100.0, 94.9, "differs"),
+        ("seconds", 100.0, 200.0, "agrees"),
+        ("seconds", 100.0, 49.0, "differs"),
+        ("hours", 2.0, 4.1, "differs"),
+    ],
+)
+def test_numbers(metric, published, reproduced, verdict):
+    assert judge(Comparison(metric, "asd", published, reproduced), "numbers")[0] == verdict
+
+
+def test_smoke_never_judges():
+    assert judge(Comparison("asr", "asd", 1.0, 1.0), "none")[0] == "not run"
+
+
+def test_unknown_mode():
+    with pytest.raises(UnknownNameError, match="did you mean 'order'"):
+        judge(Comparison("asr", "asd", 1.0, 1.0), "orders")

@@ -1,0 +1,105 @@
+"""Drawings from hand-made frames, and colours that can be seen and told apart."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from defenselib import papers
+from defenselib.errors import UnknownNameError
+from defenselib.papers import Exhibit, frame, printed
+from defenselib.report import figures, style
+
+
+def filled(rows: list[dict], values: list[float]) -> pd.DataFrame:
+    made = [{**frame.entry([value, value + 1]), "verdict": "not run"} for value in values]
+    return frame.finish(frame.empty_rows(rows), made, "laptop")
+
+
+def where(**more: str) -> dict:
+    return {"dataset": "cifar10", "attack": "badnets", "defense": "asd", **more}
+
+
+def test_dots_draws_printed_and_reproduced():
+    rows = printed.table("asd", "table-2").iloc[:24]
+    made = [{**frame.entry([value - 3]), "verdict": "agrees"} for value in rows["published"]]
+    figure = papers.get("asd").exhibit("table-2").draw(frame.finish(rows, made, "laptop"))
+    assert [axis.get_title() for axis in figure.axes] == ["CIFAR-10: ACC", "CIFAR-10: ASR"]
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_histograms_have_four_panels_and_both_groups():
+    rows = [
+        where(variant=f"panel={panel};group={group};from={low};to={low + 1}", metric="count")
+        for panel in "abcd"
+        for group in ("clean", "poisoned")
+        for low in range(3)
+    ]
+    figure = figures.histograms(filled(rows, [1.0] * len(rows)))
+    assert len(figure.axes) == 4
+    assert all(len(axis.patches) == 2 for axis in figure.axes)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["clean", "poisoned"]
+
+
+def test_curves_have_bands_and_a_dashed_stage_3():
+    rows = [where(variant=f"epoch={e};stage={1 + e // 2}", metric="acc") for e in range(6)]
+    figure = figures.curves(filled(rows, [50.0 + e for e in range(6)]))
+    lines = figure.axes[0].get_lines()
+    assert [line.get_linestyle() for line in lines] == ["-", "--"]
+    assert list(lines[0].get_xdata()) == [0, 1, 2, 3]
+    assert len(figure.axes[0].collections) == 2
+
+
+def test_purity_is_drawn_in_percent():
+    history = pd.DataFrame({"epoch": [0, 1] * 2, "acc": 50.0, "asr": 1.0, "clean_purity": 0.9, "seed": [0, 0, 1, 1]})
+    figure = figures.purity({"badnets": history, "blend": history.iloc[:0]})
+    assert list(figure.axes[0].get_lines()[0].get_ydata()) == [90.0, 90.0]
+
+
+@pytest.mark.parametrize("kind", figures.DRAWERS)
+def test_nothing_to_draw_is_said(kind):
+    empty = filled([where(variant=None, metric="acc")], [math.nan])
+    figure = figures.DRAWERS[kind](empty, "a title")
+    assert figures.NOTHING in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_purity_without_history_is_said():
+    assert figures.purity({}).axes[0].texts[0].get_text() == figures.NOTHING
+
+
+def test_unknown_drawing():
+    with pytest.raises(UnknownNameError, match="did you mean 'dots'"):
+        Exhibit(paper="asd", key="table-2", plot="dot").draw(pd.DataFrame())
+
+
+def test_drawing_leaves_the_callers_settings_alone():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    figures.purity({})
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("colour", {c for c, _ in [*style.METHODS.values(), *style.ATTACKS.values()]})
+def test_colours_are_seen_on_the_background(colour):
+    assert style.contrast(colour, style.BACKGROUND) >= 3.0
+
+
+def test_contrast_by_known_values():
+    assert style.contrast("#000000", "#ffffff") == pytest.approx(21.0)
+    assert style.contrast("#ffffff", "#ffffff") == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("table", [style.METHODS, style.ATTACKS])
+def test_no_two_names_look_the_same(table):
+    same = {"blend", "blend-kitty"}  # two names of one attack
+    looks = [look for name, look in table.items() if name not in same]
+    assert len(set(looks)) == len(looks)
+
+
+def test_every_name_of_the_papers_has_a_look():
+    for paper in printed.TITLES:
+        missing = set(printed.vocabulary(paper, "attack")) - set(style.ATTACKS)
+        assert not missing, (paper, missing)

@@ -1,0 +1,64 @@
+"""The committed notebooks: no outputs, short cells, one typed parameters cell, words and pictures for everybody."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from defenselib import papers
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_no_outputs_and_short_cells(path):
+    for cell in code_cells(path):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+        assert len(cell.source.splitlines()) < 15, cell.source
+
+
+def test_one_parameters_cell_of_typed_scalars_and_lists(path):
+    (cell,) = (cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", []))
+    values = {}
+    for line in ast.parse(cell.source).body:
+        assert isinstance(line, ast.AnnAssign), "a parameter needs a type"
+        assert line.value is not None
+        values[line.target.id] = ast.literal_eval(line.value)
+    assert values.get("profile") == "smoke"
+    assert all(isinstance(value, str | int | float | bool | list) for value in values.values())
+
+
+def test_no_algorithm_in_a_notebook(path):
+    for cell in code_cells(path):
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.While | ast.Lambda) for node in nodes)
+        imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        assert not imported & {"torch", "numpy"}
+
+
+def test_figures_have_captions_and_alt_texts(path):
+    drawn = 0
+    for cell in code_cells(path):
+        shown = cell.metadata.get("mystnb", {})
+        if ".draw(" in cell.source or "figures." in cell.source or "pictures." in cell.source:
+            drawn += 1
+            assert shown["figure"]["caption"] and shown["figure"]["name"]
+            assert len(shown["image"]["alt"]) > 20
+    assert drawn
+
+
+def test_every_exhibit_is_listed_and_every_written_one_is_shown(path):
+    if path.stem not in papers.available():
+        pytest.skip("not the notebook of a paper")
+    source = "\n".join(cell.source for cell in code_cells(path))
+    assert "tables.exhibits(paper)" in source
+    for exhibit in papers.get(path.stem).exhibits:
+        assert exhibit.status != "available" or f'exhibit("{exhibit.key}")' in source, exhibit.key

@@ -1,0 +1,19 @@
+"""Pictures of attacks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from defenselib.report import pictures
+
+
+def test_gallery_has_a_row_a_name():
+    images = np.zeros((3, 8, 8, 3), dtype=np.uint8)
+    figure = pictures.gallery({"clean": images, "badnets": images})
+    assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["clean", "badnets"]
+
+
+def test_triggers_shows_the_picture_and_the_change():
+    figure = pictures.triggers(["badnets", "blend"], count=2)
+    words = [axis.get_ylabel() for axis in figure.axes[::2]]
+    assert words == ["clean", "BadNets", "BadNets:\nchange x 4", "Blend", "Blend:\nchange x 4"]
