@@ -1,0 +1,147 @@
+"""Throughput on this machine: `make bench` or `python -m defenselib.bench --help`. Prints tables, tests nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from defenselib import attacks, defenses
+from defenselib.allocator import keep_memory
+from defenselib.attacks.base import Attack
+from defenselib.data.augment import Augment
+from defenselib.data.pixels import to_float
+from defenselib.data.types import ImageSet
+from defenselib.defenses.asd import ASD
+from defenselib.errors import DefenseLibError
+from defenselib.learning.batches import infer
+from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.supervised import make_optimizer, supervised_epoch
+from defenselib.models import build_model
+
+IMAGES = 2048
+
+
+def random_images(n: int, device: torch.device, size: int = 32) -> ImageSet:
+    images = torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
+    images = images.contiguous(memory_format=torch.channels_last).to(device)
+    return ImageSet(images, torch.arange(n, device=device) % 10)
+
+
+def rate(work: Callable[[], int], device: torch.device, seconds: float = 1.0) -> float:
+    """Images a second of `work`, which returns how many it did; one call to warm up, then at least `seconds`."""
+    work()
+    _wait(device)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        done += work()
+        _wait(device)
+    return done / (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def bench_attacks(data: ImageSet, device: torch.device) -> dict[str, float]:
+    """uint8 to uint8. Attacks that must be trained first are left out: `make bench` trains nothing."""
+    index = torch.arange(len(data), device=device)
+    rates = {}
+    for name in attacks.available():
+        attack = attacks.create(name, image_size=data.image_size)
+        if type(attack).prepare is Attack.prepare:
+            rates[f"poison: {name}"] = rate(lambda attack=attack: len(attack(data.images, index)), device)  # type: ignore[misc]
+    return rates
+
+
+def bench_input(data: ImageSet, device: torch.device) -> dict[str, float]:
+    generator = torch.Generator(device=device).manual_seed(0)
+    index = torch.arange(128, device=device)
+    augment = Augment()
+    return {
+        "augment: crop, flip (uint8)": rate(lambda: len(augment(data.images, index, generator)), device),
+        "augment and to float": rate(lambda: len(to_float(augment(data.images, index, generator))), device),
+    }
+
+
+def bench_training(data: ImageSet, context: Context, device: torch.device) -> dict[str, float]:
+    """Supervised epoch, ranking pass, virtual epoch in images/s; MixMatch in labelled + unlabelled images/s."""
+    model = context.build_model()
+    optimizer = make_optimizer(list(model.parameters()), "sgd", 0.01)
+    augment = Augment()
+    everything = torch.arange(len(data), device=device)
+    few = data.select(everything[:512])
+    asd = defenses.create("asd")
+    assert isinstance(asd, ASD)
+    learner = MixMatch(iterations=2)
+
+    def supervised() -> int:
+        supervised_epoch(model, optimizer, few, context, augment)
+        return len(few)
+
+    def rank() -> int:
+        return len(infer(model, few.images, context, lambda logits, index: logits))
+
+    def virtual() -> int:
+        asd.virtual_model(model, few, augment, context)
+        return len(few)
+
+    def mixmatch() -> int:
+        half = len(data) // 2
+        learner.train_epoch(model, optimizer, data, everything[:half], everything[half:], 0, context, augment, 10)
+        return 2 * 64 * learner.iterations
+
+    return {
+        "supervised training": rate(supervised, device),
+        "ranking pass": rate(rank, device),
+        "virtual-model epoch": rate(virtual, device),
+        "MixMatch (64 + 64 x 2 views)": rate(mixmatch, device),
+    }
+
+
+def measure(model: str, width: int, precision: str, device: torch.device, threads: int) -> dict[str, float]:
+    """All rates of one setting."""
+    torch.set_num_threads(threads)
+    data = random_images(IMAGES, device)
+    context = Context(model_factory=lambda: build_model(model, width=width), device=device, precision=precision)
+    return {**bench_attacks(data, device), **bench_input(data, device), **bench_training(data, context, device)}
+
+
+def main(
+    model: str = "resnet18",
+    width: int = 16,
+    precision: str = "bf16",
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    threads: Annotated[str, typer.Option(help="Thread counts, comma separated; default 1 and all cores.")] = "",
+) -> None:
+    """Print images/s for poisoning, augmentation, supervised training, ranking and MixMatch."""
+    keep_memory()
+    place = torch.device(device)
+    counts = [int(item) for item in threads.split(",") if item] or sorted({1, os.cpu_count() or 1})
+    if place.type == "cuda":
+        counts = counts[-1:]
+    try:
+        columns = {count: measure(model, width, precision, place, count) for count in counts}
+    except DefenseLibError as error:
+        raise typer.BadParameter(str(error)) from error
+    where = torch.cuda.get_device_name(place) if place.type == "cuda" else platform.processor() or platform.machine()
+    table = Table(title=f"images/s: {model} width {width}, {precision}, 32x32, {where}, torch {torch.__version__}")
+    table.add_column("what")
+    for count in counts:
+        table.add_column(f"{count} thread{'s' * (count > 1)}", justify="right")
+    for row in next(iter(columns.values())):
+        table.add_row(row, *(f"{columns[count][row]:,.0f}" for count in counts))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,82 @@
+"""What the pages say about the code is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from defenselib import attacks, papers
+from defenselib.attacks.base import COUNTS
+from defenselib.papers import verdict
+
+
+@pytest.fixture(scope="module")
+def book(request: pytest.FixtureRequest) -> Path:
+    return request.config.rootpath / "book"
+
+
+def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
+    text = (book / "verdicts.md").read_text()
+    for words in (
+        f"ASR printed at most {verdict.ASR_LOW:g} %",
+        f"ASR printed at least {verdict.ASR_HIGH:g} %",
+        f"within {verdict.ASR_MIDDLE:g} points",
+        f"same side of {verdict.ACC_MARGIN:g} points",
+        f"within {verdict.ACC_CLOSE:g} points of the printed value",
+        f"within {verdict.ASR_CLOSE:g} points; or both at most {verdict.ASR_GONE:g} %; "
+        f"or both at least {verdict.ASR_FULL:g} %",
+        f"within a factor of {verdict.TIME_FACTOR:g}",
+        *(f">{word}<" for word in (verdict.AGREES, verdict.DIFFERS, verdict.NOT_RUN)),
+    ):
+        assert words in text, words
+
+
+def test_the_threat_model_names_every_counting_rule(book: Path) -> None:
+    text = (book / "threat_model.md").read_text()
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)) == set(COUNTS)
+
+
+def test_the_start_page_is_honest_about_what_is_missing(book: Path) -> None:
+    """A paper whose exhibits have code is linked; one without says that everything is missing."""
+    cards = (book / "index.md").read_text().split(":::{grid-item-card}")
+    cites = {
+        "asd": "gao2023asd",
+        "bsd": "shen2025bsd",
+        "vab": "zhu2023vab",
+        "dst_dbr": "chen2022dst",
+        "aabl": "zhao2024aabl",
+    }
+    assert set(cites) == set(papers.available())
+    for key, cite in cites.items():
+        (card,) = (text for text in cards if f"`{cite}`" in text)
+        there = [exhibit.key for exhibit in papers.get(key).exhibits if exhibit.status == "available"]
+        assert (f":link: _executed/{key}" in card) == bool(there), key
+        assert ("**Missing:** everything." in card) == (not there), key
+        for exhibit in there:
+            kind, number = exhibit.split("-")
+            assert re.search(rf"{kind.capitalize()}s? [\d, and]*{number}\b", card.split("**Missing:**")[0]), exhibit
+
+
+def test_every_attack_of_the_library_is_cited_somewhere(book: Path) -> None:
+    text = "".join(path.read_text() for path in book.glob("*.md"))
+    for name, key in {"badnets": "gu2017badnets", "blend": "chen2017blend"}.items():
+        assert name in attacks.available()
+        assert key in text
+
+
+def test_every_citation_is_in_the_bibliography(book: Path) -> None:
+    known = set(re.findall(r"^@\w+\{(\w+),", (book / "references.bib").read_text(), re.MULTILINE))
+    pages = [*book.glob("*.md"), *(book.parent / "notebooks").glob("*.ipynb")]
+    cited = {key.strip() for page in pages for group in re.findall(r"\{cite:\w+\}`([^`]+)`", page.read_text())
+             for key in group.split(",")}  # fmt: skip
+    assert cited and cited <= known
+
+
+def test_jupyter_book_executes_nothing(book: Path) -> None:
+    config = yaml.safe_load((book.parent / "_config.yml").read_text())
+    assert config["execute"]["execute_notebooks"] == "off"
+    assert config["only_build_toc_files"] is True
+    assert "sphinx_thebe" not in config["sphinx"]["config"]["extensions"]

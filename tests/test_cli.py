@@ -1,0 +1,182 @@
+"""The command line: what it prints, how it fails, and that it needs no Jupyter package."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from defenselib.cli import app
+
+# One tiny cell for the whole module: it is computed once and then comes from the store.
+TINY = ["--dataset", "shapes", "--attack", "badnets", "--profile", "smoke", "--no-progress", "--device", "cpu"]
+TINY += ["--defense-arg", "epochs=1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DEFENSELIB_STORE", "DEFENSELIB_RESULTS"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refused(*arguments: str) -> str:
+    """What a command that fails by the user's mistake says: one line, no traceback, exit code 2."""
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def run_tiny(*more: str) -> str:
+    result = call("run", *TINY, *more)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_run_prints_the_numbers_and_the_second_time_they_come_from_the_store() -> None:
+    first = run_tiny()
+    assert "shapes" in first and "badnets" in first and "ACC" in first and "ASR" in first
+    assert run_tiny() == first, "seconds and all: it was not computed again"
+
+
+def test_hyper_parameters_reach_the_experiment() -> None:
+    def hash_of(text: str) -> str:
+        return next(line for line in text.splitlines() if " 0 " in line).split()[-2]
+
+    assert hash_of(run_tiny("--defense-arg", "batch_size=32")) != hash_of(run_tiny())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--attack", "badnet"), "did you mean 'badnets'"),
+        (("run", "--defense", "ads"), "did you mean 'asd'"),
+        (("run", "--profile", "laptob"), "did you mean 'laptop'"),
+        (("run", "--defense-arg", "epoch=3"), "did you mean 'epochs'"),
+        (("run", "--defense-arg", "epochs=some"), "must be a whole number"),
+        (("run", "--attack-arg", "epochs"), "must read name=value"),
+        (("run", "--rate", "2"), "rate"),
+        (("run", "--dataset", "cifar11"), "did you mean 'cifar10'"),
+        (("reproduce", "--paper", "ads"), "did you mean 'asd'"),
+        (("reproduce",), "give either --paper or --notebook"),
+        (("reproduce", "--paper", "asd", "--profile", "laptob"), "did you mean 'laptop'"),
+        (("reproduce", "--paper", "asd", "--profile", "gpu", "-p", "profile=smoke"), "--profile says 'gpu'"),
+        (("reproduce", "--paper", "asd", "-p", "attacks=badnets,blond"), "did you mean 'blend'"),
+        (("status", "--profile", "laptob"), "did you mean 'laptop'"),
+        (("status", "--paper", "ads"), "did you mean 'asd'"),
+        (("data", "cifar11"), "did you mean 'cifar10'"),
+        (("keep",), "name hashes or a --profile"),
+        (("keep", "0123456789abcdef"), "no result 0123456789abcdef"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused(*arguments)
+
+
+def test_status_counts_results_by_cell() -> None:
+    run_tiny()
+    said = call("status").stdout
+    assert "smoke" in said and "badnets" in said and "working" in said
+    assert "badnets" not in call("status", "--profile", "laptop").stdout
+
+
+def test_status_of_a_paper_says_what_is_missing_and_why() -> None:
+    result = call("status", "--paper", "asd", "--profile", "laptop")
+    assert result.exit_code == 0, result.output
+    assert "table-2" in result.stdout and "figure-7" in result.stdout
+    assert "not implemented yet" in result.stdout and "no result in the store" in result.stdout
+
+
+def test_data_says_what_is_there_and_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFENSELIB_DATA", str(tmp_path))
+    monkeypatch.setenv("DEFENSELIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    result = call("data", "shapes", "gtsrb")
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path) in result.stdout and "shapes" in result.stdout
+    assert "no data for 'gtsrb'" in result.stdout
+
+
+def test_keep_refuses_smoke_and_promotes_the_rest(tmp_path: Path) -> None:
+    run_tiny()
+    assert "no evidence" in refused("keep", "--profile", "smoke", "--to", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    assert call("keep", "--profile", "laptop", "--to", str(tmp_path)).exit_code == 0
+
+
+@pytest.mark.slow
+def test_reproduce_refuses_parameters_before_running(root: Path) -> None:
+    pytest.importorskip("papermill")
+    assert "did you mean 'attacks'" in refused("reproduce", "--paper", "asd", "-p", "atacks=badnets")
+    assert "must be a whole number" in refused("reproduce", "--paper", "asd", "-p", "seeds=one")
+
+
+@pytest.mark.slow
+def test_a_failing_notebook_is_exit_code_1_and_named(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("papermill")
+    cells = [
+        nbformat.v4.new_code_cell("count: int = 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("1 / (count - 1)"),
+    ]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "n.ipynb")
+    arguments = ("reproduce", "--notebook", str(tmp_path / "n.ipynb"), "--output", str(tmp_path / "out.ipynb"))
+    result = call(*arguments, "--no-progress")
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.stderr and "out.failed.ipynb" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert call(*arguments, "--no-progress", "-p", "count=2").exit_code == 0
+    assert (tmp_path / "out.ipynb").exists() and not (tmp_path / "out.failed.ipynb").exists()
+
+
+WITHOUT_JUPYTER = """
+import sys
+blocked = {"papermill", "nbformat", "nbclient", "IPython", "ipywidgets", "ipykernel", "jupyter_client", "jupyter_core",
+           "jupyter_book", "myst_nb", "traitlets"}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+from defenselib.cli import app
+app(sys.argv[1:], prog_name="defenselib")
+"""
+
+
+def without_jupyter(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_JUPYTER, *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+@pytest.mark.slow
+def test_run_works_without_any_jupyter_package() -> None:
+    said = without_jupyter("run", *TINY)
+    assert said.returncode == 0, said.stderr
+    assert "ACC" in said.stdout
+
+
+@pytest.mark.slow
+def test_reproduce_without_jupyter_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "n.ipynb").write_text("{}")
+    said = without_jupyter("reproduce", "--notebook", str(tmp_path / "n.ipynb"))
+    assert said.returncode == 2
+    assert "pip install defenselib[book]" in said.stderr and "Traceback" not in said.stderr
+
+
+@pytest.mark.slow
+def test_as_a_module() -> None:
+    said = subprocess.run([sys.executable, "-m", "defenselib", "--help"], capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0
+    assert all(command in said.stdout for command in ("run", "reproduce", "status", "data", "keep"))
