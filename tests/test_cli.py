@@ -53,7 +53,7 @@ def test_hyper_parameters_reach_the_experiment() -> None:
     def hash_of(text: str) -> str:
         return next(line for line in text.splitlines() if " 0 " in line).split()[-2]
 
-    assert hash_of(run_tiny("--defense-arg", "batch_size=32")) != hash_of(run_tiny())
+    assert hash_of(run_tiny("--defense-arg", "learning_rate=0.0123")) != hash_of(run_tiny())
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ class ImageSet:
     def to(self, device: torch.device | str) -> ImageSet:
         return ImageSet(self.images.to(device), self.labels.to(device))
 
+    def channels_last(self) -> ImageSet:
+        """The same pixels in channels-last memory order, in which batches are gathered fastest."""
+        return ImageSet(self.images.contiguous(memory_format=torch.channels_last), self.labels)
+
 
 @dataclass(frozen=True)
 class Dataset:

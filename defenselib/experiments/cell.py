@@ -144,7 +144,7 @@ class Cell:
         started = time.monotonic()
         stopped = False
         try:
-            fitted = defense.fit(poisoned.train, context.build_model, context)
+            fitted = defense.fit(poisoned.train.channels_last(), context.build_model, context)
         except Stopped as stop:
             if stop.model is None:
                 raise InvalidValueError(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from defenselib import data as datasets
+from defenselib.allocator import keep_memory
 from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.cell import Cell, model_factory
@@ -39,6 +40,7 @@ def run(
     if found is not None:
         return found
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    keep_memory()
     cell = Cell(resolved, store, chosen, progress, _interval() if checkpoint_every is None else checkpoint_every)
     upstream = _upstream(cell, experiment)
     with store.lock(resolved.hash):

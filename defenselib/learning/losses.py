@@ -27,7 +27,7 @@ def symmetric_cross_entropy(
     cross_entropy = F.nll_loss(log_p, labels, reduction="none")
     # log(onehot) is 0 at the label and log(label_floor) elsewhere: only the other classes contribute.
     p = log_p.exp().clamp(probability_floor, 1.0)
-    others = p.sum(1) - p.gather(1, labels[:, None]).squeeze(1)
+    others = p.scatter(1, labels[:, None], 0.0).sum(1)
     reverse = -torch.log(torch.tensor(label_floor)).item() * others
     return alpha * cross_entropy + beta * reverse
 

@@ -51,7 +51,7 @@ class Claim:
                 reasons.append(f"{profile}: {missing}")
                 continue
             return Outcome(HOLDS if holds else FAILS, numbers, profile)
-        return Outcome(NOT_RUN, "; ".join(reasons) or "no evidence that counts (smoke does not)")
+        return Outcome(NOT_RUN, "; ".join(reasons) or "no evidence yet (smoke does not count)")
 
 
 class Numbers:
@@ -69,7 +69,7 @@ class Numbers:
         """The single number that `where` names; raises `Missing` if it was not run."""
         found = self.select(**where)
         if found.empty:
-            raise Missing("needs " + " ".join(str(value) for value in where.values()))
+            raise Missing(f"needs {_words(where)}")
         return float(found["reproduced"].iloc[0])
 
     def many(self, **where: object) -> tuple[dict[str, float], str]:
@@ -77,10 +77,15 @@ class Numbers:
         found, wanted = self.select(**where), _select(self.frame, where)
         wanted = wanted.drop_duplicates(["dataset", "attack", "defense", "variant", "metric"])
         if found.empty:
-            raise Missing("needs " + " ".join(str(value) for value in where.values()))
+            raise Missing(f"needs {_words(where)}")
         labels = found["dataset"] + "/" + found["attack"] + "/" + found["defense"]
         numbers = dict(zip(labels, found["reproduced"].astype(float), strict=True))
         return numbers, f"{len(found)} of {len(wanted)} cells"
+
+
+def _words(where: dict[str, object]) -> str:
+    # A tuple stands for "any of these": naming them all would bury what is missing.
+    return " ".join(str(value) for value in where.values() if not isinstance(value, tuple | list))
 
 
 def _select(rows: pd.DataFrame, where: dict[str, object]) -> pd.DataFrame:

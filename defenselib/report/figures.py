@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -51,11 +52,11 @@ def _smoke(ran: pd.DataFrame) -> str:
 
 
 def _empty(title: str, words: str = NOTHING) -> Figure:
-    figure = Picture(figsize=(7, 1.6))
+    figure = Picture(figsize=(7.2, 1.2))
     axes = figure.subplots()
     axes.axis("off")
-    axes.text(0.5, 0.5, words, ha="center", va="center", wrap=True)
-    axes.set_title(title)
+    axes.text(0.5, 0.5, words, ha="center", va="center")
+    figure.suptitle(textwrap.fill(title, 70))
     return figure
 
 
@@ -67,7 +68,7 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
             return _empty(title)
         parts = pd.DataFrame([fields(variant) for variant in counts["variant"]], index=counts.index)
         parts["count"] = counts["reproduced"]
-        figure, axes = grid(10, 6.4, 2, 2)
+        figure, axes = grid(7.2, 5.6, 2, 2)
         for (panel, words), axis in zip(PANEL_TITLES.items(), axes.flat, strict=True):
             _panel(axis, parts[parts["panel"] == panel])
             axis.set(title=words, xlabel="loss reduction" if panel == "c" else "loss $L_1$", ylabel="training samples")
@@ -105,7 +106,7 @@ def curves(frame: pd.DataFrame, title: str = "") -> Figure:
     with style.look():
         if ran.empty:
             return _empty(title)
-        figure, axes = grid(8, 4.2, 1, 1)
+        figure, axes = grid(7.2, 3.8, 1, 1)
         axis = axes.flat[0]
         for defense in dict.fromkeys(ran["defense"]):
             rows = ran[ran["defense"] == defense]
@@ -141,7 +142,7 @@ def dots(frame: pd.DataFrame, title: str = "") -> Figure:
         metrics = [metric for metric in ("acc", "asr") if (ran["metric"] == metric).any()]
         names = list(dict.fromkeys(ran["attack"]))
         height = 1.6 + len(datasets) * (0.8 + 0.55 * len(names))
-        figure, axes = grid(10, height, len(datasets), len(metrics))
+        figure, axes = grid(7.2, height, len(datasets), len(metrics))
         for row, dataset in enumerate(datasets):
             for column, metric in enumerate(metrics):
                 part = ran[(ran["dataset"] == dataset) & (ran["metric"] == metric)]
@@ -176,8 +177,8 @@ def _spread(hit: pd.DataFrame) -> float | None:
 
 def _dot_legend(ran: pd.DataFrame) -> list[Line2D]:
     kinds = [
-        Line2D([], [], ls="", marker="o", mec=style.INK, mfc=style.BACKGROUND, ms=8, label="printed"),
-        Line2D([], [], ls="", marker="o", color=style.INK, ms=8, label="reproduced"),
+        Line2D([], [], ls="", marker="o", mec=style.GREY, mfc=style.BACKGROUND, ms=8, label="printed"),
+        Line2D([], [], ls="", marker="o", color=style.GREY, ms=8, label="reproduced"),
     ]
     names = dict.fromkeys(map(str, ran["defense"]))
     return kinds + [Line2D([], [], ls="", ms=8, label=style.label(name), **style.method(name)) for name in names]
@@ -189,12 +190,12 @@ def purity(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Each history has the columns epoch, acc, asr, clean_purity (a share) and, with several runs, seed: the line is the
     mean, the band one standard deviation.
     """
-    panels = {"clean_purity": "clean share of the pool (%)", "acc": "ACC (%)", "asr": "ASR (%)"}
+    panels = {"clean_purity": "pool: clean (%)", "acc": "ACC (%)", "asr": "ASR (%)"}
     known = {name: frame for name, frame in histories.items() if len(frame) and "clean_purity" in frame}
     with style.look():
         if not known:
             return _empty("Purity of the clean pool")
-        figure, axes = grid(11, 3.6, 1, len(panels))
+        figure, axes = grid(7.2, 2.9, 1, len(panels))
         for column, axis in zip(panels, axes.flat, strict=True):
             for name, frame in known.items():
                 scale = 100.0 if column == "clean_purity" else 1.0

@@ -18,7 +18,7 @@ def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
     """Rows of pictures: name of the row, uint8 (n, H, W, 3)."""
     count = max(len(row) for row in pictures.values())
     with style.look():
-        figure, axes = grid(1.25 * count + 1.2, 1.35 * len(pictures), len(pictures), count)
+        figure, axes = grid(0.85 * count + 1.2, 0.9 * len(pictures), len(pictures), count)
         for line, (name, row) in zip(axes, pictures.items(), strict=True):
             for axis, picture in zip(line, row, strict=False):
                 axis.imshow(picture, interpolation="nearest")

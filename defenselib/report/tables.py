@@ -71,7 +71,7 @@ def render(frame: pd.DataFrame, caption: str, headers: int = 1, marked: str = ""
     """
     columns = {str(name): [_text(value) for value in frame[name]] for name in frame.columns}
     left = {name for name, texts in columns.items() if not all(NUMERIC.fullmatch(text) for text in texts)}
-    side = {name: ' style="text-align:left"' if name in left else "" for name in columns}
+    side = {name: _side(texts) if name in left else "" for name, texts in columns.items()}
     head = "".join(f'<th scope="col"{side[name]}>{escape(name)}</th>' for name in columns)
     body = []
     for row in zip(*columns.values(), strict=True):
@@ -84,13 +84,14 @@ def render(frame: pd.DataFrame, caption: str, headers: int = 1, marked: str = ""
     words = escape(caption)
     return Html(
         f'<div class="results" style="overflow-x:auto" tabindex="0" role="region" aria-label="{words}">'
-        f'<table class="dataframe"><caption>{words}</caption>'
+        f'<table class="dataframe"><caption style="text-align:left">{words}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html:
-    """One row a number: where it stands, printed, reproduced with spread and seeds, verdict, profile, machine, note.
+    """One row a number: where it stands, printed, reproduced with spread, verdict, evidence (profile, seeds, machine),
+    note. A note that all rows share moves to the caption.
 
     only_run leaves out the rows without a number; the caption says how many, `missing` lists why.
     """
@@ -102,15 +103,18 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
             "metric": [str(value).upper() if pd.notna(value) else "" for value in rows["metric"]],
             "printed": [_number(value) for value in rows["published"]],
             "reproduced": [_spread(row) for _, row in rows.iterrows()],
-            "seeds": rows["n"],
             "verdict": rows["verdict"].map(MARKS),
-            "profile": rows["profile"],
-            "ran on": rows["ran_on"],
+            "evidence": [_evidence(row) for _, row in rows.iterrows()],
             "note": rows["reason"],
         }
     )
+    if shown.empty:
+        return Html(f"<p>{escape(caption)}: none of {len(frame)} numbers has been run.</p>")
     left = len(frame) - len(rows)
     words = f"{caption} ({len(rows)} of {len(frame)} numbers; {left} not run)" if left else caption
+    if shown["note"].nunique() <= 1:
+        shared = "".join(shown.pop("note").unique())
+        words += f". All rows: {shared}." if shared else ""
     return render(shown, words, headers=3, marked="verdict")
 
 
@@ -209,6 +213,13 @@ def _cell(row: pd.Series) -> str:
     return f"{printed} → {_number(row['reproduced'])} {MARKS[str(row['verdict'])].split()[0]}"
 
 
+def _side(texts: Sequence[str]) -> str:
+    # Names stay on one line; sentences get room, so that they do not grow into towers.
+    longest = max(map(len, texts), default=0)
+    width = "white-space:nowrap" if longest <= 24 else "min-width:14em" if longest <= 120 else "min-width:20em"
+    return f' style="text-align:left;{width}"'
+
+
 def _verdict(text: str) -> str:
     return f'<span class="verdict verdict-{LOOKS[text[0]]}">{escape(text)}</span>'
 
@@ -225,6 +236,12 @@ def _number(value: Any) -> str:
 
 def _text(value: object) -> str:
     return _number(value) if isinstance(value, float) else str(value)
+
+
+def _evidence(row: pd.Series) -> str:
+    if not row["n"]:
+        return ""
+    return f"{row['profile']}, {row['n']} seed{'s' if row['n'] > 1 else ''}, {row['ran_on']}"
 
 
 def _spread(row: pd.Series) -> str:

@@ -27,6 +27,7 @@ def test_comparison_shows_printed_beside_reproduced(found):
     text = str(tables.comparison(found, "Table 2"))
     assert "Table 2 (2 of 6 numbers; 4 not run)" in text
     assert "81.0 ± 1.4" in text
+    assert "laptop, 2 seeds, 2 CPU cores" in text
     assert "✓ agrees" in text
     assert "✗ differs" in text
     assert text.count("<tr>") == 3
@@ -36,11 +37,22 @@ def test_comparison_shows_printed_beside_reproduced(found):
     assert str(tables.comparison(found, "all", only_run=False)).count("<tr>") == 7
 
 
+def test_a_note_that_all_rows_share_stands_in_the_caption(found):
+    text = str(tables.comparison(found.assign(reason="made by older code"), "Table 2"))
+    assert "All rows: made by older code." in text
+    assert text.count("made by older code") == 2  # caption and label of the region
+
+
 def test_missing_lists_every_reason_escaped(found):
     text = str(tables.missing(found))
     assert "defense fp &lt;not&gt; here" in text
     assert "(4 of 6 rows)" in text
     assert "Every number was run" in str(tables.missing(found.iloc[:2]))
+
+
+def test_nothing_run_is_a_sentence(found):
+    nothing = found.assign(reproduced=math.nan)
+    assert "none of 6 numbers has been run" in str(tables.comparison(nothing, "Table 2"))
 
 
 def test_overview_has_the_papers_layout(found):
@@ -62,7 +74,7 @@ def test_claims_are_marked_in_words():
 
 def test_small_frames_and_numbers():
     text = str(tables.render(pd.DataFrame({"a": ["x"], "b": [1.25], "c": [math.nan], "d": ["fast"]}), "small"))
-    assert '<td>1.2</td><td>–</td><td style="text-align:left">fast</td>' in text
+    assert '<td>1.2</td><td>–</td><td style="text-align:left;white-space:nowrap">fast</td>' in text
 
 
 def test_counts(found):
