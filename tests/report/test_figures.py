@@ -82,7 +82,7 @@ def test_drawing_leaves_the_callers_settings_alone():
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize("colour", {c for c, _ in [*style.METHODS.values(), *style.ATTACKS.values()]})
+@pytest.mark.parametrize("colour", sorted({c for c, _ in [*style.METHODS.values(), *style.ATTACKS.values()]}))
 def test_colours_are_seen_on_the_background(colour):
     assert style.contrast(colour, style.BACKGROUND) >= 3.0
 
