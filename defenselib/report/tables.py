@@ -176,12 +176,16 @@ def schedule(defense: str, profiles: Sequence[str], dataset: str = "cifar10", pa
 def soundness(check: pd.DataFrame, caption: str) -> Html:
     """The rows of `papers.asd.laptop_check`, in words."""
     words = {"none": "no defense", "asd": "ASD", "oracle": "oracle", "acc": "ACC", "asr": "ASR"}
-    shown = check.drop(columns="profile")
-    shown["dataset"] = [_label(value, "dataset") for value in check["dataset"]]
-    shown["attack"] = [_label(value, "attack") for value in check["attack"]]
+    shown = _named(check.drop(columns="profile"))
     shown = shown.rename(columns=lambda name: " ".join(words.get(part, part) for part in name.split("_")))
     gaps = {"gap no defense": "no defense minus ASD", "gap oracle": "oracle minus ASD", "n": "seeds of ASD"}
     return render(shown.rename(columns={**gaps, "n oracle": "seeds of the oracle"}), caption, headers=2)
+
+
+def doubled(frame: pd.DataFrame, caption: str) -> Html:
+    """The rows of `papers.asd.doubled`, in words."""
+    words = {"acc": "ACC", "asr": "ASR", "twice_acc": "ACC, twice", "twice_asr": "ASR, twice"}
+    return render(_named(frame).rename(columns=words), caption, headers=3)
 
 
 def pools(histories: Mapping[str, pd.DataFrame], caption: str) -> Html:
@@ -222,6 +226,11 @@ def _side(texts: Sequence[str]) -> str:
 
 def _verdict(text: str) -> str:
     return f'<span class="verdict verdict-{LOOKS[text[0]]}">{escape(text)}</span>'
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    axes = [axis for axis in ("dataset", "attack", "defense") if axis in frame]
+    return frame.assign(**{axis: [_label(value, axis) for value in frame[axis]] for axis in axes})
 
 
 def _label(value: Any, kind: str) -> str:

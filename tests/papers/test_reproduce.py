@@ -231,6 +231,15 @@ def test_laptop_check(put, store):
     assert "nothing is poisoned" in found.iloc[1]["reason"]
 
 
+def test_cells_at_twice_the_schedule_stand_beside_the_profiles_own(put, store):
+    put(80.0, 74.0, attack="blend", defense="none", seed=0)
+    (row,) = asd.doubled("laptop", store=store).to_dict("records")
+    assert (row["acc"], row["asr"]) == (80.0, 74.0) and math.isnan(row["twice_asr"])
+    put(82.0, 81.0, attack="blend", defense="none", seed=0, defense_args={"epochs": 40})
+    (row,) = asd.doubled("laptop", store=store).to_dict("records")
+    assert (row["acc"], row["asr"], row["twice_acc"], row["twice_asr"]) == (80.0, 74.0, 82.0, 81.0)
+
+
 def test_purity_has_a_row_an_epoch_and_seed(put, store):
     put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
     put(64.0, 1.0, attack="badnets", defense="asd", seed=1)
