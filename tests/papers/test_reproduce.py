@@ -233,10 +233,11 @@ def test_laptop_check(put, store):
 
 def test_cells_at_twice_the_schedule_stand_beside_the_profiles_own(put, store):
     put(80.0, 74.0, attack="blend", defense="none", seed=0)
-    (row,) = asd.doubled("laptop", store=store).to_dict("records")
+    row, other = asd.doubled("laptop", store=store).to_dict("records")
     assert (row["acc"], row["asr"]) == (80.0, 74.0) and math.isnan(row["twice_asr"])
+    assert other["defense"] == "asd" and math.isnan(other["acc"])
     put(82.0, 81.0, attack="blend", defense="none", seed=0, defense_args={"epochs": 40})
-    (row,) = asd.doubled("laptop", store=store).to_dict("records")
+    row, _ = asd.doubled("laptop", store=store).to_dict("records")
     assert (row["acc"], row["asr"], row["twice_acc"], row["twice_asr"]) == (80.0, 74.0, 82.0, 81.0)
 
 
