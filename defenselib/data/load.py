@@ -50,7 +50,7 @@ def load_dataset(
             raise InvalidValueError(f"limit is {limit}, it must be at least {KNOWN[name].num_classes} for 'shapes'")
         wanted = TRAIN_SIZE if limit is None else limit + holdout
         return take(make_shapes(wanted, seed=seed), limit, holdout, seed)
-    listing = _find(name, root, fetch)
+    listing = find(name, root, fetch)
     facts = KNOWN.get(name)
     label = name if facts else _plain_name(listing.folder)
     decoded = load_decoded(label, listing, image_size)
@@ -70,7 +70,7 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
     name = str(name)
     if name in KNOWN:
         return KNOWN[name]
-    listing = _find(name, root, fetch=False)
+    listing = find(name, root, fetch=False)
     size = listing.train.count
     half = (0.5, 0.5, 0.5)
     return DatasetInfo(
@@ -92,7 +92,8 @@ def search_path(root: str | Path | None = None) -> list[Path]:
     return [Path(place).expanduser().absolute() for place in places if place is not None]
 
 
-def _find(name: str, root: str | Path | None, fetch: bool) -> Listing:
+def find(name: str, root: str | Path | None, fetch: bool) -> Listing:
+    """Where a data set lies, by name or path; may download a known one if `fetch`. Errors: as `load_dataset`."""
     if name in KNOWN:
         return _find_known(name, root, fetch)
     places = [Path(name).expanduser(), *(place / name for place in search_path(root))]

@@ -90,7 +90,7 @@ def _data_set(name: str) -> dict[str, object]:
         return {"data set": name, "note": str(error)}
     return {
         "data set": name,
-        "where": "drawn" if name == "shapes" else str(load._find(name, None, fetch=False).folder),
+        "where": "drawn" if name == "shapes" else str(load.find(name, None, fetch=False).folder),
         "classes": str(found.num_classes),
         "train": str(len(found.train)),
         "test": str(len(found.test)),
