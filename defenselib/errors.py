@@ -26,6 +26,10 @@ class DataError(DefenseLibError):
     """A data set that is missing, damaged or not the one that was asked for."""
 
 
+class NotPreparedError(DefenseLibError):
+    """An attack that trains something first was used before `prepare`."""
+
+
 class TrainingDivergedError(DefenseLibError):
     """A loss became NaN or infinite."""
 
@@ -55,7 +59,8 @@ def check_range(what: str, value: float, low: float, high: float) -> float:
 
 def construct(cls: type[T], kind: str, name: str, arguments: dict[str, Any]) -> T:
     """Make the frozen dataclass `cls` from keyword arguments, naming the nearest field for an unknown one."""
-    fields = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    known = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = [field.name for field in known if field.init and field.metadata.get("hyper_parameter", True)]
     for key in arguments:
         if key not in fields:
             raise unknown(f"hyper-parameter of {kind} {name!r}:", key, fields)

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from defenselib import data as datasets
+from defenselib import models
 from defenselib.attacks import poison
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
-from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.code_digest import code_digest, digest_of_modules, modules_of
 from defenselib.experiments.experiment import Resolved, hash_of
 from defenselib.experiments.observer import Observer
 from defenselib.experiments.oracle import with_oracle
@@ -127,14 +128,14 @@ class Cell:
 
     def _cached(self, role: str, key: str, make: Callable[[], TensorDict]) -> TensorDict:
         """Shared stages, told apart by all that can decide them: the data, the model, the seed, for a defense also
-        the attack, and the code. A method's own hyper-parameters belong into `key`."""
+        the attack, and the code. A method's own hyper-parameters belong into `key`.
+
+        The code is that of the module that makes the stage, so that all methods that use it share it."""
         spec = self.resolved.spec()
         names = ["dataset", "source", "limit", "subset_seed", "holdout", "model", "width", "precision", "seed"]
         names += ["attack", "rate", "target", "count"] if role == "defense" else []
-        scope = {name: spec[name] for name in names if name in spec} | {"code": _code(self.resolved), "key": key}
-        # By the role's method, not the whole cell, so that cells of other defenses share an attack's surrogate.
-        if role == "attack":
-            scope["code"] = code_digest(self.resolved.attack.name, "none")
+        scope = {name: spec[name] for name in names if name in spec}
+        scope |= {"code": digest_of_modules(*modules_of(make), models.__name__), "key": key}
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in key)[:40]
         tensors = self.store.cached(f"{safe}-{hash_of(scope)}", make)
         return {name: value.to(self.device) for name, value in tensors.items()}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,25 @@ def code_digest(attack: str, defense: str, diagnostic: str | None = None) -> str
     start = [*ALWAYS, DEFENSES[defense].__module__, ATTACKS[attack].__module__]
     if diagnostic is not None:
         start.append(f"{PACKAGE}.experiments.oracle")
+    return digest_of_modules(*start)
+
+
+@cache
+def digest_of_modules(*start: str) -> str:
+    """16 hexadecimal digits over these modules and all covered ones that they import, directly or not."""
     state = hashlib.sha256()
-    for name in sorted(closure(start)):
+    for name in sorted(closure(list(start))):
         state.update(f"{name}\n{digest_of_source(_source(name))}\n".encode())
     return state.hexdigest()[:16]
+
+
+def modules_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The modules in which a function, a method (its class and that one's bases) or a partial of one is written."""
+    while isinstance(function, partial):
+        function = function.func
+    owner = getattr(function, "__self__", None)
+    written = {function.__module__, *(cls.__module__ for cls in type(owner).__mro__ if owner is not None)}
+    return tuple(sorted(name for name in written if name.split(".")[0] == PACKAGE))
 
 
 def digest_of_source(text: str) -> str:

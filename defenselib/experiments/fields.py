@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -22,7 +22,12 @@ def hyper_parameters(cls: type, leave_out: Iterable[str] = ()) -> dict[str, Any]
     except NameError:
         hints = {}
     hidden = set(leave_out)
-    return {f.name: hints.get(f.name, Any) for f in dataclasses.fields(cls) if f.init and f.name not in hidden}
+    return {f.name: hints.get(f.name, Any) for f in _settable(cls) if f.name not in hidden}
+
+
+def _settable(method: Any) -> Iterator[dataclasses.Field[Any]]:
+    """Fields that are hyper-parameters; what an attack has trained is none."""
+    return (f for f in dataclasses.fields(method) if f.init and f.metadata.get("hyper_parameter", True))
 
 
 def typed(allowed: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def default_of(item: dataclasses.Field[Any]) -> Any:
 def settings(method: Any, leave_out: Iterable[str] = (), defaults: bool = True) -> dict[str, Any]:
     """A method's hyper-parameters as JSON values; `defaults=False` leaves out those equal to their default."""
     hidden = set(leave_out)
-    chosen = (f for f in dataclasses.fields(method) if f.init and f.name not in hidden)
+    chosen = (f for f in _settable(method) if f.name not in hidden)
     return {
         f.name: plain(getattr(method, f.name)) for f in chosen if defaults or getattr(method, f.name) != default_of(f)
     }

@@ -21,12 +21,13 @@ def images_of(count: int, size: int = 32, seed: int = 0) -> torch.Tensor:
 def make_dataset() -> MakeDataset:
     """Random images and labels: train, test, classes and size as asked."""
 
-    def make(train: int = 200, test: int = 60, classes: int = 10, size: int = 32, seed: int = 0) -> Dataset:
-        stream = torch.Generator().manual_seed(seed + 1)
-        sets = [
-            ImageSet(images_of(count, size, seed + count), torch.randint(0, classes, (count,), generator=stream))
-            for count in (train, test)
-        ]
-        return Dataset("random", sets[0], sets[1], tuple(str(label) for label in range(classes)), "none")
+    return random_dataset
 
-    return make
+
+def random_dataset(train: int = 200, test: int = 60, classes: int = 10, size: int = 32, seed: int = 0) -> Dataset:
+    stream = torch.Generator().manual_seed(seed + 1)
+    sets = [
+        ImageSet(images_of(count, size, seed + count), torch.randint(0, classes, (count,), generator=stream))
+        for count in (train, test)
+    ]
+    return Dataset("random", sets[0], sets[1], tuple(str(label) for label in range(classes)), "none")

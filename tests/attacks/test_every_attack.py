@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from defenselib import attacks
 from defenselib.attacks.base import COUNTS, Attack
 from defenselib.data.types import Dataset
 from defenselib.errors import InvalidValueError, UnknownNameError
 from defenselib.learning.context import Context
+from defenselib.models import Classifier, build_model
+
+from .conftest import random_dataset
 
 # Hyper-parameters that keep the preparation of attacks short which train something first.
 QUICK: dict[str, dict[str, Any]] = {}
@@ -22,8 +26,8 @@ CASES = [(name, preset) for name in attacks.available() for preset in attacks.pr
 TARGET = 3
 
 
-def tiny_model() -> nn.Module:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 10))
+def tiny_model() -> Classifier:
+    return build_model("resnet10", 10, 32, width=2)
 
 
 def target_of(attack: Attack) -> int | None:
@@ -36,15 +40,23 @@ def random_images(count: int, size: int, seed: int = 5) -> Tensor:
 
 
 @pytest.fixture
-def dataset(make_dataset: Any) -> Dataset:
-    return make_dataset()
+def dataset() -> Dataset:
+    return random_dataset()
 
 
 @pytest.fixture(params=CASES, ids=[f"{name}-{preset}" for name, preset in CASES])
 def attack(request: pytest.FixtureRequest, dataset: Dataset) -> Attack:
-    name, preset = request.param
+    return prepared(*request.param)
+
+
+@functools.cache
+def prepared(name: str, preset: str | None) -> Attack:
+    """The attack ready to use, trained at most once."""
     made = attacks.create(name, preset=preset, **QUICK.get(name, {}))
-    return made.prepare(dataset.train, target_of(made), Context(model_factory=tiny_model))
+    stream = torch.get_rng_state()
+    ready = made.prepare(random_dataset().train, target_of(made), Context(model_factory=tiny_model))
+    assert torch.equal(stream, torch.get_rng_state()), "draws from the global stream"
+    return ready
 
 
 def counts_for(attack: Attack) -> tuple[str, ...]:

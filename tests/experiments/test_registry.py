@@ -16,6 +16,7 @@ from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.errors import DefenseLibError, UnknownNameError
 from defenselib.experiments import Experiment, Store, run
+from defenselib.experiments.fields import hyper_parameters
 from defenselib.learning.context import Context
 
 # All pairs would be a product of two growing lists: every attack meets the undefended model, every defense BadNets.
@@ -64,9 +65,8 @@ def test_every_hyper_parameter_of_a_defense_changes_the_hash(defense: str) -> No
 @pytest.mark.parametrize("attack", attacks.available())
 def test_every_hyper_parameter_of_an_attack_changes_the_hash(attack: str) -> None:
     base = Experiment(attack=attack, profile="paper").resolve()
-    for item in dataclasses.fields(base.attack):
-        if item.name not in ("image_size", "plan"):
-            assert_changes(base.hash, item.name, getattr(base.attack, item.name), "attack_args", attack=attack)
+    for name in hyper_parameters(type(base.attack), ("image_size", "plan")):
+        assert_changes(base.hash, name, getattr(base.attack, name), "attack_args", attack=attack)
 
 
 def assert_changes(before: str, name: str, value: Any, where: str, **method: str) -> None:
