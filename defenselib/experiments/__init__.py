@@ -4,7 +4,7 @@ from defenselib.experiments import profile as profiles
 from defenselib.experiments.experiment import Experiment, Resolved
 from defenselib.experiments.profile import LeftOutError
 from defenselib.experiments.result import Result
-from defenselib.experiments.runner import run
+from defenselib.experiments.runner import attacked, run
 from defenselib.experiments.store import Store, default_stores, keep, results_folder
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Resolved",
     "Result",
     "Store",
+    "attacked",
     "default_stores",
     "keep",
     "profiles",

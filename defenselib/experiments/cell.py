@@ -15,7 +15,7 @@ from torch import Tensor
 
 from defenselib import data as datasets
 from defenselib import models
-from defenselib.attacks import poison
+from defenselib.attacks import Attack, poison
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
@@ -53,12 +53,15 @@ class Cell:
         # Layers such as dropout draw from torch's global stream; it is ours for the run, and put back.
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(spawn(resolved.seed, "global"))
-            dataset = self._load()
+            dataset = self.load()
             stages: dict[str, float] = {}
-            poisoned = _timed(stages, "prepare", lambda: self._poison(dataset))
+            poisoned = _timed(stages, "prepare", lambda: self.poison(dataset, self.attack(dataset)))
             observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16")
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
-            fitted = self._fit(poisoned, context, stages)
+            if upstream is not None and not self.resolved.defense.post_training:
+                fitted = upstream  # nothing is poisoned, so there is nothing to train that is not trained already
+            else:
+                fitted = self._fit(poisoned, context, stages)
             seen = _timed(stages, "evaluate", lambda: self._evaluate(fitted, poisoned))
         result = self._result(dataset, poisoned, fitted, seen, observer, stages, clean_given)
         self.store.save_model(resolved.hash, fitted.model.state_dict())
@@ -66,7 +69,8 @@ class Cell:
         shutil.rmtree(self.store.checkpoints(resolved.hash), ignore_errors=True)
         return result
 
-    def _load(self) -> Dataset:
+    def load(self) -> Dataset:
+        """The clean data. Raises DataError where it is not the copy that the experiment names."""
         resolved = self.resolved
         dataset = datasets.load_dataset(
             resolved.location, limit=resolved.limit, seed=resolved.subset_seed, holdout=resolved.holdout
@@ -79,11 +83,16 @@ class Cell:
             )
         return dataset.to(self.device)
 
-    def _poison(self, dataset: Dataset) -> PoisonedDataset:
+    def attack(self, dataset: Dataset) -> Attack:
+        """The attack, ready to use; what it trains first comes from the store if it is there."""
         resolved = self.resolved
         # A stream family of its own: a surrogate must share neither initialisation nor order with the victim.
         context = self._base_context(dataset, "attack", seed=spawn(resolved.seed, "attack"))
-        attack = resolved.attack.prepare(dataset.train, resolved.target, context)
+        return resolved.attack.prepare(dataset.train, resolved.target, context)
+
+    def poison(self, dataset: Dataset, attack: Attack) -> PoisonedDataset:
+        """What the attacker makes of the data."""
+        resolved = self.resolved
         return poison(
             dataset, attack, resolved.rate, resolved.target, spawn(resolved.seed, "poison"), count=resolved.count
         )

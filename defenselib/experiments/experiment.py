@@ -108,8 +108,8 @@ class Resolved:
     """An experiment in numbers. `hash` covers what decides the outcome and names the result.
 
     dataset: the data set's plain name; location: what loads it, a name or a path. train_size: images that are trained
-    on. location, asked, paper, profile, history_test and verdict are not hashed: two profiles or papers that agree in
-    all numbers share results.
+    on. upstream: the run whose model this one starts from. location, asked, paper, profile, history_test and verdict
+    are not hashed: two profiles or papers that agree in all numbers share results.
     """
 
     dataset: str

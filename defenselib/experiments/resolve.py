@@ -8,7 +8,9 @@ from typing import Any
 
 from defenselib import attacks, defenses
 from defenselib import data as datasets
+from defenselib.attacks import ATTACKS
 from defenselib.attacks.base import Attack
+from defenselib.defenses import DEFENSES
 from defenselib.defenses.base import Defense
 from defenselib.errors import InvalidValueError, check_range
 from defenselib.experiments import profile as profiles
@@ -39,6 +41,7 @@ def resolve(experiment: Experiment) -> Resolved:
     facts = facts_of(dataset, experiment.source)
     limit = _size(rule, facts, experiment.holdout)
     train_size = facts.train_size - experiment.holdout if limit is None else limit
+    below = upstream_of(experiment)
     attack = _attack(experiment, profile, facts)
     if experiment.rate and not attack.poisons:
         raise InvalidValueError(f"attack {attack.name!r} poisons nothing, rate is {experiment.rate}")
@@ -69,13 +72,22 @@ def resolve(experiment: Experiment) -> Resolved:
         stop_after=experiment.stop_after,
         measure=experiment.measure,
         diagnostic=experiment.diagnostic,
-        upstream=undefended(experiment).resolve() if defense.post_training else None,
+        upstream=None if below is None else below.resolve(),
     )
 
 
-def undefended(experiment: Experiment) -> Experiment:
-    """The undefended experiment whose model a post-training defense repairs."""
-    return experiment.replace(defense="none", defense_args={}, stop_after=None, measure=("acc", "asr"), diagnostic=None)
+def upstream_of(experiment: Experiment) -> Experiment | None:
+    """The experiment whose model this one starts from, if any.
+
+    A post-training defense repairs the undefended model. An attack at rate 0 changes no training image, so its
+    undefended model is the one of no attack: only the trigger of the test images differs.
+    """
+    plain = {"stop_after": None, "measure": ("acc", "asr"), "diagnostic": None}
+    if DEFENSES[experiment.defense].post_training:
+        return experiment.replace(defense="none", defense_args={}, **plain)
+    if experiment.defense == "none" and experiment.rate == 0 and ATTACKS[experiment.attack].poisons:
+        return experiment.replace(attack="none", attack_args={}, rate=None, target=None, count=None, **plain)
+    return None
 
 
 def facts_of(name: str, source: str | None) -> Facts:

@@ -10,11 +10,13 @@ import torch
 
 from defenselib import data as datasets
 from defenselib.allocator import keep_memory
+from defenselib.attacks import Attack
+from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.cell import Cell, model_factory
 from defenselib.experiments.experiment import Experiment
-from defenselib.experiments.resolve import undefended
+from defenselib.experiments.resolve import upstream_of
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
 
@@ -35,7 +37,7 @@ def run(
     the same final numbers. Another process at work on the same cell is waited for.
     """
     resolved = experiment.resolve()
-    store = store if isinstance(store, Store) else default_stores() if store is None else Store(store)
+    store = _store(store)
     found = store.get(resolved)
     if found is not None:
         return found
@@ -47,6 +49,27 @@ def run(
         return store.get(resolved) or cell.compute(upstream)
 
 
+def attacked(
+    experiment: Experiment,
+    store: Store | str | Path | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> tuple[Dataset, Attack, PoisonedDataset]:
+    """What an experiment trains on, without training it: the clean data, the attack ready to use, the poisoned data.
+
+    What the attack trains first comes from the store or is trained now and kept there.
+    """
+    cell = Cell(experiment.resolve(), _store(store), torch.device(device), progress, _interval())
+    with cell.store.lock(cell.resolved.hash):
+        dataset = cell.load()
+        attack = cell.attack(dataset)
+    return dataset, attack, cell.poison(dataset, attack)
+
+
+def _store(store: Store | str | Path | None) -> Store:
+    return store if isinstance(store, Store) else default_stores() if store is None else Store(store)
+
+
 def _interval() -> float:
     text = os.environ.get("DEFENSELIB_CHECKPOINT_EVERY") or str(CHECKPOINT_EVERY)
     try:
@@ -56,11 +79,12 @@ def _interval() -> float:
 
 
 def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:
-    """The undefended model that a post-training defense repairs, from the store or trained now."""
-    if cell.resolved.upstream is None:
+    """The model that the experiment starts from (see `upstream_of`), from the store or trained now."""
+    first = upstream_of(experiment)
+    if first is None or cell.resolved.upstream is None:
         return None
     below = replace(cell, resolved=cell.resolved.upstream)
-    run(undefended(experiment), cell.store, cell.device, cell.progress, cell.checkpoint_every)
+    run(first, cell.store, cell.device, cell.progress, cell.checkpoint_every)
     state = cell.store.load_model(below.resolved.hash)
     if state is None:
         # Committed results come without models, so this one has to be made again.

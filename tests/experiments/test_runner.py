@@ -23,7 +23,7 @@ from defenselib.attacks.badnets import BadNets
 from defenselib.attacks.base import Attack
 from defenselib.defenses.base import BuildModel, CleanRequest, Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError, TrainingDivergedError
-from defenselib.experiments import Experiment, Result, Store, run
+from defenselib.experiments import Experiment, Result, Store, attacked, run
 from defenselib.experiments import cell as cells
 from defenselib.learning.context import Context
 
@@ -154,7 +154,7 @@ def test_stop_after_ends_early_even_if_killed_there(tmp_path: Path, monkeypatch:
 
 
 def test_another_copy_of_the_data_is_an_error_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells.Cell, "_poison", lambda *_: pytest.fail("went on"))
+    monkeypatch.setattr(cells.Cell, "poison", lambda *_: pytest.fail("went on"))
     with pytest.raises(DataError, match="source='shapes'"):
         run(Experiment(dataset="shapes", source="another"), Store(tmp_path), device="cpu", progress=False)
 
@@ -167,7 +167,7 @@ def test_holdout_replaces_the_test_set(tmp_path: Path) -> None:
 def test_robust_accuracy_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = data.load_dataset("shapes", limit=100)
     small = replace(small, test=small.test.select(torch.arange(40)))
-    monkeypatch.setattr(cells.Cell, "_load", lambda _: small)
+    monkeypatch.setattr(cells.Cell, "load", lambda _: small)
     experiment = Experiment(measure=("acc", "asr", "ra"), defense_args={"epochs": 1}, rate=0.2)
     result = run(experiment, Store(tmp_path), device="cpu", progress=False)
     assert result.ra is not None and 0 <= result.ra <= result.acc
@@ -282,3 +282,27 @@ def test_models_get_the_data_sets_normalisation() -> None:
     model = cells.model_factory(resolved, 43, 32)()
     assert isinstance(model, models.Classifier)
     assert torch.allclose(model.mean.flatten(), torch.tensor(data.info("gtsrb").mean))
+
+
+def test_a_trigger_is_tried_on_the_clean_model_without_training_it_again(
+    run_once: Callable[..., Result], shared_store: Store
+) -> None:
+    clean = run_once(attack="none")
+    tried = run_once(attack="blend", rate=0.0)
+    assert tried.acc == clean.acc and tried.asr != clean.asr and tried.poisoned_count == 0
+    assert tried.experiment["upstream"] == clean.hash and "train" in clean.stages and "train" not in tried.stages
+    same = run_once(attack="badnets", rate=0.0)
+    assert same.asr == clean.asr  # the trigger of `none` is that of BadNets
+
+
+def test_what_an_experiment_trains_on_can_be_looked_at(
+    shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(attacks.ATTACKS, "surrogate", Surrogate)
+    experiment = Experiment(attack="surrogate", rate=0.1, defense_args={"epochs": 1})
+    dataset, attack, poisoned = attacked(experiment, Store(tmp_path), progress=False)
+    assert isinstance(attack, Surrogate) and attack.ready
+    index = poisoned.is_poisoned.nonzero().flatten()
+    assert torch.equal(poisoned.train.images[index], attack(dataset.train.images[index], index))
+    result = run(experiment, Store(tmp_path), "cpu", progress=False)
+    assert result.poisoned_count == len(index) and len(list((tmp_path / "cache").iterdir())) == 1
