@@ -22,7 +22,8 @@ from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
 from defenselib.experiments.code_digest import code_digest, digest_of_modules, modules_of
-from defenselib.experiments.experiment import Resolved, hash_of
+from defenselib.experiments.experiment import Resolved, file_name, hash_of
+from defenselib.experiments.looks import looks
 from defenselib.experiments.observer import Observer
 from defenselib.experiments.oracle import with_oracle
 from defenselib.experiments.result import Result
@@ -55,17 +56,22 @@ class Cell:
             torch.manual_seed(spawn(resolved.seed, "global"))
             dataset = self.load()
             stages: dict[str, float] = {}
-            poisoned = _timed(stages, "prepare", lambda: self.poison(dataset, self.attack(dataset)))
+            attack = _timed(stages, "prepare", lambda: self.attack(dataset))
+            poisoned = _timed(stages, "poison", lambda: self.poison(dataset, attack))
             observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16")
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
-            if upstream is not None and not self.resolved.defense.post_training:
-                fitted = upstream  # nothing is poisoned, so there is nothing to train that is not trained already
+            if upstream is not None and not resolved.defense.post_training:
+                # Nothing is poisoned, so nothing has to be trained that is not trained already: these cells are there
+                # for the trigger itself.
+                fitted = upstream
+                fitted.metrics, shown = _timed(stages, "look", lambda: looks(dataset, attack, resolved.target))
             else:
+                shown = {}
                 fitted = self._fit(poisoned, context, stages)
             seen = _timed(stages, "evaluate", lambda: self._evaluate(fitted, poisoned))
         result = self._result(dataset, poisoned, fitted, seen, observer, stages, clean_given)
         self.store.save_model(resolved.hash, fitted.model.state_dict())
-        result = self.store.put(result, observer.arrays() | observer.arrays_of(fitted))
+        result = self.store.put(result, observer.arrays() | observer.arrays_of(fitted) | shown)
         shutil.rmtree(self.store.checkpoints(resolved.hash), ignore_errors=True)
         return result
 
@@ -145,8 +151,7 @@ class Cell:
         names += ["attack", "rate", "target", "count"] if role == "defense" else []
         scope = {name: spec[name] for name in names if name in spec}
         scope |= {"code": digest_of_modules(*modules_of(make), models.__name__), "key": key}
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in key)[:40]
-        tensors = self.store.cached(f"{safe}-{hash_of(scope)}", make)
+        tensors = self.store.cached(f"{file_name(key)[:40]}-{hash_of(scope)}", make)
         return {name: value.to(self.device) for name, value in tensors.items()}
 
     def _fit(self, poisoned: PoisonedDataset, context: Context, stages: dict[str, float]) -> Fitted:

@@ -182,8 +182,7 @@ class Resolved:
     @property
     def stem(self) -> str:
         """Name of the result's files without ending."""
-        dataset = "".join(c if c.isalnum() or c in "._" else "_" for c in self.dataset)
-        return f"{dataset}-{self.attack.name}-{self.defense_label}-s{self.seed}-{self.hash}"
+        return f"{file_name(self.dataset)}-{self.attack.name}-{self.defense_label}-s{self.seed}-{self.hash}"
 
 
 def _method(method: Attack | Defense, seed: int, defaults: bool) -> dict[str, Any]:
@@ -205,6 +204,11 @@ _HASHED_IF_SET = (
     "diagnostic",
 )
 _DEFAULTS = {name: Resolved.__dataclass_fields__[name].default for name in _HASHED_IF_SET}
+
+
+def file_name(text: str) -> str:
+    """`text` with everything replaced that a file's name should not hold."""
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)
 
 
 def hash_of(spec: Mapping[str, Any]) -> str:

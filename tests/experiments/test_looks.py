@@ -1,0 +1,32 @@
+"""Perceptual distances against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from defenselib import attacks, data
+from defenselib.experiments.looks import distances, looks
+
+
+def test_distances_by_definition() -> None:
+    stream = torch.Generator().manual_seed(0)
+    before = torch.randint(20, 200, (3, 3, 16, 16), generator=stream).to(torch.uint8)
+    after = before.clone()
+    after[0, :, 2:4, 2:4] += 30  # 12 of 768 values: MSE 14.0625
+    found = distances(before, after)
+    assert found["psnr"] == pytest.approx(10 * np.log10(255**2 / (12 * 900 / 768)))
+    assert found["linf"] == pytest.approx(10.0)
+    assert found["ssim"] < distances(before, before)["ssim"] == pytest.approx(1.0)
+    assert np.isnan(distances(before, before)["psnr"])
+
+
+def test_examples_are_those_that_the_attack_may_poison() -> None:
+    shapes = data.load_dataset("shapes", limit=120)
+    metrics, arrays = looks(shapes, attacks.create("badnets", pattern="white3"), target=3)
+    assert metrics["stored_linf"] > 100 and metrics["stored_ssim"] > 0.8
+    changed = (arrays["look/clean"] != arrays["look/stored"]).any(1)
+    assert changed.sum(axis=(1, 2)).max() <= 9 and changed[:, 29:, 29:].any(axis=(1, 2)).all()
+    originals = shapes.train.images[shapes.train.labels != 3].numpy()
+    assert all((originals == image).all(axis=(1, 2, 3)).any() for image in arrays["look/clean"])
