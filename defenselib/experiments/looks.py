@@ -23,6 +23,8 @@ def looks(dataset: Dataset, attack: Attack, target: int | None) -> tuple[dict[st
 
     Metrics `stored_psnr` (dB; NaN where nothing changes), `stored_ssim`, `stored_linf` (grey levels of 255), means
     over the first images that the attack may poison, spread over the set; the same for `triggered` on test images.
+    `triggered_share`: share of the pixels that the trigger changes; `sample_specific`: 1 if what happens to a pixel
+    depends on other pixels or on which image it is, 0 for one rule for all images (patches, blending, stripes).
     Arrays `look/clean`, `look/stored`, `look/test`, `look/triggered`: uint8 (4, 3, H, W).
     """
     metrics: dict[str, float] = {}
@@ -38,7 +40,20 @@ def looks(dataset: Dataset, attack: Attack, target: int | None) -> tuple[dict[st
         few = _spread(torch.arange(len(index)), EXAMPLES)
         arrays[f"look/{'clean' if name == 'stored' else 'test'}"] = before[few].cpu().numpy()
         arrays[f"look/{name}"] = after[few].cpu().numpy()
+    metrics["triggered_share"] = float((before != after).any(1).double().mean())
+    metrics["sample_specific"] = float(sample_specific(attack, before[:8]))
     return metrics, arrays
+
+
+def sample_specific(attack: Attack, images: Tensor) -> bool:
+    """Whether the trigger on a pixel depends on other pixels of the image, or on the image's identity."""
+    index = torch.arange(len(images), device=images.device)
+    first = attack.trigger(images, index)
+    side = torch.arange(images.shape[-1], device=images.device)
+    kept = (side[:, None] + side) % 2 == 0  # every other pixel stays, the others come from another image
+    mixed = attack.trigger(torch.where(kept, images, images.roll(1, 0)), index)
+    elsewhere = attack.trigger(images, index + len(images))
+    return bool(((first != mixed) & kept).any() or (first != elsewhere).any())
 
 
 def distances(before: Tensor, after: Tensor) -> dict[str, float]:

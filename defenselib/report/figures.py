@@ -51,7 +51,7 @@ def _smoke(ran: pd.DataFrame) -> str:
     return "\n(smoke: drawn shapes and a tiny network, no evidence)" if (ran["profile"] == "smoke").any() else ""
 
 
-def _empty(title: str, words: str = NOTHING) -> Figure:
+def empty(title: str, words: str = NOTHING) -> Figure:
     figure = Picture(figsize=(7.2, 1.2))
     axes = figure.subplots()
     axes.axis("off")
@@ -65,7 +65,7 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
     counts = frame[(frame["metric"] == "count") & frame["reproduced"].notna()]
     with style.look():
         if counts.empty:
-            return _empty(title)
+            return empty(title)
         parts = pd.DataFrame([fields(variant) for variant in counts["variant"]], index=counts.index)
         parts["count"] = counts["reproduced"]
         figure, axes = grid(7.2, 5.6, 2, 2)
@@ -105,7 +105,7 @@ def curves(frame: pd.DataFrame, title: str = "") -> Figure:
     ran = frame[frame["reproduced"].notna()]
     with style.look():
         if ran.empty:
-            return _empty(title)
+            return empty(title)
         figure, axes = grid(7.2, 3.8, 1, 1)
         axis = axes.flat[0]
         for defense in dict.fromkeys(ran["defense"]):
@@ -137,7 +137,7 @@ def dots(frame: pd.DataFrame, title: str = "") -> Figure:
     ran = frame[frame["reproduced"].notna() & frame["metric"].isin(["acc", "asr"])]
     with style.look():
         if ran.empty:
-            return _empty(title)
+            return empty(title)
         datasets = list(dict.fromkeys(ran["dataset"]))
         metrics = [metric for metric in ("acc", "asr") if (ran["metric"] == metric).any()]
         names = list(dict.fromkeys(ran["attack"]))
@@ -194,7 +194,7 @@ def purity(histories: Mapping[str, pd.DataFrame]) -> Figure:
     known = {name: frame for name, frame in histories.items() if len(frame) and "clean_purity" in frame}
     with style.look():
         if not known:
-            return _empty("Purity of the clean pool")
+            return empty("Purity of the clean pool")
         figure, axes = grid(7.2, 2.9, 1, len(panels))
         for column, axis in zip(panels, axes.flat, strict=True):
             for name, frame in known.items():

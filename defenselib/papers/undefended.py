@@ -1,0 +1,181 @@
+"""The attacks by themselves: every attack as every paper runs it, on a model without defense.
+
+One row a preset. Beside the printed ACC and ASR stand the measured ones, and what the trigger does to the *clean* model
+(the same trigger at rate 0), because a label-consistent attack is only as strong as its distance to that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from defenselib import attacks
+from defenselib.errors import check_choice
+from defenselib.experiments import fields
+from defenselib.experiments import profile as profiles
+from defenselib.papers import printed
+from defenselib.papers.claims import RANK
+from defenselib.papers.frame import entry
+from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+# What counts as a working attack: percent, and points above the clean model where labels are kept.
+DIRTY_ASR = 85.0
+CLEAN_LABEL_RISE = 30.0
+LOOKS = ("psnr", "ssim", "linf")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An attack as a paper runs it. preset: a paper's key, or one of its variants such as `cl-16`."""
+
+    attack: str
+    preset: str
+
+    @property
+    def paper(self) -> str:
+        """The paper that the preset belongs to."""
+        if self.preset in printed.TITLES:
+            return self.preset
+        return next(paper for paper in printed.TITLES if self.preset in printed.vocabulary(paper, "attack"))
+
+    @property
+    def printed_name(self) -> str:
+        """The attack's name in the paper's tables."""
+        return self.attack if self.preset in printed.TITLES else self.preset
+
+    def cell(self, dataset: str, **options: Any) -> Cell:
+        chosen = {} if self.preset == self.paper else {"attack_args": {"preset": self.preset}}
+        return Cell(dataset, self.attack, "none", chosen | options)
+
+
+def cases(names: Sequence[str] | None = None, presets: Sequence[str] | None = None) -> Iterator[Case]:
+    """Every attack that poisons, under each of its presets; narrowed to some names and presets."""
+    for name in names or ():
+        check_choice("attack", name, attacks.available())
+    for name in attacks.available():
+        if not attacks.ATTACKS[name].poisons or (names and name not in names):
+            continue
+        yield from (Case(name, preset) for preset in attacks.presets(name) if not presets or preset in presets)
+
+
+def first_cases(names: Sequence[str] | None = None) -> list[Case]:
+    """One case for every attack, its default preset, and the variants that papers count as attacks of their own
+    (`cl-16`). An attack that is another one by a second name (Blend is Blend-Kitty in most papers) shows the first
+    preset in which it is not."""
+    chosen, seen = [], set()
+    for name in attacks.available():
+        mine = list(cases([name])) if not names or name in names else []
+        fresh = [case for case in mine if _settings(case) not in seen]
+        chosen += [case for case in fresh if case is fresh[0] or case.preset not in printed.TITLES]
+        seen |= {_settings(case) for case in mine}
+    return chosen
+
+
+def _settings(case: Case) -> str:
+    """What decides what the attack does, whatever its name."""
+    attack = attacks.create(case.attack, preset=case.preset)
+    return f"{type(attack).__module__} {fields.settings(attack)}"
+
+
+def table(
+    profile: str = "best",
+    dataset: str = "cifar10",
+    chosen: Sequence[Case] | None = None,
+    run: bool = False,
+    seeds: Sequence[int] | None = None,
+    store: Any = None,
+) -> pd.DataFrame:
+    """One row a case: attack, preset, rate, target, count, printed_acc, printed_asr, acc, asr, n, sd, clean_asr,
+    poisoned, cross, stored_* and triggered_* (psnr in dB, ssim, linf in grey levels), twice_acc, twice_asr, rise (ASR
+    minus the clean model's), works (True, False, None), profile, reason. Percent; NaN where not run.
+
+    profile "best": the best evidence of each row. run: train what the store lacks (a profile must be named).
+    """
+    names = RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
+    rows = []
+    for case in chosen or list(cases()):
+        found = [_row(case, dataset, Request(name, run, Thin(), _tuple(seeds), store)) for name in names]
+        rows.append(next((row for row in found if not math.isnan(row["asr"])), found[-1]))
+    return pd.DataFrame(rows)
+
+
+def _tuple(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if seeds is None else tuple(seeds)
+
+
+def answer(case: Case, dataset: str, request: Request, **options: Any) -> Answer:
+    """The results of a case, with further fields of the Experiment."""
+    return Grid(case.paper, request, lambda cell, profile: (0,), Thin()).answer(case.cell(dataset, **options))
+
+
+def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
+    attack = attacks.create(case.attack, preset=case.preset)
+    poisoned = answer(case, dataset, request)
+    # The spread of seeds is of interest for the attack, not for the clean model that it is held against.
+    clean = answer(case, dataset, replace(request, seeds=None), rate=0.0)
+    twice = answer(
+        case, dataset, replace(request, run=False), defense_args={"epochs": 2 * _epochs(case, dataset, request)}
+    )
+    row: dict[str, Any] = {"attack": case.attack, "preset": case.preset, "rate": attack.plan.rate}
+    row |= {"target": attack.plan.target, "count": attack.plan.count}
+    row |= {f"printed_{metric}": printed_number(case, dataset, metric) for metric in ("acc", "asr")}
+    asr = entry([result.asr for result in poisoned.results])
+    row |= {"acc": _mean(poisoned, "acc"), "asr": asr["reproduced"], "n": asr["n"], "sd": asr["sd"]}
+    row |= {"clean_asr": _mean(clean, "asr"), "twice_acc": _mean(twice, "acc"), "twice_asr": _mean(twice, "asr")}
+    row |= {"poisoned": _mean(poisoned, "poisoned_count"), "cross": _mean(poisoned, "cross_count")}
+    row["rise"] = row["asr"] - row["clean_asr"]
+    for form in ("stored", "triggered"):
+        row |= {f"{form}_{what}": _metric(clean, f"{form}_{what}") for what in LOOKS}
+    row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label)
+    row["profile"] = request.profile if poisoned.results else ""
+    row["reason"] = poisoned.reason
+    return row
+
+
+def works(asr: float, clean_asr: float, clean_label: bool) -> bool | None:
+    """Whether the attack reaches what is expected of it; None where a number for that is missing."""
+    decisive = asr - clean_asr if clean_label else asr
+    if math.isnan(decisive):
+        return None
+    return decisive >= (CLEAN_LABEL_RISE if clean_label else DIRTY_ASR)
+
+
+def printed_number(case: Case, dataset: str, metric: str) -> float:
+    """What the paper prints for the undefended ResNet-18; NaN where it prints nothing."""
+    for key in printed.tables(case.paper):
+        rows = printed.table(case.paper, key)
+        mine = (rows["dataset"] == dataset) & (rows["attack"] == case.printed_name) & (rows["model"] == "resnet18")
+        mine &= (rows["defense"] == "none") & (rows["metric"] == metric)
+        values = pd.to_numeric(rows[mine]["published"], errors="coerce").dropna()
+        if len(values):
+            return float(values.iloc[0])
+    return math.nan
+
+
+def _epochs(case: Case, dataset: str, request: Request) -> int:
+    experiment = case.cell(dataset).experiment(case.paper, request.profile, 0)
+    return int(experiment.resolve().describe()["defense_args"]["epochs"])
+
+
+def _mean(found: Answer, name: str) -> float:
+    return float(entry([float(getattr(result, name)) for result in found.results])["reproduced"])
+
+
+def _metric(found: Answer, name: str) -> float:
+    return float(entry([result.metrics.get(name, math.nan) for result in found.results])["reproduced"])
+
+
+def looks_of(case: Case, dataset: str, profile: str = "best", run: bool = False, store: Any = None) -> Result | None:
+    """The result at rate 0 that holds the pictures of a case, the best there is; None where there is none."""
+    for name in RANK if profile == "best" else (profile,):
+        found = answer(case, dataset, Request(name, run, Thin(), None, store), rate=0.0)
+        if found.results and "look/clean" in found.results[0].arrays:
+            return found.results[0]
+    return None

@@ -1,0 +1,166 @@
+"""The gallery of attacks: images before and after, what changed, and its spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from defenselib import attacks
+from defenselib.experiments.result import Result
+from defenselib.papers import printed
+from defenselib.papers.undefended import CLEAN_LABEL_RISE, DIRTY_ASR, Case, looks_of
+from defenselib.report import style
+from defenselib.report.figures import Picture, empty
+from defenselib.report.tables import Html, render
+
+MAGNIFY = 4
+COLUMNS = ("clean", "as trained on", f"change × {MAGNIFY}", "spectrum", "test image", "with trigger")
+PAPERS = {  # the figures of poisoned samples: exhibit, attacks in their order
+    "bsd": ("figure-4", ("badnets", "blend", "wanet", "clb", "refool", "sig", "narcissus")),
+    "vab": ("figure-5", ("badnets", "blend", "wanet", "dynamic", "clb", "sig")),
+    "dst_dbr": ("figure-9", ("badnets", "trojan", "blend-strip", "blend-kitty", "sig", "clb", "ssba")),
+}
+
+
+def pictures(
+    cases: Sequence[Case], dataset: str = "cifar10", profile: str = "best", run: bool = False, store: Any = None
+) -> dict[str, Result]:
+    """The results that hold pictures, by name of the attack; cases without one are left out (`table` lists them)."""
+    found = {name_of(case): looks_of(case, dataset, profile, run, store) for case in cases}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def name_of(case: Case) -> str:
+    """The attack as readers see it; a variant that is an attack of its own by its own name."""
+    return style.label(case.printed_name, "attack")
+
+
+def before_after(found: Mapping[str, Result], example: int = 0, title: str = "") -> Figure:
+    """A row for each attack: a clean training image, the same as it is trained on, the change around grey, the
+    spectrum of the change (log magnitude, mean over examples and channels, zero frequency in the middle), a test
+    image, and the same with the trigger."""
+    if not found:
+        return empty(title or "Attacks")
+    with style.look():
+        figure = Picture(figsize=(7.6, 1.12 * len(found) + 0.4))
+        axes = figure.subplots(len(found), len(COLUMNS), squeeze=False)
+        for line, (name, result) in zip(axes, found.items(), strict=True):
+            for axis, picture in zip(line, _row(result.arrays, example), strict=True):
+                axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
+                axis.set(xticks=[], yticks=[])
+                axis.grid(False)
+                axis.spines[:].set_visible(False)
+            line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
+        for axis, words in zip(axes[0], COLUMNS, strict=True):
+            axis.set_title(words, fontsize=9)
+        if title:
+            figure.suptitle(title)
+        return figure
+
+
+def _row(arrays: Mapping[str, NDArray[Any]], example: int) -> list[NDArray[Any]]:
+    clean, stored = (arrays[f"look/{name}"].astype(int) for name in ("clean", "stored"))
+    change = np.clip(128 + MAGNIFY * (stored - clean), 0, 255)
+    images = [clean, stored, change, arrays["look/test"], arrays["look/triggered"]]
+    shown = [np.moveaxis(image[example], 0, -1).astype(np.uint8) for image in images]
+    return [*shown[:3], spectrum(stored - clean), *shown[3:]]
+
+
+def spectrum(change: NDArray[Any]) -> NDArray[np.float64]:
+    """log10(1 + |FFT|) of changes (N, 3, H, W), mean over images and channels, (H, W), zero frequency in the middle."""
+    magnitude = np.abs(np.fft.fft2(change.astype(np.float64))).mean(axis=(0, 1))
+    return np.asarray(np.log10(1 + np.fft.fftshift(magnitude)))
+
+
+def one_image(found: Mapping[str, Result], example: int = 0, title: str = "", columns: int = 4) -> Figure:
+    """The papers' figure of poisoned samples: the first attack's clean image, then one poisoned image an attack."""
+    if not found:
+        return empty(title)
+    shown = {"clean": next(iter(found.values())).arrays["look/clean"][example]}
+    shown |= {name: result.arrays["look/stored"][example] for name, result in found.items()}
+    lines = -(-len(shown) // columns)
+    with style.look():
+        figure = Picture(figsize=(1.7 * columns, 1.95 * lines))
+        axes = figure.subplots(lines, columns, squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, (name, image) in zip(axes.flat, shown.items(), strict=False):
+            axis.imshow(np.moveaxis(image, 0, -1), interpolation="nearest")
+            axis.set_title(name, fontsize=9)
+        if title:
+            figure.suptitle(title)
+        return figure
+
+
+def paper_figure(paper: str, dataset: str = "cifar10", profile: str = "best", store: Any = None) -> Figure:
+    """A paper's figure of poisoned samples (`PAPERS`): attacks as this paper runs them, where they are in the store."""
+    key, names = PAPERS[paper]
+    cases = [Case(name, paper) for name in names if name in attacks.available() and paper in attacks.presets(name)]
+    found = pictures(cases, dataset, profile, store=store)
+    missing = [style.label(name, "attack") for name in names if style.label(name, "attack") not in found]
+    words = f"{printed.exhibits(paper).loc[key]['title']}" + (f"\nnot run: {', '.join(missing)}" if missing else "")
+    return one_image(found, title=words)
+
+
+def success(frame: pd.DataFrame, caption: str) -> Html:
+    """Printed and measured ACC and ASR of the undefended models, one row a preset (see `papers.undefended.table`)."""
+    shown = _names(frame)
+    shown["rate"] = [f"{rate:g}" for rate in frame["rate"]]
+    shown["target"] = ["y + 1" if pd.isna(target) else str(int(target)) for target in frame["target"]]
+    shown["poisoned"] = [_count(row) for _, row in frame.iterrows()]
+    for name in ("ACC", "ASR"):
+        shown[f"{name} printed"] = frame[f"printed_{name.lower()}"]
+        shown[f"{name} measured"] = frame[name.lower()]
+    shown["clean model"] = frame["clean_asr"]
+    shown["ASR, twice the epochs"] = frame["twice_asr"]
+    shown["works"] = frame["works"].map({True: "✓ yes", False: "✗ no"}).fillna("– not run")
+    shown["evidence"] = frame["profile"]
+    words = (
+        f"{caption}. Percent. Clean model: the same trigger on a model trained without poison. Works: an ASR "
+        f"of {DIRTY_ASR:g} %, or for attacks that keep labels {CLEAN_LABEL_RISE:g} points above the clean model"
+    )
+    return render(shown, words, headers=2, marked="works")
+
+
+def properties(frame: pd.DataFrame, caption: str) -> Html:
+    """D-ST's Table 4: "printed → measured mark" for every attack and criterion (see `papers.properties`)."""
+    marks = {True: "✓", False: "✗"}
+    cells = [
+        f"{row['printed']} → {row['measured']} {marks[row['agrees']]}" if row["measured"] else row["printed"]
+        for row in frame.to_dict("records")
+    ]
+    table = frame.assign(cell=cells, attack=[style.label(name, "attack") for name in frame["attack"]]).pivot_table(
+        index="attack", columns="criterion", values="cell", aggfunc=" / ".join, sort=False, fill_value=""
+    )
+    return render(table.reset_index(), f"{caption}: printed → measured")
+
+
+def distance(frame: pd.DataFrame, caption: str) -> Html:
+    """How far the stored and the triggered images are from the clean ones."""
+    shown = _names(frame)
+    for form, words in (("stored", "as trained on"), ("triggered", "with trigger")):
+        shown[f"PSNR {words}"] = frame[f"{form}_psnr"]
+        shown[f"SSIM {words}"] = [f"{value:.3f}" if pd.notna(value) else "–" for value in frame[f"{form}_ssim"]]
+        shown[f"L∞ {words}"] = frame[f"{form}_linf"]
+    words = f"{caption}. PSNR in dB and SSIM: larger is closer; L∞: largest change, in grey levels of 255"
+    return render(shown, words, headers=2)
+
+
+def _names(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "attack": [name_of(Case(row["attack"], row["preset"])) for row in frame.to_dict("records")],
+            "preset": frame["preset"],
+        }
+    )
+
+
+def _count(row: pd.Series) -> str:
+    if pd.isna(row["poisoned"]):
+        return "–"
+    return f"{row['poisoned']:.0f}" + (f" + {row['cross']:.0f} cross" if row["cross"] else "")
