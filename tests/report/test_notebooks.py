@@ -44,11 +44,14 @@ def test_no_algorithm_in_a_notebook(path):
         assert not imported & {"torch", "numpy"}
 
 
+DRAWING = (".draw(", "figures.", "pictures.", "gallery.one_image", "gallery.before_after", "gallery.paper_figure")
+
+
 def test_figures_have_captions_and_alt_texts(path):
     drawn = 0
     for cell in code_cells(path):
         shown = cell.metadata.get("mystnb", {})
-        if ".draw(" in cell.source or "figures." in cell.source or "pictures." in cell.source:
+        if any(words in cell.source for words in DRAWING):
             drawn += 1
             assert shown["figure"]["caption"] and shown["figure"]["name"]
             assert len(shown["image"]["alt"]) > 20
