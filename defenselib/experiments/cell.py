@@ -7,27 +7,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from defenselib import data as datasets
-from defenselib import models
 from defenselib.attacks import Attack, poison
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
-from defenselib.experiments.code_digest import code_digest, digest_of_modules, modules_of
-from defenselib.experiments.experiment import Resolved, file_name, hash_of
+from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.experiment import Resolved
 from defenselib.experiments.looks import looks
 from defenselib.experiments.observer import Observer
 from defenselib.experiments.oracle import with_oracle
 from defenselib.experiments.result import Result
-from defenselib.experiments.store import Store, TensorDict
+from defenselib.experiments.shared import SharedStages
+from defenselib.experiments.store import Store
 from defenselib.learning.adversarial import pgd
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.evaluation import Evaluation, evaluate
@@ -46,6 +46,10 @@ class Cell:
     device: torch.device
     progress: bool
     checkpoint_every: float
+
+    @cached_property
+    def _shared(self) -> SharedStages:
+        return SharedStages(self.store, self.resolved, "defense", self.device)
 
     def compute(self, upstream: Fitted | None) -> Result:
         resolved = self.resolved
@@ -93,7 +97,8 @@ class Cell:
         """The attack, ready to use; what it trains first comes from the store if it is there."""
         resolved = self.resolved
         # A stream family of its own: a surrogate must share neither initialisation nor order with the victim.
-        context = self._base_context(dataset, "attack", seed=spawn(resolved.seed, "attack"))
+        shared = SharedStages(self.store, resolved, "attack", self.device)
+        context = self._base_context(dataset, "attack", seed=spawn(resolved.seed, "attack"), cache=shared)
         return resolved.attack.prepare(dataset.train, resolved.target, context)
 
     def poison(self, dataset: Dataset, attack: Attack) -> PoisonedDataset:
@@ -122,6 +127,7 @@ class Cell:
             upstream=upstream,
             observer=observer,
             stop_after=self.resolved.stop_after,
+            cache=self._shared,
         )
         return context, 0 if given is None else len(given)
 
@@ -136,23 +142,9 @@ class Cell:
             flip=datasets.info(resolved.location).flip,
             checkpoints=self.store.checkpoints(resolved.hash) / made_by / role,
             checkpoint_every=self.checkpoint_every,
-            cache=partial(self._cached, role),
             progress=self.progress,
             **more,
         )
-
-    def _cached(self, role: str, key: str, make: Callable[[], TensorDict]) -> TensorDict:
-        """Shared stages, told apart by all that can decide them: the data, the model, the seed, for a defense also
-        the attack, and the code. A method's own hyper-parameters belong into `key`.
-
-        The code is that of the module that makes the stage, so that all methods that use it share it."""
-        spec = self.resolved.spec()
-        names = ["dataset", "source", "limit", "subset_seed", "holdout", "model", "width", "precision", "seed"]
-        names += ["attack", "rate", "target", "count"] if role == "defense" else []
-        scope = {name: spec[name] for name in names if name in spec}
-        scope |= {"code": digest_of_modules(*modules_of(make), models.__name__), "key": key}
-        tensors = self.store.cached(f"{file_name(key)[:40]}-{hash_of(scope)}", make)
-        return {name: value.to(self.device) for name, value in tensors.items()}
 
     def _fit(self, poisoned: PoisonedDataset, context: Context, stages: dict[str, float]) -> Fitted:
         defense = self._defense(poisoned)
@@ -173,6 +165,8 @@ class Cell:
                 f"{defense.name!r} has the stages {', '.join(context.seconds) or 'none'}"
             )
         stages |= context.seconds
+        # A stage that another cell computed costs this defense as much; a resumed run has its seconds already.
+        stages |= {f"{name} (shared)": cost for name, cost in self._shared.seconds.items() if name not in stages}
         # What the defense did outside its epochs; after a resumed run the epochs took longer than this process.
         stages["rest"] = max(0.0, elapsed - sum(context.seconds.values()))
         return fitted

@@ -215,10 +215,12 @@ def test_a_post_training_defense_gets_model_and_clean_data(
     assert (repaired.acc, repaired.asr) == (undefended.acc, undefended.asr)
     assert repaired.clean_given == 30 and repaired.experiment["upstream"] == undefended.hash
     assert repaired.metrics["target_guess"] == 4 and len(repaired.arrays["fitted/x"]) == 2
-    # With the shared stage in the store, later draws are the same.
-    assert repaired.path is not None
+    # With the shared stage in the store, later draws are the same, and what the stage cost its maker is counted.
+    assert repaired.path is not None and not any("shared" in name for name in repaired.stages)
     repaired.path.unlink()
-    assert run_once(defense="repair").metrics == repaired.metrics
+    again = run_once(defense="repair")
+    assert again.metrics == repaired.metrics
+    assert again.stages["shared (shared)"] >= 0 and again.seconds == pytest.approx(sum(again.stages.values()))
 
 
 def test_an_upstream_result_without_its_model_is_made_again(

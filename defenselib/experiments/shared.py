@@ -1,0 +1,52 @@
+"""Stages that several cells share: computed once, told apart by all that can decide them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from defenselib import models
+from defenselib.experiments.code_digest import digest_of_modules, modules_of
+from defenselib.experiments.experiment import Resolved, file_name, hash_of
+
+if TYPE_CHECKING:
+    from defenselib.experiments.store import Store, TensorDict
+
+SECONDS = "seconds of this stage"  # kept beside its tensors
+ALWAYS = ("dataset", "source", "limit", "subset_seed", "holdout", "model", "width", "precision", "seed")
+OF_A_DEFENSE = ("attack", "rate", "target", "count")
+
+
+class SharedStages:
+    """The `cache` of a Context: `stages(key, make)` gives tensors from the store, or makes and keeps them.
+
+    What decides a stage: the data, the model, the seed, for a defense also the attack; the code of the module that
+    makes it, so that all methods that use it share it; and `key`, which holds the method's own hyper-parameters.
+    `seconds`: what the stages cost that were only loaded, by the first word of their key.
+    """
+
+    def __init__(self, store: Store, resolved: Resolved, role: str, device: torch.device) -> None:
+        self.seconds: dict[str, float] = {}
+        self._store = store
+        self._device = device
+        spec = resolved.spec()
+        names = (*ALWAYS, *OF_A_DEFENSE) if role == "defense" else ALWAYS
+        self._scope = {name: spec[name] for name in names if name in spec}
+
+    def __call__(self, key: str, make: Callable[[], TensorDict]) -> TensorDict:
+        scope = self._scope | {"code": digest_of_modules(*modules_of(make), models.__name__), "key": key}
+        made = False
+
+        def timed() -> TensorDict:
+            nonlocal made
+            made, started = True, time.monotonic()
+            return make() | {SECONDS: torch.tensor(time.monotonic() - started)}
+
+        tensors = self._store.cached(f"{file_name(key)[:40]}-{hash_of(scope)}", timed)
+        seconds = float(tensors.pop(SECONDS))
+        if not made:
+            self.seconds[key.partition(" ")[0]] = seconds
+        return {name: value.to(self._device) for name, value in tensors.items()}
