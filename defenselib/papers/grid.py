@@ -45,7 +45,7 @@ class Cell:
             dataset=self.dataset,
             attack=self.attack,
             defense=self.defense,
-            paper=paper,
+            paper=paper or None,
             profile=profile,
             seed=seed,
             **dict(self.options),

@@ -1,0 +1,102 @@
+"""All defenses under one protocol, which none of the papers has.
+
+Same poisoned data, same seeds, same test images, the last epoch of every training, no choice by test data. Attacks run
+with their default preset, defenses with their default hyper-parameters, both scaled by the profile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from defenselib import attacks as attack_registry
+from defenselib import defenses as defense_registry
+from defenselib.errors import check_choice
+from defenselib.experiments import profile as profiles
+from defenselib.learning.evaluation import der
+from defenselib.papers.claims import RANK
+from defenselib.papers.frame import entry, machine_of
+from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+SEEDS = (0, 1, 2)
+
+
+def table(
+    profile: str = "best",
+    dataset: str = "cifar10",
+    attacks: Sequence[str] | None = None,
+    defenses: Sequence[str] | None = None,
+    run: bool = False,
+    seeds: Sequence[int] | None = None,
+    store: Any = None,
+) -> pd.DataFrame:
+    """One row a pair of attack and defense: attack, defense, acc, asr, der, ra (percent, means over seeds; NaN where
+    not run), sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given,
+    suspects, suspects_poisoned, poisoned, profile, ran_on, reason.
+
+    der is taken seed by seed against the undefended model of that seed; NaN for "none" and where that is missing.
+    seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the best evidence of each pair.
+    """
+    for name in attacks or ():
+        check_choice("attack", name, attack_registry.available())
+    for name in defenses or ():
+        check_choice("defense", name, defense_registry.available())
+    names = RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
+    chosen = tuple(seeds) if seeds is not None else ((0,) if run else SEEDS)
+    grids = [_grid(Request(name, run, Thin(), chosen, store)) for name in names]
+    rows = []
+    for attack in attacks or attack_registry.available():
+        for defense in defenses or defense_registry.available():
+            found = [_row(dataset, attack, defense, grid) for grid in grids]
+            rows.append(next((row for row in found if row["n"]), found[-1]))
+    return pd.DataFrame(rows)
+
+
+def _grid(request: Request) -> Grid:
+    # No paper's recipes: every method with its own defaults.
+    return Grid("", request, lambda cell, profile: SEEDS, Thin())
+
+
+def _row(dataset: str, attack: str, defense: str, grid: Grid) -> dict[str, Any]:
+    found = grid.answer(Cell(dataset, attack, defense))
+    plain = grid.answer(Cell(dataset, attack, "none"), partner=True)
+    row: dict[str, Any] = {"attack": attack, "defense": defense}
+    for name in ("acc", "asr"):
+        numbers = entry([getattr(result, name) for result in found.results])
+        row |= {name: numbers["reproduced"], f"sd_{name}": numbers["sd"]}
+    row["der"] = math.nan if "none" in (attack, defense) else _mean(_ders(found, plain))
+    row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
+    row["n"] = len(found.results)
+    row["seconds"] = _mean([_cost(result, plain) for result in found.results])
+    row["clean_given"] = _mean([result.clean_given for result in found.results])
+    row["suspects"] = _mean([r.suspects_count for r in found.results if r.suspects_count is not None])
+    row["suspects_poisoned"] = _mean([r.metrics.get("suspects_poisoned", math.nan) for r in found.results])
+    row["poisoned"] = _mean([result.poisoned_count for result in found.results])
+    row["profile"] = grid.request.profile if found.results else ""
+    row["ran_on"] = ", ".join(dict.fromkeys(map(machine_of, found.results)))
+    row["reason"] = found.reason
+    return row
+
+
+def _ders(found: Answer, plain: Answer) -> list[float]:
+    before = {result.experiment["seed"]: result for result in plain.results}
+    pairs = [(before[r.experiment["seed"]], r) for r in found.results if r.experiment["seed"] in before]
+    return [der(first.acc, first.asr, second.acc, second.asr) for first, second in pairs]
+
+
+def _cost(result: Result, plain: Answer) -> float:
+    """Seconds from the data to the model; a defense that repairs a model pays for that one too."""
+    if not result.experiment["upstream"]:
+        return result.seconds
+    below = [other.seconds for other in plain.results if other.hash == result.experiment["upstream"]]
+    return result.seconds + below[0] if below else math.nan
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return float(entry(numbers)["reproduced"])
