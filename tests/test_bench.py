@@ -11,6 +11,6 @@ def test_every_row_counts_images(monkeypatch):
     threads = torch.get_num_threads()
     rows = bench.measure("resnet10", 4, "fp32", torch.device("cpu"), 1)
     torch.set_num_threads(threads)
-    assert {"poison: badnets", "poison: blend", "supervised training", "ranking pass"} < set(rows)
+    assert {"poison: badnets", "poison: blend", "poison: refool", "supervised training", "ranking pass"} < set(rows)
     assert all(count > 0 for count in rows.values())
     assert rows["MixMatch (64 + 64 x 2 views)"] == 256  # two iterations of 64 labelled and 64 unlabelled images

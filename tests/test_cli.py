@@ -60,7 +60,7 @@ def test_hyper_parameters_reach_the_experiment() -> None:
     ("arguments", "words"),
     [
         (("run", "--attack", "badnet"), "did you mean 'badnets'"),
-        (("run", "--defense", "ads"), "did you mean 'asd'"),
+        (("run", "--defense", "asdd"), "did you mean 'asd'"),
         (("run", "--profile", "laptob"), "did you mean 'laptop'"),
         (("run", "--defense-arg", "epoch=3"), "did you mean 'epochs'"),
         (("run", "--defense-arg", "epochs=some"), "must be a whole number"),

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from defenselib.attacks.adaptive import Adaptive
 from defenselib.attacks.badnets import BadNets, BadNetsAll2All
 from defenselib.attacks.base import COUNTS, Attack, Plan, Preset
 from defenselib.attacks.blend import Blend, BlendKitty, BlendNoise, BlendStrip
+from defenselib.attacks.clb import LabelConsistent
+from defenselib.attacks.iab import Dynamic, InputAware
+from defenselib.attacks.narcissus import Narcissus
 from defenselib.attacks.none import NoAttack
 from defenselib.attacks.poisoning import poison
+from defenselib.attacks.refool import Refool
+from defenselib.attacks.sig import SIG
+from defenselib.attacks.ssba import SampleSpecific
+from defenselib.attacks.trojan import Trojan
+from defenselib.attacks.wanet import WaNet
 from defenselib.errors import InvalidValueError, check_choice, construct, unknown
 
 __all__ = ["ATTACKS", "COUNTS", "Attack", "Plan", "Preset", "available", "create", "poison", "presets"]
@@ -17,10 +26,20 @@ ATTACKS: dict[str, type[Attack]] = {
     "none": NoAttack,
     "badnets": BadNets,
     "badnets-all2all": BadNetsAll2All,
+    "trojan": Trojan,
     "blend": Blend,
     "blend-kitty": BlendKitty,
     "blend-noise": BlendNoise,
     "blend-strip": BlendStrip,
+    "wanet": WaNet,
+    "iab": InputAware,
+    "dynamic": Dynamic,
+    "refool": Refool,
+    "clb": LabelConsistent,
+    "sig": SIG,
+    "ssba": SampleSpecific,
+    "narcissus": Narcissus,
+    "adaptive": Adaptive,
 }
 
 

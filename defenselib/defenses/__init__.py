@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from defenselib.defenses.abl import ABL
+from defenselib.defenses.adv_train import AdversarialTraining
+from defenselib.defenses.anp import ANP
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import CleanRequest, Defense, Fitted
+from defenselib.defenses.bsd import BSD
+from defenselib.defenses.cbd import CBD
+from defenselib.defenses.contrastive_baselines import SimCLRBaseline, SupConBaseline
+from defenselib.defenses.dbd import DBD
+from defenselib.defenses.fp import FP
+from defenselib.defenses.ft import FT
+from defenselib.defenses.mcr import MCR
+from defenselib.defenses.nad import NAD
 from defenselib.defenses.none import Undefended
+from defenselib.defenses.spectral import Spectral
 from defenselib.errors import construct, unknown
 
 DEFENSES: dict[str, type[Defense]] = {
     "none": Undefended,
+    "ft": FT,
+    "fp": FP,
+    "nad": NAD,
+    "anp": ANP,
+    "mcr": MCR,
+    "abl": ABL,
+    "dbd": DBD,
+    "cbd": CBD,
+    "spectral": Spectral,
+    "simclr-baseline": SimCLRBaseline,
+    "supcon-baseline": SupConBaseline,
     "asd": ASD,
+    "bsd": BSD,
+    "adv-train": AdversarialTraining,
 }
 
 __all__ = ["DEFENSES", "CleanRequest", "Defense", "Fitted", "available", "create"]

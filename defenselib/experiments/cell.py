@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -53,6 +53,7 @@ class Cell:
 
     def compute(self, upstream: Fitted | None) -> Result:
         resolved = self.resolved
+        interrupted = self.store.checkpoints(resolved.hash).exists()
         provenance.start_memory(self.device)
         cuda = [self.device] if self.device.type == "cuda" else []
         # Layers such as dropout draw from torch's global stream; it is ours for the run, and put back.
@@ -62,6 +63,7 @@ class Cell:
             stages: dict[str, float] = {}
             attack = _timed(stages, "prepare", lambda: self.attack(dataset))
             poisoned = _timed(stages, "poison", lambda: self.poison(dataset, attack))
+            computed = time.process_time()
             observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16")
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
             if upstream is not None and not resolved.defense.post_training:
@@ -74,6 +76,9 @@ class Cell:
                 fitted = self._fit(poisoned, context, stages)
             seen = _timed(stages, "evaluate", lambda: self._evaluate(fitted, poisoned))
         result = self._result(dataset, poisoned, fitted, seen, observer, stages, clean_given)
+        if not interrupted:
+            spent = time.process_time() - computed + self._shared.cpu_seconds
+            result = replace(result, cpu_seconds=round(spent, 3))
         self.store.save_model(resolved.hash, fitted.model.state_dict())
         result = self.store.put(result, observer.arrays() | observer.arrays_of(fitted) | shown)
         shutil.rmtree(self.store.checkpoints(resolved.hash), ignore_errors=True)

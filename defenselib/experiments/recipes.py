@@ -11,15 +11,51 @@ from typing import Any
 
 Recipe = Mapping[str, Mapping[str, Any]]
 
+# DBD's own settings on its subset of ImageNet.
+_DBD_IMAGENET: Mapping[str, Any] = {"epochs": 80, "rampup": 80, "lambda_u": 6}
+
 OWN: Mapping[str, Recipe] = {
+    "dbd": {f"imagenet-{size}": _DBD_IMAGENET for size in ("12", "30", "200", "subset")},
     # ASD Sec. 5.1: T3 = 100 on GTSRB; the ramp of lambda_u has the length of the run.
     "asd": {"gtsrb": {"epochs": 100, "rampup": 100}},
+    # BSD App. B.4: on "lightweight" sets such as GTSRB the altruistic model is trained as the main model is.
+    "bsd": {"gtsrb": {"altruistic_update": "mixmatch"}},
 }
+
+# ABL as ASD (App. N) and BSD (App. B.4) run it; gamma, which both search, stays the default.
+_ABL_20_70_5: Recipe = {"*": {"isolation_epochs": 20, "finetuning_epochs": 70}}
+
+# BSD App. B.4, for ASD's tables too: the last convolution loses a fixed share (searched from 0.2 to 0.9, or
+# BackdoorBench's defaults; 0.5 is the middle), then ten epochs at one rate.
+_FP_10: Recipe = {
+    "*": {"layer": "convolution", "stop": "ratio", "epochs": 10, "schedule": "constant"},
+    "imagenet-30": {"learning_rate": 0.1},
+    "imagenet-subset": {"learning_rate": 0.1},
+}
+# The same: a teacher of ten epochs at these rates; beta, which both search, stays the default.
+_NAD_10: Recipe = {"imagenet-30": {"learning_rate": 0.1}, "imagenet-subset": {"learning_rate": 0.1}}
+
+# D-ST/D-BR Sec. 4.1: the repairs get 1 % of the training set.
+_ONE_PERCENT: Recipe = {"*": {"clean_share": 0.01}}
 
 PAPERS: Mapping[str, Mapping[str, Recipe]] = {
     # ASD's undefended model is the default of "none": 200 epochs, SGD 0.1, weight decay 5e-4, drops at 100 and 150.
-    "asd": {},
-    "bsd": {},
+    "asd": {"fp": _FP_10, "nad": _NAD_10, "abl": _ABL_20_70_5},
+    "bsd": {
+        "fp": _FP_10,
+        "nad": _NAD_10,
+        "abl": _ABL_20_70_5,
+        # BSD App. B.4 states the last stage's epochs; the rest is DBD's.
+        "dbd": {"*": {"epochs": 200}, "imagenet-30": {"epochs": 90}},
+    },
+    "dst_dbr": {
+        "ft": _ONE_PERCENT,
+        "nad": _ONE_PERCENT,
+        # As in ANP's own paper (Sec. 4.1): smaller batches, a larger rate, a fixed threshold.
+        "anp": {"*": {"clean_share": 0.01, "batch_size": 128, "learning_rate": 0.2, "stop": "threshold"}},
+        # App. C.4: t = 0.3, here counted from the backdoored end; the paper does not say.
+        "mcr": {"*": {"clean_share": 0.01, "t": 0.3}},
+    },
 }
 
 

@@ -27,9 +27,10 @@ class Result:
     """A finished cell. acc, asr, ra, per_class in percent (NaN or None: not measured), seconds of wall clock.
 
     experiment: all numbers of the specification, defaults included; spec: the part that `hash` covers. history: a row
-    an epoch (`history_frame`). stages: seconds by stage; `seconds` is their sum. clean_given: clean samples that the
-    defense was handed. arrays: see `Observer`. peak_memory_mb: of the process, or of the GPU. code: digest of the
-    modules that made it.
+    an epoch (`history_frame`). stages: seconds by stage; `seconds` is their sum. cpu_seconds: what the process computed
+    for the defense, whatever else the machine did, with shared stages that it only loaded; None after an interruption.
+    clean_given: clean samples that the defense was handed. arrays: see `Observer`. peak_memory_mb: of the process, or
+    of the GPU. code: digest of the modules that made it.
     """
 
     experiment: dict[str, Any]
@@ -43,6 +44,7 @@ class Result:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float | None = None
     observer_seconds: float = 0.0
     poisoned_count: int = 0
     cross_count: int = 0

@@ -25,11 +25,12 @@ class SharedStages:
 
     What decides a stage: the data, the model, the seed, for a defense also the attack; the code of the module that
     makes it, so that all methods that use it share it; and `key`, which holds the method's own hyper-parameters.
-    `seconds`: what the stages cost that were only loaded, by the first word of their key.
+    `seconds`: what the stages cost that were only loaded, by the first word of their key; `cpu_seconds`: all of them.
     """
 
     def __init__(self, store: Store, resolved: Resolved, role: str, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
+        self.cpu_seconds = 0.0
         self._store = store
         self._device = device
         spec = resolved.spec()
@@ -42,11 +43,13 @@ class SharedStages:
 
         def timed() -> TensorDict:
             nonlocal made
-            made, started = True, time.monotonic()
-            return make() | {SECONDS: torch.tensor(time.monotonic() - started)}
+            made, started, computed = True, time.monotonic(), time.process_time()
+            tensors = make()
+            return tensors | {SECONDS: torch.tensor([time.monotonic() - started, time.process_time() - computed])}
 
         tensors = self._store.cached(f"{file_name(key)[:40]}-{hash_of(scope)}", timed)
-        seconds = float(tensors.pop(SECONDS))
+        seconds, computed = tensors.pop(SECONDS).tolist()
         if not made:
             self.seconds[key.partition(" ")[0]] = seconds
+            self.cpu_seconds += computed
         return {name: value.to(self._device) for name, value in tensors.items()}

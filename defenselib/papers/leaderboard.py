@@ -91,11 +91,15 @@ def _ders(found: Answer, plain: Answer) -> list[float]:
 
 
 def _cost(result: Result, plain: Answer) -> float:
-    """Seconds from the data to the model; a defense that repairs a model pays for that one too."""
+    """Seconds from the data to the model; a defense that repairs a model pays for that one too.
+
+    Of the processor where they are known and there is no GPU: two trainings that ran side by side cost what they cost.
+    """
+    own = result.seconds if result.cpu_seconds is None or result.machine.get("gpu") else result.cpu_seconds
     if not result.experiment["upstream"]:
-        return result.seconds
-    below = [other.seconds for other in plain.results if other.hash == result.experiment["upstream"]]
-    return result.seconds + below[0] if below else math.nan
+        return own
+    below = [other for other in plain.results if other.hash == result.experiment["upstream"]]
+    return own + _cost(below[0], plain) if below else math.nan
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -36,8 +36,8 @@ def board(frame: pd.DataFrame, caption: str) -> Html:
         }
     )
     words = (
-        f"{caption}. Percent; ± one standard deviation over the seeds. DER: 100 is perfect, 50 no effect. Minutes on "
-        "the machine of the evidence, with the model that is repaired and the stages that are shared"
+        f"{caption}. Percent; ± one standard deviation over the seeds. DER: 100 is perfect, 50 no effect. Minutes of "
+        "computing on the machine of the evidence, with the model that is repaired and the stages that are shared"
     )
     return render(shown, words, headers=2)
 

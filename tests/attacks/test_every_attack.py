@@ -21,7 +21,15 @@ from defenselib.models import Classifier, build_model
 from .conftest import random_dataset
 
 # Hyper-parameters that keep the preparation of attacks short which train something first.
-QUICK: dict[str, dict[str, Any]] = {}
+QUICK: dict[str, dict[str, Any]] = {
+    "iab": {"mask_epochs": 1, "epochs": 1, "batch_size": 50},
+    "dynamic": {"mask_epochs": 1, "epochs": 1, "batch_size": 50},
+    "refool": {"reflections": "synthetic", "candidates": 200},
+    "clb": {"iterations": 2, "surrogate_epochs": 1, "surrogate_images": 60, "surrogate_steps": 1},
+    "ssba": {"epochs": 1},
+    "narcissus": {"pood": "shapes", "pood_images": 40, "rounds": 2, "warmup_rounds": 1, "surrogate_epochs": 1},
+    "adaptive": {"images": 20, "iterations": 3, "surrogate_epochs": 1, "surrogate_images": 60},
+}
 CASES = [(name, preset) for name in attacks.available() for preset in attacks.presets(name) or (None,)]
 TARGET = 3
 

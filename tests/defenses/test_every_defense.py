@@ -69,7 +69,8 @@ def backdoored(fresh: Any) -> Fitted:
     """A model to repair, trained once; a copy, since a defense may change it."""
     if not _UPSTREAM:
         tool = fresh()
-        none = defenses.create("none", epochs=4, batch_size=16)
+        # Long enough to know most of what it saw: a repair that stops when the accuracy falls has something to lose.
+        none = defenses.create("none", epochs=16, batch_size=8, learning_rate=0.02, schedule="constant", padding=0)
         _UPSTREAM.append(none.fit(poisoned_by(KINDS["dirty label"]).train, tool.build_model, tool))
     return copy.deepcopy(_UPSTREAM[0])
 

@@ -147,7 +147,7 @@ def test_smoke_runs_shapes_in_place_of_the_others() -> None:
     ("arguments", "message"),
     [
         ({"attack": "badnet"}, "did you mean 'badnets'"),
-        ({"defense": "ads"}, "did you mean 'asd'"),
+        ({"defense": "asdd"}, "did you mean 'asd'"),
         ({"profile": "laptob"}, "did you mean 'laptop'"),
         ({"model": "resnet81"}, "did you mean 'resnet"),
         ({"defense": "asd", "defense_args": {"epoch": 3}}, "did you mean 'epochs'"),

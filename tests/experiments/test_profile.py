@@ -25,15 +25,15 @@ def test_there_are_four() -> None:
 @pytest.mark.parametrize("name", profiles.available())
 @pytest.mark.parametrize("dataset", data.available())
 def test_each_resolves_every_method(name: str, dataset: str) -> None:
-    for attack in attacks.available():
-        for defense in defenses.available():
-            try:
-                resolved = Experiment(
-                    dataset=dataset, attack=attack, defense=defense, profile=name, source="x"
-                ).resolve()
-            except LeftOutError:
-                continue
-            assert resolved.train_size > 0
+    # Every defense under one attack and every attack under one defense: they are resolved independently.
+    pairs = [("badnets", defense) for defense in defenses.available()]
+    pairs += [(attack, "none") for attack in attacks.available()]
+    for attack, defense in pairs:
+        try:
+            resolved = Experiment(dataset=dataset, attack=attack, defense=defense, profile=name, source="x").resolve()
+        except LeftOutError:
+            continue
+        assert resolved.train_size > 0
 
 
 def test_paper_overrides_nothing() -> None:
@@ -56,7 +56,7 @@ def test_only_gpu_and_paper_compare_numbers_and_smoke_nothing() -> None:
         ("[model]\nwith = 3", ("mine.toml [model]", "with", "did you mean 'width'")),
         ("[data.cifar10]\nlimt = 3", ("mine.toml [data.cifar10]", "limt", "did you mean 'limit'")),
         ("[data.cifar11]\nlimit = 3", ("mine.toml", "cifar11", "did you mean 'cifar10")),
-        ("[defense.ads]\nepochs = 3", ("mine.toml", "ads", "did you mean 'asd'")),
+        ("[defense.asdd]\nepochs = 3", ("mine.toml", "asdd", "did you mean 'asd'")),
         ("[defense.asd]\nepoch = 3", ("mine.toml [defense.asd]", "epoch", "did you mean 'epochs'")),
         ("[defense.asd.gtsrv]\nepochs = 3", ("mine.toml [defense.asd]", "gtsrv", "did you mean 'gtsrb'")),
         ("[defense.asd.gtsrb]\nepoch = 3", ("mine.toml [defense.asd.gtsrb]", "epoch", "did you mean 'epochs'")),

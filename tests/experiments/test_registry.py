@@ -94,7 +94,7 @@ def others(value: Any) -> Iterator[Any]:
     elif isinstance(value, float):
         yield from (value / 2, value * 2, value + 0.5, value + 1.0)
     elif isinstance(value, str):
-        yield "something else"
+        yield from ("something else", "b")
     elif isinstance(value, tuple):
         yield from (value[:-1], (*value, *(value[-1:] or (1,))))
     else:

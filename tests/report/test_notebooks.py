@@ -44,7 +44,15 @@ def test_no_algorithm_in_a_notebook(path):
         assert not imported & {"torch", "numpy"}
 
 
-DRAWING = (".draw(", "figures.", "pictures.", "gallery.one_image", "gallery.before_after", "gallery.paper_figure", "board.pareto")
+DRAWING = (
+    ".draw(",
+    "figures.",
+    "pictures.",
+    "gallery.one_image",
+    "gallery.before_after",
+    "gallery.paper_figure",
+    "board.pareto",
+)
 
 
 def test_figures_have_captions_and_alt_texts(path):

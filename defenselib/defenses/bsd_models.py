@@ -1,0 +1,163 @@
+"""BSD's models at work: how g learns and finds the target label, what losses and features a model gives (Sec. 4)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from defenselib.data.augment import Augment
+from defenselib.data.types import ImageSet
+from defenselib.defenses import bsd_split as split
+from defenselib.defenses.base import BuildModel
+from defenselib.defenses.scores import cross_entropy, features, local_gradient_ascent
+from defenselib.learning.batches import infer
+from defenselib.learning.context import Context
+from defenselib.learning.losses import symmetric_cross_entropy
+from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.supervised import LossFunction, make_optimizer, supervised_epoch
+from defenselib.models import Classifier
+
+
+@dataclass
+class Altruist:
+    """The altruistic model g, which is trained on everything and so backdoored, and what it learns from.
+
+    Its optimizer keeps its state from the warm-up into the main loop.
+    """
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    batch_size: int
+    train: ImageSet
+    context: Context
+    augment: Augment
+
+    def epoch(self, loss_function: LossFunction = F.cross_entropy) -> float:
+        """One supervised pass over everything; returns the mean loss."""
+        return supervised_epoch(
+            self.model,
+            self.optimizer,
+            self.train,
+            self.context,
+            self.augment,
+            self.batch_size,
+            loss_function=loss_function,
+            stream="bsd/altruistic",
+        )
+
+    def warm_up(self, epochs: int, forced: int = -1) -> int:
+        """Train with cross-entropy; returns the target label that most epochs voted for (Alg. 1, lines 5 to 12).
+
+        The vote of an epoch is the class that is most often the second most likely one. forced: the label to return
+        instead, if it is not negative; the epochs vote all the same.
+        """
+        votes: list[int] = []
+        for epoch in self._epochs(epochs, votes):
+            loss = self.epoch()
+            votes.append(self._second_choice())
+            self._tell(epoch, loss, votes, forced if forced >= 0 else split.majority(votes))
+        return forced if forced >= 0 else split.majority(votes)
+
+    def warm_up_by_ascent(self, epochs: int, gamma: float, share: float, forced: int = -1) -> int:
+        """Train by local gradient ascent; the target is the label of most isolated samples (App. D.3, Table 8).
+
+        share: of the samples, those of least loss, that is isolated after the last epoch. The observer is told of
+        every epoch's isolation as a split whose clean part is everything else.
+        """
+        votes: list[int] = []
+        loss_function = functools.partial(local_gradient_ascent, gamma=gamma)
+        for epoch in self._epochs(epochs, votes):
+            loss = self.epoch(loss_function)
+            isolated = split.isolated(
+                cross_entropy(self.model, self.train.images, self.train.labels, self.context), share
+            )
+            votes.append(split.most_frequent(self.train.labels[isolated]))
+            clean = split.complement(isolated, len(self.train))
+            self.context.observe("split", stage="warmup", epoch=epoch, clean=clean)
+            self._tell(epoch, loss, votes, forced if forced >= 0 else votes[-1])
+        return forced if forced >= 0 else votes[-1]
+
+    def _epochs(self, n: int, votes: list[int]) -> Iterator[int]:
+        return self.context.epochs("warmup", n, model=self.model, optimizer=self.optimizer, votes=votes)
+
+    def _tell(self, epoch: int, loss: float, votes: list[int], target: int) -> None:
+        self.context.observe("target", guess=target)
+        numbers = {"loss": loss, "vote": votes[-1], "target": target}
+        self.context.observe("epoch", stage="warmup", epoch=epoch, model=self.model, **numbers)
+
+    def _second_choice(self) -> int:
+        def second(logits: Tensor, _: Tensor) -> Tensor:
+            return logits.topk(2).indices[:, 1]
+
+        return split.most_frequent(infer(self.model, self.train.images, self.context, second))
+
+
+@dataclass
+class Run:
+    """What one fit works on. memory: tensors that outlive an epoch and are saved with it."""
+
+    train: ImageSet
+    context: Context
+    augment: Augment
+    learner: MixMatch
+    altruist: Altruist
+    target: int = -1
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+    def semi(
+        self, model: Classifier, optimizer: torch.optim.Optimizer, labelled: Tensor, unlabelled: Tensor, epoch: int
+    ) -> dict[str, float]:
+        """One epoch of MixMatch (Eq. 1)."""
+        classes = model.head.out_features
+        return self.learner.train_epoch(
+            model, optimizer, self.train, labelled, unlabelled, epoch, self.context, self.augment, classes
+        )
+
+    def complement(self, pool: Tensor) -> Tensor:
+        return split.complement(pool, len(self.train))
+
+    def report(self, epoch: int, **scores: Tensor) -> None:
+        for name, values in scores.items():
+            self.context.observe("scores", name=name, epoch=epoch, values=values)
+
+
+def judge(
+    model: Classifier, train: ImageSet, context: Context, sce_alpha: float, sce_beta: float
+) -> tuple[Tensor, Tensor]:
+    """Symmetric cross-entropy with the given label, float (N,), and predicted class, int64 (N,), of every sample.
+
+    Evaluation mode, no augmentation, one pass.
+    """
+
+    def both(logits: Tensor, index: Tensor) -> Tensor:
+        loss = symmetric_cross_entropy(logits, train.labels[index], sce_alpha, sce_beta)
+        return torch.stack([loss, logits.argmax(1).float()], dim=1)
+
+    found = infer(model, train.images, context, both)
+    return found[:, 0].contiguous(), found[:, 1].long()
+
+
+def oss_of_every_class(run: Run, build_model: BuildModel, epochs: int, learning_rate: float, distance: str) -> Tensor:
+    """OSS scores of every sample from the run that takes its label for the target, (N,) (App. D.8).
+
+    Each class has a main model of its own, from the same initial weights, trained `epochs` epochs without the labels
+    of that class (stage "oss/CLASS").
+    """
+    labels = run.train.labels
+    scores = torch.full((len(labels),), float("nan"), device=labels.device)
+    for target in labels.unique().tolist():
+        model = build_model()
+        adam = make_optimizer(list(model.parameters()), "adam", learning_rate)
+        members = labels == target
+        for epoch in run.context.epochs(f"oss/{target}", epochs, model=model, optimizer=adam):
+            losses = run.semi(model, adam, (~members).nonzero().squeeze(1), members.nonzero().squeeze(1), epoch)
+            run.context.observe("epoch", stage=f"oss/{target}", epoch=epoch, model=model, **losses)
+        found = features(model, run.train.images, run.context)
+        scores[members] = split.oss_scores(found, labels, target, distance)[members]
+    run.report(epochs, **{f"distance_{distance}": scores})
+    return scores

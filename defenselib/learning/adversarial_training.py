@@ -1,0 +1,82 @@
+"""PGD adversarial training: the minimax objective of Madry et al. (2018), Eq. 2.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from defenselib.data.augment import Augment
+from defenselib.data.pixels import to_float
+from defenselib.data.types import ImageSet
+from defenselib.errors import InvalidValueError, check_range
+from defenselib.learning.adversarial import pgd
+from defenselib.learning.batches import shuffled
+from defenselib.learning.context import Context
+from defenselib.learning.supervised import check_finite
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """PGD with a uniform random start in the L-infinity ball.
+
+    eps: radius of the ball, step: length of a step, both in grey levels of 255; steps: gradients an image.
+    Example: `Adversary(eps=8, step=2, steps=10)(model, inputs, labels, generator)`.
+    """
+
+    eps: float = 8.0
+    step: float = 2.0
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        check_range("eps", self.eps, 0.0, 255.0)
+        check_range("step", self.step, 0.0, 255.0)
+        if self.steps < 1:
+            raise InvalidValueError(f"steps is {self.steps}, it must be at least 1")
+
+    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Inputs, float (N, 3, H, W) in [0, 1], moved within eps and [0, 1] to where the loss on `labels` is high.
+
+        The model is attacked in evaluation mode, so that the search moves no running statistics; its mode is put back.
+        """
+        training = model.training
+        model.eval()
+        moved = pgd(model, inputs, labels, self.eps / 255, self.step / 255, self.steps, generator)
+        model.train(training)
+        return moved
+
+
+def adversarial_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: ImageSet,
+    context: Context,
+    augment: Augment,
+    adversary: Adversary,
+    batch_size: int = 128,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    stream: str = "adversarial",
+) -> float:
+    """One pass over `train` on adversarial versions of its augmented images, min E max CE(f(x + delta), y).
+
+    stream: name of the random streams for order, augmentation and the adversary's start. The last, incomplete batch
+    is kept. Returns the mean loss on the adversarial images. Raises TrainingDivergedError when it is not finite.
+    """
+    model.train()
+    order, views = context.generator(f"{stream}/order"), context.generator(f"{stream}/augment")
+    start = context.generator(f"{stream}/start")
+    total = torch.zeros((), device=context.device)
+    for index in shuffled(len(train), batch_size, order):
+        inputs, labels = to_float(augment(train.images, index, views)), train.labels[index]
+        with context.autocast():
+            logits = model(adversary(model, inputs, labels, start))
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        total += loss.detach() * len(index)
+    return check_finite(total.item() / len(train), stream)
