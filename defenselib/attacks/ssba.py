@@ -19,7 +19,7 @@ from torch import Tensor
 from defenselib.attacks.base import Plan, Preset
 from defenselib.attacks.bch import BITS, secret_bits
 from defenselib.attacks.networks import TensorDict, by_chunks, initialised, precision_of, restored, tensors_of
-from defenselib.attacks.ssba_networks import SIDE, Decoder, Encoder
+from defenselib.attacks.ssba_networks import SIDE, Decoder, Encoder, clamped
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.pixels import to_float
 from defenselib.errors import InvalidValueError, check_range
@@ -95,7 +95,7 @@ class SampleSpecific(TrainedAttack):
                 bits = torch.randint(0, 2, (len(index), BITS), generator=secrets, device=context.device).float()
                 with context.autocast():
                     residual = encoder(bits, images)
-                    read = decoder((images + residual).clamp(0, 1))
+                    read = decoder(clamped(images + residual))
                 loss = F.binary_cross_entropy_with_logits(read, bits)
                 loss = loss + self._weight(since) * residual.square().mean()
                 optimizer.zero_grad(set_to_none=True)

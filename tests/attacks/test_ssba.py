@@ -61,8 +61,8 @@ def test_networks_against_a_naive_pass() -> None:
     net = Encoder(32, 100)
     assert sum(p.numel() for p in net.parameters()) == 1_069_315
     bits, x = torch.randint(0, 2, (2, 100)).float(), torch.rand(2, 3, 32, 32)
-    spread = torch.relu(bits @ net.secret.weight.T + net.secret.bias).reshape(2, 3, 16, 16)
-    inputs = torch.cat([spread.repeat_interleave(2, 2).repeat_interleave(2, 3), x], 1)
+    spread = torch.relu((bits - 0.5) @ net.secret.weight.T + net.secret.bias).reshape(2, 3, 16, 16)
+    inputs = torch.cat([spread.repeat_interleave(2, 2).repeat_interleave(2, 3), x - 0.5], 1)
 
     def conv(layer: Any, y: Tensor, stride: int = 1) -> Tensor:
         return torch.relu(F.conv2d(F.pad(y, (1, 1, 1, 1)), layer.weight, layer.bias, stride))
@@ -80,7 +80,7 @@ def test_networks_against_a_naive_pass() -> None:
     y = conv(net.merge[1], torch.cat([c3, up(net.up[1], y)], 1))
     y = conv(net.merge[2], torch.cat([c2, up(net.up[2], y)], 1))
     y = conv(net.merge[3], torch.cat([c1, inputs, up(net.up[3], y)], 1))
-    expected = F.conv2d(conv(net.last, y), net.residual.weight, net.residual.bias)
+    expected = torch.tanh(F.conv2d(conv(net.last, y), net.residual.weight, net.residual.bias))
     torch.testing.assert_close(net(bits, x), expected, atol=1e-5, rtol=1e-4)
     assert Encoder(64, 100)(bits, torch.rand(2, 3, 64, 64)).shape == (2, 3, 64, 64)
     for size, flat in ((32, 128), (48, 512), (64, 512)):
