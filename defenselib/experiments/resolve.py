@@ -86,7 +86,9 @@ def upstream_of(experiment: Experiment) -> Experiment | None:
     if DEFENSES[experiment.defense].post_training:
         return experiment.replace(defense="none", defense_args={}, **plain)
     if experiment.defense == "none" and experiment.rate == 0 and ATTACKS[experiment.attack].poisons:
-        return experiment.replace(attack="none", attack_args={}, rate=None, target=None, count=None, **plain)
+        # One preset for all papers: a clean model has no target, so those of several papers are the same model.
+        one = {"attack": "none", "attack_args": {"preset": "asd"}}
+        return experiment.replace(**one, rate=None, target=None, count=None, **plain)
     return None
 
 
