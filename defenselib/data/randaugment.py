@@ -76,9 +76,11 @@ class RandAugment:
 class CTAugment(nn.Module):
     """RandAugment whose levels are learnt (ReMixMatch, Sec. 3.2.2).
 
-    Each operation's level is cut into bins of weight m, at first 1. `forward` draws a bin with the probability of its
-    weight, bins below `threshold` are left out. `probe` draws uniformly; `update` then moves the weights of the drawn
-    bins towards how well the model still predicts those images: m <- decay m + (1 - decay) (1 - |p - y|_1 / 2).
+    Each operation's level is cut into bins of weight m, at first 1. `probe` draws bins uniformly; `update` moves the
+    weights of those drawn towards how well the model still predicts the images:
+    m <- decay m + (1 - decay) (1 - |p - y|_1 / 2). `forward` draws a bin with the probability of its weight, of those
+    that reach `threshold` times the largest weight of the operation: the paper compares with the threshold itself, the
+    authors' code with this, which also works while the model still predicts nothing.
     The weights are a buffer: they are saved with the module that owns this one.
     """
 
@@ -104,10 +106,9 @@ class CTAugment(nn.Module):
 
     def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: float32 (B, 3, H, W) in [0, 1]. Returns the same kind, in channels-last memory order."""
-        usable = self.weights * (self.weights >= self.threshold)
-        # An operation none of whose bins is good enough keeps its best one.
-        best = self.weights == self.weights.amax(1, keepdim=True)
-        return self._augment(images, torch.where(usable.any(1, keepdim=True), usable, best.float()), generator)[0]
+        share = self.weights + (1 - self.decay)
+        share = share / share.amax(1, keepdim=True)
+        return self._augment(images, share * (share >= self.threshold), generator)[0]
 
     def probe(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Images with uniformly drawn levels, and which operations and bins they had: int64 (B, count) each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from defenselib.defenses.aabl import AABL
 from defenselib.defenses.abl import ABL
 from defenselib.defenses.adv_train import AdversarialTraining
 from defenselib.defenses.anp import ANP
@@ -13,12 +14,15 @@ from defenselib.defenses.bsd import BSD
 from defenselib.defenses.cbd import CBD
 from defenselib.defenses.contrastive_baselines import SimCLRBaseline, SupConBaseline
 from defenselib.defenses.dbd import DBD
+from defenselib.defenses.dbr import DBR
+from defenselib.defenses.dst import DST
 from defenselib.defenses.fp import FP
 from defenselib.defenses.ft import FT
 from defenselib.defenses.mcr import MCR
 from defenselib.defenses.nad import NAD
 from defenselib.defenses.none import Undefended
 from defenselib.defenses.spectral import Spectral
+from defenselib.defenses.vab import VAB
 from defenselib.errors import construct, unknown
 
 DEFENSES: dict[str, type[Defense]] = {
@@ -35,8 +39,12 @@ DEFENSES: dict[str, type[Defense]] = {
     "simclr-baseline": SimCLRBaseline,
     "supcon-baseline": SupConBaseline,
     "asd": ASD,
+    "vab": VAB,
+    "dst": DST,
+    "dbr": DBR,
     "bsd": BSD,
     "adv-train": AdversarialTraining,
+    "aabl": AABL,
 }
 
 __all__ = ["DEFENSES", "CleanRequest", "Defense", "Fitted", "available", "create"]

@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack, poison
@@ -19,7 +18,7 @@ from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
-from defenselib.experiments import clean, provenance
+from defenselib.experiments import clean, perturbed, provenance, recovery
 from defenselib.experiments.code_digest import code_digest
 from defenselib.experiments.experiment import Resolved
 from defenselib.experiments.looks import looks
@@ -28,11 +27,10 @@ from defenselib.experiments.oracle import with_oracle
 from defenselib.experiments.result import Result
 from defenselib.experiments.shared import SharedStages
 from defenselib.experiments.store import Store
-from defenselib.learning.adversarial import pgd
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.evaluation import Evaluation, evaluate
 from defenselib.models import Classifier, build_model
-from defenselib.seeds import generator, spawn
+from defenselib.seeds import spawn
 
 T = TypeVar("T")
 
@@ -64,7 +62,8 @@ class Cell:
             attack = _timed(stages, "prepare", lambda: self.attack(dataset))
             poisoned = _timed(stages, "poison", lambda: self.poison(dataset, attack))
             computed = time.process_time()
-            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16")
+            probe = perturbed.history_of(poisoned, resolved)
+            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe)
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
             if upstream is not None and not resolved.defense.post_training:
                 # Nothing is poisoned, so nothing has to be trained that is not trained already: these cells are there
@@ -80,6 +79,7 @@ class Cell:
             spent = time.process_time() - computed + self._shared.cpu_seconds
             result = replace(result, cpu_seconds=round(spent, 3))
         self.store.save_model(resolved.hash, fitted.model.state_dict())
+        shown |= perturbed.arrays_of(fitted, poisoned, resolved)
         result = self.store.put(result, observer.arrays() | observer.arrays_of(fitted) | shown)
         shutil.rmtree(self.store.checkpoints(resolved.hash), ignore_errors=True)
         return result
@@ -183,7 +183,7 @@ class Cell:
         return with_oracle(self.resolved.defense, poisoned.is_poisoned)
 
     def _evaluate(self, fitted: Fitted, poisoned: PoisonedDataset) -> Evaluation:
-        robust = _pgd10(self.resolved.seed, self.device) if "ra" in self.resolved.measure else None
+        robust = perturbed.pgd10(self.resolved.seed, self.device) if "ra" in self.resolved.measure else None
         return evaluate(fitted.model, poisoned, robust, bf16=self.resolved.precision == "bf16")
 
     def _result(
@@ -215,7 +215,10 @@ class Cell:
             cross_count=int(poisoned.is_cross.sum()),
             clean_given=clean_given,
             suspects_count=None if fitted.suspects is None else len(fitted.suspects),
-            metrics=observer.metrics_of(fitted) | observer.metrics,
+            metrics=observer.metrics_of(fitted)
+            | observer.metrics
+            | recovery.metrics_of(fitted, poisoned, resolved)
+            | perturbed.metrics_of(fitted, poisoned, resolved),
             data_digest=dataset.digest,
             code=_code(resolved),
             versions=provenance.versions(),
@@ -243,8 +246,3 @@ def _timed(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
 
 def _code(resolved: Resolved) -> str:
     return code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic)
-
-
-def _pgd10(seed: int, device: torch.device) -> Callable[[torch.nn.Module, Tensor, Tensor], Tensor]:
-    """PGD of ten steps with random start, eps 8/255, step 2/255 (A-ABL Sec. 6)."""
-    return partial(pgd, eps=8 / 255, step=2 / 255, steps=10, generator=generator(seed, "robust", device=device))

@@ -19,7 +19,7 @@ from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.fields import hyper_parameters, plain, settings, typed
 
-MEASURES = ("acc", "asr", "ra")
+MEASURES = ("acc", "asr", "ra", "recovered", "losses", "resistance", "sce")
 DIAGNOSTICS = ("oracle-split",)
 STOP_AFTER = re.compile(r"[^:]+(:[1-9][0-9]*)?")
 # What a defense's or attack's `args` never hold: the experiment states it elsewhere.

@@ -26,17 +26,33 @@ class Observer:
     "epoch" (model, stage, epoch, numbers): a history row with ACC and ASR on `history_test` test images (spread
     evenly over the test set) and the numbers of the split reported before it. "split" (clean: int64 positions,
     scores (N,) or None): clean_size, clean_poisoned, clean_purity, hard_clean (of the tenth of clean samples with the
-    largest scores, how many are in the pool). "scores" (name, epoch, values (N,)): the array `scores/NAME/EPOCH`.
-    "target" (guess): the class that a defense takes for the target.
+    largest scores, how many are in the pool). With `poison` (positions believed to be poisoned) the row and the metrics
+    get clean_precision and poison_precision: percent of truly clean samples in the one, truly poisoned ones in the
+    other; the metrics also clean_size, clean_poisoned and poison_size. A split with a `name` is a trial beside the
+    method: its two precisions become the metrics `clean_precision/NAME` and `poison_precision/NAME`, nothing else.
+    "scores" (name, epoch, values (N,)): the array `scores/NAME/EPOCH`. "features" (name, values (N, D), labels (N,)):
+    the metric `d_intra/NAME`, the squared distance between the mean of the clean and the mean of the poisoned samples
+    of a label (D-ST Eq. 6), mean over the labels that have both. "kept" (index, numbers): of a
+    defense that drops samples before it trains, in percent: gamma (kept of all), rho_vul (poisoned of the kept),
+    benign_kept, poison_kept, and its own numbers. "target" (guess): the class that a defense takes for the target.
+
+    probe: further numbers of the model for every history row.
     """
 
-    def __init__(self, poisoned: PoisonedDataset, history_test: int = 2000, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        poisoned: PoisonedDataset,
+        history_test: int = 2000,
+        bf16: bool = False,
+        probe: Callable[[nn.Module], dict[str, float]] | None = None,
+    ) -> None:
         self.history: list[dict[str, Any]] = []
         self.metrics: dict[str, float] = {}
         self.seconds = 0.0
         self._poisoned = poisoned
         self._glance = _thinned(poisoned, history_test) if history_test else None
         self._bf16 = bf16
+        self._probe = probe
         self._split: dict[str, Any] = {}
         self._pools: dict[str, Tensor] = {}
         self._scores: dict[str, Tensor] = {}
@@ -47,6 +63,8 @@ class Observer:
             "epoch": self._on_epoch,
             "split": self._on_split,
             "scores": self._on_scores,
+            "features": self._on_features,
+            "kept": self._on_kept,
         }
         handler = handlers.get(event)
         if handler is not None:
@@ -62,6 +80,8 @@ class Observer:
         row: dict[str, Any] = {"stage": stage, "epoch": int(epoch)}
         if self._glance is not None:
             row |= self._look(model, self._glance)
+        if self._probe is not None:
+            row |= self._probe(model)
         row |= {key: float(value) for key, value in numbers.items()}
         self.history.append(row | self._split)
         self._split = {}
@@ -76,8 +96,20 @@ class Observer:
                 module.training = training
         return {"acc": seen.acc, "asr": seen.asr}
 
-    def _on_split(self, clean: Tensor, epoch: int, scores: Tensor | None = None, **_: Any) -> None:
+    def _on_split(
+        self,
+        clean: Tensor,
+        epoch: int,
+        scores: Tensor | None = None,
+        poison: Tensor | None = None,
+        name: str = "",
+        **_: Any,
+    ) -> None:
         poisoned = self._poisoned.is_poisoned
+        precision = {} if poison is None else self._precisions(clean, poison)
+        if name:
+            self.metrics |= {f"{key}/{name}": value for key, value in precision.items()}
+            return
         pool = torch.zeros_like(poisoned)
         pool[clean.to(pool.device)] = True
         size, bad = int(pool.sum()), int((pool & poisoned).sum())
@@ -85,13 +117,42 @@ class Observer:
             "clean_size": size,
             "clean_poisoned": bad,
             "clean_purity": 1.0 - bad / size if size else float("nan"),
+            **precision,
         }
+        if poison is not None:
+            counts = {"clean_size": float(size), "clean_poisoned": float(bad), "poison_size": float(len(poison))}
+            self.metrics |= precision | counts
         if scores is not None:
             benign = torch.nonzero(~poisoned).squeeze(1)
             order = scores.to(pool.device)[benign].argsort(descending=True, stable=True)
             hard = benign[order[: round(HARD_SHARE * len(poisoned))]]
             self._split["hard_clean"] = int(pool[hard].sum())
         self._pools = {str(int(epoch)): pool.cpu()} | {k: v for k, v in self._pools.items() if k in self._epochs()}
+
+    def _precisions(self, clean: Tensor, poison: Tensor) -> dict[str, float]:
+        poisoned = self._poisoned.is_poisoned
+        shares = {"clean_precision": ~poisoned[clean.to(poisoned.device)]}
+        shares["poison_precision"] = poisoned[poison.to(poisoned.device)]
+        return {key: 100 * right.double().mean().item() for key, right in shares.items()}
+
+    def _on_kept(self, index: Tensor, **numbers: float) -> None:
+        flags = self._poisoned.is_poisoned
+        bad, all_bad = int(flags[index.to(flags.device)].sum()), int(flags.sum())
+        self.metrics |= {
+            "gamma": 100.0 * len(index) / len(flags),
+            "rho_vul": 100.0 * bad / max(1, len(index)),
+            "benign_kept": 100.0 * (len(index) - bad) / max(1, len(flags) - all_bad),
+            "poison_kept": 100.0 * bad / all_bad if all_bad else float("nan"),
+            **{key: float(value) for key, value in numbers.items()},
+        }
+
+    def _on_features(self, name: str, values: Tensor, labels: Tensor, **_: Any) -> None:
+        poisoned = self._poisoned.is_poisoned.to(values.device)
+        both = labels[poisoned].unique()
+        means = [[values[(labels == label) & part].mean(0) for part in (poisoned, ~poisoned)] for label in both]
+        apart = [(bad - good).square().sum() for bad, good in means]
+        found = torch.stack(apart) if apart else values.new_full((1,), float("nan"))
+        self.metrics[f"d_intra/{name}"] = float(found[found.isfinite()].mean())
 
     def _on_scores(self, name: str, epoch: int, values: Tensor, **_: Any) -> None:
         # A sixteen-bit float has three digits, enough for a histogram, and makes files that can be committed.

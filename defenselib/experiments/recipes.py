@@ -18,8 +18,12 @@ OWN: Mapping[str, Recipe] = {
     "dbd": {f"imagenet-{size}": _DBD_IMAGENET for size in ("12", "30", "200", "subset")},
     # ASD Sec. 5.1: T3 = 100 on GTSRB; the ramp of lambda_u has the length of the run.
     "asd": {"gtsrb": {"epochs": 100, "rampup": 100}},
+    # A-ABL Sec. 6: half the budget "due to its larger image size".
+    "aabl": {"tiny-imagenet": {"split_eps": 1.0, "split_step": 1.0, "padding": 8}},
     # BSD App. B.4: on "lightweight" sets such as GTSRB the altruistic model is trained as the main model is.
     "bsd": {"gtsrb": {"altruistic_update": "mixmatch"}},
+    # V&B Sec. 4.1: a longer warm-up to a higher threshold, small batches.
+    "vab": {"imagenet-12": {"warmup_epochs": 6, "threshold": 0.4, "batch_size": 16, "victim_batch_size": 16}},
 }
 
 # ABL as ASD (App. N) and BSD (App. B.4) run it; gamma, which both search, stays the default.
@@ -38,6 +42,11 @@ _NAD_10: Recipe = {"imagenet-30": {"learning_rate": 0.1}, "imagenet-subset": {"l
 # D-ST/D-BR Sec. 4.1: the repairs get 1 % of the training set.
 _ONE_PERCENT: Recipe = {"*": {"clean_share": 0.01}}
 
+# D-BR's code on its subset of ImageNet, where training starts from pretrained weights (not done here).
+_DBR_IMAGENET: Recipe = {
+    "imagenet-200": {"epochs": 25, "learning_rate": 0.001, "weight_decay": 1e-4, "milestones": (15, 20)}
+}
+
 PAPERS: Mapping[str, Mapping[str, Recipe]] = {
     # ASD's undefended model is the default of "none": 200 epochs, SGD 0.1, weight decay 5e-4, drops at 100 and 150.
     "asd": {"fp": _FP_10, "nad": _NAD_10, "abl": _ABL_20_70_5},
@@ -48,7 +57,16 @@ PAPERS: Mapping[str, Mapping[str, Recipe]] = {
         # BSD App. B.4 states the last stage's epochs; the rest is DBD's.
         "dbd": {"*": {"epochs": 200}, "imagenet-30": {"epochs": 90}},
     },
+    # V&B App. A.2: drops every 50 epochs, a weaker decay; crops are padded with zeros, as in its code.
+    "vab": {
+        "none": {
+            "*": {"milestones": (50, 100, 150), "weight_decay": 1e-4, "padding_mode": "zeros"},
+            "imagenet-12": {"batch_size": 16},
+        },
+    },
     "dst_dbr": {
+        # The model that D-BR repairs (authors' code); the schedule is the default one, here as on CIFAR.
+        "none": {"*": {"learning_rate": 0.01}, **_DBR_IMAGENET},
         "ft": _ONE_PERCENT,
         "nad": _ONE_PERCENT,
         # As in ANP's own paper (Sec. 4.1): smaller batches, a larger rate, a fixed threshold.

@@ -17,6 +17,7 @@ from defenselib.papers import asd_claims
 from defenselib.papers.base import Series, Setting, Table, complete
 from defenselib.papers.frame import entry
 from defenselib.papers.grid import Answer, Cell, Grid, Thin, checked_request
+from defenselib.papers.measures import histogram, point, poisoned_in, separation
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -63,20 +64,6 @@ def panels(result: Result) -> dict[str, np.ndarray]:
     return {panel: np.asarray(result.arrays[key], dtype=np.float64) for panel, key in keys.items()}
 
 
-def poisoned_in(result: Result, n: int) -> np.ndarray:
-    """bool (n,): which training samples are poisoned (stored as packed bits)."""
-    return np.unpackbits(result.arrays["is_poisoned"], count=n).astype(bool)
-
-
-def separation(poisoned: np.ndarray, clean: np.ndarray) -> float:
-    """Share of pairs in which the poisoned sample has the larger value, ties half (the area under the ROC curve)."""
-    ranks = pd.Series(np.concatenate([poisoned, clean])).rank().to_numpy()
-    count = len(poisoned) * len(clean)
-    if count == 0:
-        return float("nan")
-    return float((ranks[: len(poisoned)].sum() - len(poisoned) * (len(poisoned) + 1) / 2) / count)
-
-
 def loss_rows(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     """Figure 3 from the first seed: counts per bin, medians and separation of clean, hard clean and poisoned."""
     values = panels(results[0])
@@ -89,24 +76,13 @@ def loss_rows(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     for panel, value in values.items():
         for group, member in groups.items():
             where = f"panel={panel};group={group}"
-            rows.append(_row(where, "median", float(np.median(value[member])) if member.any() else float("nan")))
+            rows.append(point(where, "median", float(np.median(value[member])) if member.any() else float("nan")))
             if group != "hard":
-                rows += _histogram(where, value[member], REDUCTION_EDGES if panel == "c" else LOSS_EDGES)
+                rows += histogram(where, value[member], REDUCTION_EDGES if panel == "c" else LOSS_EDGES)
         for group in ("clean", "hard"):
             share = 100 * separation(value[poisoned], value[groups[group]])
-            rows.append(_row(f"panel={panel};group={group}", "separation", share))
+            rows.append(point(f"panel={panel};group={group}", "separation", share))
     return rows
-
-
-def _row(variant: str, metric: str, value: float) -> dict[str, Any]:
-    return {"variant": variant, "metric": metric, **entry([value])}
-
-
-def _histogram(where: str, values: np.ndarray, edges: np.ndarray) -> list[dict[str, Any]]:
-    # Values beyond the edges count in the outermost bins, so that the counts add up to the samples.
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    bins = zip(edges[:-1], edges[1:], counts, strict=True)
-    return [_row(f"{where};from={low:g};to={high:g}", "count", float(count)) for low, high, count in bins]
 
 
 def curve_rows(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
@@ -117,7 +93,7 @@ def curve_rows(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     for epoch in frames[0]["epoch"]:
         values = [float(f.loc[f["epoch"] == epoch, "acc"].iloc[0]) for f in frames if (f["epoch"] == epoch).any()]
         stage = "" if cell.defense == "none" else f";stage={1 + sum(epoch >= end for end in stages)}"
-        rows.append({"variant": f"epoch={int(epoch)}{stage}", "metric": "acc", **entry(values)})
+        rows.append(point(f"epoch={int(epoch)}{stage}", "acc", *values))
     return rows
 
 

@@ -34,12 +34,13 @@ class Setting:
     """What a paper's exhibits share.
 
     seeds: the seeds of a cell at a profile. thin: by profile, what is computed where nobody asks for more.
-    reference: the table whose undefended models other tables are judged against.
+    reference: the table whose undefended models other tables are judged against, or several, the first that prints
+    one for the row.
     """
 
     seeds: SeedRule = lambda cell, profile: (0,)
     thin: Mapping[str, Thin] = field(default_factory=dict)
-    reference: str = ""
+    reference: str | tuple[str, ...] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +96,17 @@ class Exhibit:
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
         if profile != "best":
             return self._reproduce(request)
-        levels = {
-            name: self._reproduce(Request(name, False, request.thin, request.seeds, store))
-            for name in claims_module.RANK
-        }
-        return self._best(levels)
+        return self._best(
+            {name: Request(name, False, request.thin, request.seeds, store) for name in claims_module.RANK}
+        )
 
     def draw(self, frame: pd.DataFrame) -> Figure:
         """The figure of `frame`, as `reproduce` gave it."""
         # Loaded when something is drawn: reproducing needs no plotting library, and report/ stands above papers/.
         from importlib import import_module
 
-        drawers = import_module("defenselib.report.figures").DRAWERS
+        figures = import_module("defenselib.report.figures")
+        drawers = {**figures.DRAWERS, **figures.DIAGRAMS}
         return cast("Figure", drawers[check_choice("drawing", self.plot or "dots", drawers)](frame, self.title))
 
     def claims(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,8 +120,8 @@ class Exhibit:
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)
 
-    def _best(self, levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        return frames.best_rows(levels)
+    def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
+        return frames.best_rows({name: self._reproduce(request) for name, request in requests.items()})
 
     def _printed(self) -> pd.DataFrame:
         if self.key in printed.tables(self.paper):
@@ -130,8 +130,13 @@ class Exhibit:
 
 
 def metric_of(row: Row, result: Result) -> float:
-    """The number of a result that a row asks for: acc, asr, ra or seconds of the result, or one of its metrics."""
+    """The number of a result that a row asks for: acc, asr, ra, seconds or hours of the result, or one of its metrics.
+
+    DER is no number of a single result: a table takes it seed by seed, with the undefended model (`Table.before`).
+    """
     name = str(row["metric"])
+    if name == "hours":
+        return result.seconds / 3600
     value = getattr(result, name, None) if name in ("acc", "asr", "ra", "seconds") else result.metrics.get(name)
     return float("nan") if value is None else float(value)
 
@@ -141,15 +146,24 @@ def plain_cell(row: Row) -> Cell:
     return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]))
 
 
+def undefended(cell: Cell) -> Cell:
+    """The undefended model of a cell: the same poisoned data, the same network."""
+    asked = {key: cell.options[key] for key in ("rate", "target", "attack_args", "model") if key in cell.options}
+    return Cell(cell.dataset, cell.attack, "none", asked)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table(Exhibit):
-    """A table: every row of the CSV is one number of one cell; rows of attack `average` are means of the others.
+    """A table: every row of the CSV is one number of one cell; rows of attack, data set or target `average` are means
+    of the others.
 
-    cell: the cell that answers a row, None for a row that nothing answers. value: the number it takes from a result.
+    cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
+    it takes from a result. before: the undefended cell that a row's DER and drop of ACC are taken against.
     """
 
-    cell: Callable[[Row], Cell | None] = plain_cell
+    cell: Callable[[Row], Cell | str | None] = plain_cell
     value: Callable[[Row, Result], float] = metric_of
+    before: Callable[[Cell], Cell] = undefended
 
     @property
     def status(self) -> str:
@@ -157,8 +171,10 @@ class Table(Exhibit):
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         rows = self._printed()
-        found = frames.answered(rows, self.grid(request), self.cell, self.value, request)
-        return frames.judged(rows, found, self.paper, self.setting.reference or self.key, request.profile)
+        found = frames.answered(rows, self.grid(request), self.cell, self.value, self.before)
+        reference = self.setting.reference or self.key
+        references = (reference,) if isinstance(reference, str) else reference
+        return frames.judged(rows, found, self.paper, references, request.profile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +192,14 @@ class Series(Exhibit):
         return "available"
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
-        grid = self.grid(request)
-        return frames.measured(self.cells, grid, self.measure, request.profile)
+        return pd.concat(self._parts(request), ignore_index=True)
 
-    def _best(self, levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        return frames.best_series(levels, self.cells)
+    def _parts(self, request: Request) -> list[pd.DataFrame]:
+        grid = self.grid(request)
+        return [frames.measured(cell, grid, self.measure, request.profile) for cell in self.cells]
+
+    def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
+        return frames.best_parts({name: self._parts(request) for name, request in requests.items()})
 
 
 @dataclass(frozen=True)

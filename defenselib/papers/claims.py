@@ -110,3 +110,9 @@ def table_of(claims: tuple[Claim, ...], frame: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["claim", "statement", "source", "outcome", "numbers", "profile"])
+
+
+def as_printed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as if every printed number had been reproduced: do a paper's statements hold in its own tables?"""
+    published = pd.to_numeric(frame["published"], errors="coerce")
+    return frame.assign(reproduced=published, profile="paper")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from defenselib.experiments import profile as profiles
+from defenselib.learning.evaluation import der
 from defenselib.papers import printed, verdict
-from defenselib.papers.grid import Answer, Cell, Grid, Request
+from defenselib.papers.grid import Answer, Cell, Grid
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 Row = Mapping[str, Any]
 FOUND = ("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason")
-AVERAGE = "average"
+AVERAGE, WORST = "average", "worst"
 NO_NUMBER = "the paper prints no number here; the claims say what is seen"
 
 
@@ -68,22 +69,26 @@ def machine_of(result: Result) -> str:
 def answered(
     rows: pd.DataFrame,
     grid: Grid,
-    cell_of: Callable[[Row], Cell | None],
+    cell_of: Callable[[Row], Cell | str | None],
     value: Callable[[Row, Result], float],
-    request: Request,
+    before: Callable[[Cell], Cell],
 ) -> list[dict[str, Any]]:
     """One entry a row of a table, with what the verdict needs beside it (undefended, no_attack)."""
-    partners = needs_partners(request.profile)
+    partners = needs_partners(grid.request.profile)
+    means = parts_of_averages(rows)
     found: list[dict[str, Any]] = []
-    for row in records(rows):
-        cell = None if row["attack"] == AVERAGE else cell_of(row)
-        if cell is None:
-            found.append(entry([], reason="" if row["attack"] == AVERAGE else "nothing to run"))
+    for position, row in enumerate(records(rows)):
+        cell = "" if position in means else cell_of(row)
+        if cell is None or isinstance(cell, str):
+            found.append(entry([], reason="nothing to run" if cell is None else cell))
             continue
         answer = grid.answer(cell)
+        if row["metric"] == "der":
+            found.append(_der(answer, cell, grid, before))
+            continue
         made = _of(answer, row, value)
         if partners and answer.results and row["metric"] == "acc":
-            made.update(_partners(cell, grid, row, value))
+            made.update(_partners(cell, grid, row, value, before))
         found.append(made)
     return average(rows, found)
 
@@ -106,29 +111,73 @@ def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict
     return entry(numbers, map(machine_of, answer.results), reason)
 
 
-def _partners(cell: Cell, grid: Grid, row: Row, value: Callable[[Row, Result], float]) -> dict[str, float]:
-    asked = {key: cell.options[key] for key in ("rate", "target", "attack_args") if key in cell.options}
-    cells = {
-        "undefended": Cell(cell.dataset, cell.attack, "none", asked),
-        "no_attack": Cell(cell.dataset, "none", "none"),
-    }
+def _partners(
+    cell: Cell, grid: Grid, row: Row, value: Callable[[Row, Result], float], before: Callable[[Cell], Cell]
+) -> dict[str, float]:
+    asked = {key: cell.options[key] for key in ("model",) if key in cell.options}
+    cells = {"undefended": before(cell), "no_attack": Cell(cell.dataset, "none", "none", asked)}
     return {name: _of(grid.answer(one, partner=True), row, value)["reproduced"] for name, one in cells.items()}
 
 
+def ders(found: Answer, plain: Answer) -> list[float]:
+    """DER seed by seed, in percent, over the seeds that the undefended model has as well."""
+    first = {result.experiment["seed"]: result for result in plain.results}
+    pairs = [(first[r.experiment["seed"]], r) for r in found.results if r.experiment["seed"] in first]
+    return [der(one.acc, one.asr, other.acc, other.asr) for one, other in pairs]
+
+
+def _der(answer: Answer, cell: Cell, grid: Grid, before: Callable[[Cell], Cell]) -> dict[str, Any]:
+    if cell.defense == "none":
+        return entry([], reason="an undefended model has no DER")
+    plain = grid.answer(before(cell), partner=True) if answer.results else Answer()
+    numbers, reason = ders(answer, plain), answer.reason
+    if answer.results and not numbers:
+        reason = "needs the undefended model under the same attack, which was not run"
+    return entry(numbers, map(machine_of, answer.results), reason)
+
+
+# A row of one of these called "average" is the mean of the rows that agree with it in the other columns named; one
+# called "worst" holds their lowest ACC or RA, their highest ASR. An attack's rows without attack are no part.
+AVERAGED = {
+    "attack": ["dataset", "model", "defense", "variant", "metric"],
+    "dataset": ["model", "attack", "target", "defense", "variant", "metric"],
+    "target": ["dataset", "model", "attack", "defense", "variant", "metric"],
+}
+
+
+def parts_of_averages(rows: pd.DataFrame) -> dict[int, list[int]]:
+    """Position of each row that is an average of others: the positions of its parts. One that states a poisoning rate
+    is over the rows of this rate alone."""
+    found: dict[int, list[int]] = {}
+    rates = rows["poisoning_rate"].to_numpy()
+    for axis, same in AVERAGED.items():
+        average = rows[axis].isin([AVERAGE, WORST]).to_numpy()
+        if not average.any():
+            continue
+        whole = average | (rows[axis] == "none").to_numpy()
+        keys = rows[same].astype(object).fillna("").astype(str).agg("/".join, axis=1).to_numpy()
+        for position in average.nonzero()[0]:
+            here = (rates == rates[position]) | pd.isna(rates[position])
+            parts = [int(i) for i in ((keys == keys[position]) & ~whole & here).nonzero()[0]]
+            if parts:
+                found[int(position)] = parts
+    return found
+
+
 def average(rows: pd.DataFrame, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fill the rows of attack `average` from their parts; with a part missing the reason lists it."""
-    same = ["dataset", "model", "defense", "variant", "metric"]
-    keys = rows[same].astype(object).fillna("").astype(str).agg("/".join, axis=1)
-    for position, index in enumerate(rows.index):
-        if rows.loc[index, "attack"] != AVERAGE:
+    """Fill the rows that are averages from their parts; with a part missing the reason lists it."""
+    for position, parts in parts_of_averages(rows).items():
+        axis = next(axis for axis in AVERAGED if rows[axis].iloc[position] in (AVERAGE, WORST))
+        asked, metric = str(rows[axis].iloc[position]), str(rows["metric"].iloc[position])
+        missing = [str(rows[axis].iloc[i]) for i in parts if math.isnan(found[i]["reproduced"])]
+        if missing:
+            kind = "data set" if axis == "dataset" else axis
+            found[position] = entry([], reason=f"{asked} of {len(parts)} {kind}s, missing: {', '.join(missing)}")
             continue
-        parts = [i for i, key in enumerate(keys) if key == keys[index] and rows["attack"].iloc[i] != AVERAGE]
-        missing = [str(rows["attack"].iloc[i]) for i in parts if math.isnan(found[i]["reproduced"])]
-        if missing or not parts:
-            words = f"average of {len(parts)} attacks, missing: {', '.join(missing)}"
-            found[position] = entry([], reason=words)
-            continue
-        made = entry([found[i]["reproduced"] for i in parts], [found[i]["ran_on"] for i in parts])
+        numbers = [found[i]["reproduced"] for i in parts]
+        if asked == WORST:
+            numbers = [max(numbers) if metric == "asr" else min(numbers)]
+        made = entry(numbers, [found[i]["ran_on"] for i in parts])
         made |= {"n": min(found[i]["n"] for i in parts), "sd": math.nan}
         for partner in ("undefended", "no_attack"):
             numbers = [found[i].get(partner, math.nan) for i in parts]
@@ -137,20 +186,24 @@ def average(rows: pd.DataFrame, found: list[dict[str, Any]]) -> list[dict[str, A
     return found
 
 
-def judged(rows: pd.DataFrame, found: list[dict[str, Any]], paper: str, reference: str, profile: str) -> pd.DataFrame:
-    """The finished frame of a table, each row with its verdict."""
+def judged(
+    rows: pd.DataFrame, found: list[dict[str, Any]], paper: str, references: Sequence[str], profile: str
+) -> pd.DataFrame:
+    """The finished frame of a table, each row with its verdict; references: tables that print undefended models."""
     mode = mode_of(profile)
     for row, made in zip(records(rows), found, strict=True):
         if math.isnan(made["reproduced"]):
             made["verdict"] = verdict.NOT_RUN
             continue
         dataset, attack, metric = (str(row[name]) for name in ("dataset", "attack", "metric"))
+        same = {"poisoning_rate": row["poisoning_rate"], "model": row["model"]}
+        plain = [printed.undefended(paper, key, dataset, attack, metric, same) for key in references]
         case = verdict.Comparison(
             metric=metric,
             defense=str(row["defense"]),
             published=float(row["published"]),
             reproduced=made["reproduced"],
-            printed_undefended=printed.undefended(paper, reference, dataset, attack, metric),
+            printed_undefended=next((value for value in plain if not math.isnan(value)), math.nan),
             undefended=made.get("undefended", math.nan),
             no_attack=made.get("no_attack", math.nan),
         )
@@ -160,27 +213,23 @@ def judged(rows: pd.DataFrame, found: list[dict[str, Any]], paper: str, referenc
 
 
 def measured(
-    cells: Sequence[Cell],
+    cell: Cell,
     grid: Grid,
     measure: Callable[[Cell, tuple[Result, ...]], list[dict[str, Any]]],
     profile: str,
 ) -> pd.DataFrame:
-    """The rows of a figure, cell by cell; a cell without result keeps one row that says why."""
-    rows: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for cell in cells:
-        where = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
-        answer = grid.answer(cell)
-        points = measure(cell, answer.results) if answer.results else []
-        if not points:
-            rows.append(where)
-            reason = answer.reason or "the result does not hold what the figure shows"
-            found.append({**entry([]), "verdict": verdict.NOT_RUN, "reason": reason})
-        machines = ", ".join(dict.fromkeys(map(machine_of, answer.results)))
-        for point in points:
-            rows.append({**where, "variant": point["variant"], "metric": point["metric"]})
-            found.append({**point, "ran_on": machines, "verdict": verdict.NOT_RUN, "reason": NO_NUMBER})
-    return finish(empty_rows(rows), found, profile)
+    """The rows of one cell of a figure; without a result one row that says why."""
+    where = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
+    where |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate")}
+    answer = grid.answer(cell)
+    points = measure(cell, answer.results) if answer.results else []
+    if not points:
+        reason = answer.reason or "the result does not hold what the figure shows"
+        return unanswered(empty_rows([where]), profile, reason)
+    machines = ", ".join(dict.fromkeys(map(machine_of, answer.results)))
+    rows = [{**where, "variant": point["variant"], "metric": point["metric"]} for point in points]
+    added = {"ran_on": machines, "verdict": verdict.NOT_RUN, "reason": NO_NUMBER}
+    return finish(empty_rows(rows), [{**point, **added} for point in points], profile)
 
 
 def best_rows(levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -193,18 +242,12 @@ def best_rows(levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return _nowhere(result, names)
 
 
-def best_series(levels: Mapping[str, pd.DataFrame], cells: Sequence[Cell]) -> pd.DataFrame:
-    """Cell by cell the rows of the first profile that has numbers for it."""
-    names, parts = list(levels), []
-    for cell in cells:
-        for name in names:
-            frame = levels[name]
-            mine = (frame["dataset"] == cell.dataset) & (frame["attack"] == cell.attack)
-            part = frame[mine & (frame["defense"] == cell.defense)]
-            if part["reproduced"].notna().any():
-                break
-        parts.append(part)
-    return _nowhere(pd.concat(parts, ignore_index=True), names)
+def best_parts(levels: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
+    """Part by part, a cell's rows each, the first of the profiles (best first) that has numbers."""
+    chosen = []
+    for parts in zip(*levels.values(), strict=True):
+        chosen.append(next((part for part in parts if part["reproduced"].notna().any()), parts[-1]))
+    return _nowhere(pd.concat(chosen, ignore_index=True), list(levels))
 
 
 def _nowhere(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

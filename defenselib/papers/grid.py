@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from defenselib import attacks, defenses, experiments
+from defenselib import attacks, defenses, experiments, models
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.experiment import Experiment
@@ -28,12 +28,14 @@ class Cell:
     """One question to the store: what does `defense` reach on `dataset` under `attack`, over some seeds.
 
     options: further fields of `Experiment` (rate, target, attack_args, defense_args, diagnostic, stop_after, ...).
+    times: hyper-parameters of the defense as multiples of what the profile sets, {"stage1_end": 2.0}.
     """
 
     dataset: str
     attack: str
     defense: str
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    times: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -41,7 +43,7 @@ class Cell:
 
     def experiment(self, paper: str, profile: str, seed: int) -> Experiment:
         """The Experiment of this cell at one seed, with the paper's recipes."""
-        return Experiment(
+        experiment = Experiment(
             dataset=self.dataset,
             attack=self.attack,
             defense=self.defense,
@@ -50,27 +52,39 @@ class Cell:
             seed=seed,
             **dict(self.options),
         )
+        if not self.times:
+            return experiment
+        usual = experiment.resolve().describe()["defense_args"]
+        scaled = {name: type(usual[name])(round(factor * usual[name], 6)) for name, factor in self.times.items()}
+        return experiment.replace(defense_args={**experiment.defense_args, **scaled})
 
 
 @dataclass(frozen=True)
 class Thin:
-    """Which part of a grid is wanted: names on each axis, None for all of it."""
+    """Which part of a grid is wanted: names on each axis, None for all of it.
+
+    plain: only cells without options of their own (rates, targets, hyper-parameters).
+    """
 
     datasets: tuple[str, ...] | None = None
     attacks: tuple[str, ...] | None = None
     defenses: tuple[str, ...] | None = None
+    plain: bool = False
 
     def excludes(self, cell: Cell) -> str:
         """The first name of the cell that is not wanted ("attack wanet"), or nothing."""
         for axis in AXES:
             wanted, name = getattr(self, f"{axis}s"), getattr(cell, axis)
-            if wanted is not None and name not in wanted:
+            # A variant that papers count as an attack of its own (`cl-16`) goes by its own name too.
+            variant = cell.options.get("attack_args", {}).get("preset") if axis == "attack" else None
+            if wanted is not None and not {name, variant} & set(wanted):
                 return f"{'data set' if axis == 'dataset' else axis} {name}"
-        return ""
+        return "settings other than the usual ones" if self.plain and (cell.options or cell.times) else ""
 
     def without(self, other: Thin) -> Thin:
-        """This thinning on the axes where `other` asks for nothing."""
-        return replace(self, **{f"{axis}s": None for axis in AXES if getattr(other, f"{axis}s") is not None})
+        """This thinning on the axes where `other` asks for nothing; asked for anything, it is no longer `plain`."""
+        asked = [f"{axis}s" for axis in AXES if getattr(other, f"{axis}s") is not None]
+        return replace(self, **dict.fromkeys(asked), plain=self.plain and not asked)
 
 
 @dataclass(frozen=True)
@@ -204,7 +218,8 @@ def not_implemented(cell: Cell) -> str:
     for axis, known in (("attack", ("none", *attacks.available())), ("defense", defenses.available())):
         if getattr(cell, axis) not in known:
             return f"{axis} {getattr(cell, axis)} not implemented yet"
-    return ""
+    model = cell.options.get("model")
+    return "" if model is None or model in models.available() else f"model {model} not implemented yet"
 
 
 def _find(experiment: Experiment, store: Any, run: bool) -> Result | None:

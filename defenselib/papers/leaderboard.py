@@ -16,9 +16,8 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
-from defenselib.learning.evaluation import der
 from defenselib.papers.claims import RANK
-from defenselib.papers.frame import entry, machine_of
+from defenselib.papers.frame import ders, entry, machine_of
 from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def _row(dataset: str, attack: str, defense: str, grid: Grid) -> dict[str, Any]:
     for name in ("acc", "asr"):
         numbers = entry([getattr(result, name) for result in found.results])
         row |= {name: numbers["reproduced"], f"sd_{name}": numbers["sd"]}
-    row["der"] = math.nan if "none" in (attack, defense) else _mean(_ders(found, plain))
+    row["der"] = math.nan if "none" in (attack, defense) else _mean(ders(found, plain))
     row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
     row["n"] = len(found.results)
     row["seconds"] = _mean([_cost(result, plain) for result in found.results])
@@ -82,12 +81,6 @@ def _row(dataset: str, attack: str, defense: str, grid: Grid) -> dict[str, Any]:
     row["ran_on"] = ", ".join(dict.fromkeys(map(machine_of, found.results)))
     row["reason"] = found.reason
     return row
-
-
-def _ders(found: Answer, plain: Answer) -> list[float]:
-    before = {result.experiment["seed"]: result for result in plain.results}
-    pairs = [(before[r.experiment["seed"]], r) for r in found.results if r.experiment["seed"] in before]
-    return [der(first.acc, first.asr, second.acc, second.asr) for first, second in pairs]
 
 
 def _cost(result: Result, plain: Answer) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -72,14 +73,20 @@ def vocabulary(paper: str, column: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def undefended(paper: str, exhibit: str, dataset: str, attack: str, metric: str) -> float:
-    """The printed number of the undefended model in `exhibit`, NaN if the exhibit has none."""
+def undefended(
+    paper: str, exhibit: str, dataset: str, attack: str, metric: str, same: Mapping[str, object] | None = None
+) -> float:
+    """The printed number of the undefended model in `exhibit`, NaN if the exhibit has none. same: where it has several
+    that differ in one of these columns, the one with this value."""
     if exhibit not in tables(paper):
         return float("nan")
     frame = table(paper, exhibit)
     hit = frame[
         (frame.dataset == dataset) & (frame.attack == attack) & (frame.defense == "none") & (frame.metric == metric)
     ]
+    for column, value in (same or {}).items():
+        if hit[column].nunique() > 1:
+            hit = hit[hit[column] == value]
     return float(hit.published.iloc[0]) if len(hit) else float("nan")
 
 

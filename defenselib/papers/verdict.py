@@ -10,9 +10,20 @@ The profile says how strict the comparison can be (`verdict` in its TOML file):
       margin of 5 points as the printed drop.
     - ACC of an undefended model: it lies within 5 points of the undefended model trained without attack at the
       same profile (the printed number takes no part: its level belongs to the full model and data).
+    - DER: printed high (>= 85) agrees with reproduced high, printed low (<= 75) with reproduced low; a printed value in
+      between agrees within 10 points. The bounds follow from those of its parts: an attack of 85 % that falls to 10 %
+      and costs 5 points of ACC leaves 85; an attack of 100 % that stays at 50 % leaves 75.
+    - RA: on the same side of 10 % (a network that nobody hardened has next to none).
+    - gamma, the share of the training set that is kept: within 20 points.
+    - rho_vul, the share of poison in what is kept: on the same side of 1 %, where a backdoor begins.
+    - clean_precision: on the same side of 99 %; poison_precision: on the same side of 50 %.
+    - counts grow with the training set: only whether there are any is compared.
     - times are not comparable.
-- `numbers` (gpu, paper): ACC within 2 points; ASR within 5 points, or both <= 5, or both >= 95; times within a
-  factor of 2.
+- `numbers` (gpu, paper): ACC within 2 points; ASR within 5 points, or both <= 5, or both >= 95; DER within 3.5 points,
+  half of what its two parts may differ together; RA within 5 points; gamma within 10 points; rho_vul within 1 point;
+  clean_precision within 0.5 points; poison_precision within 5 points; counts within a factor of 2, or both <= 10; times
+  within a factor of 2.
+- `correct` (was the target label found: 1 or 0) agrees, in both modes, if most seeds say what is printed.
 
 The mean over the seeds decides; the frame shows how many there were and their spread. Where the number that a rule
 needs beside it is missing, the verdict is `not run` with that reason: nothing is guessed.
@@ -33,6 +44,14 @@ ASR_LOW, ASR_HIGH, ASR_MIDDLE = 10.0, 50.0, 20.0  # order: thresholds, and the t
 ACC_MARGIN = 5.0  # order: margin of the drop, and of the undefended model against no attack (points)
 ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points
 ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
+DER_HIGH, DER_LOW, DER_MIDDLE = 85.0, 75.0, 10.0  # order: see above (points)
+DER_CLOSE = (ACC_CLOSE + ASR_CLOSE) / 2  # numbers
+RA_ROBUST, RA_CLOSE = 10.0, 5.0  # order: threshold in percent; numbers: points
+GAMMA_NEAR, GAMMA_CLOSE = 20.0, 10.0  # order, numbers: points
+POISON_LEFT, POISON_CLOSE = 1.0, 1.0  # rho_vul. order: threshold in percent; numbers: points
+CLEAN_PURE, CLEAN_CLOSE = 99.0, 0.5  # clean_precision, the same
+MOSTLY_POISON, SUSPECT_CLOSE = 50.0, 5.0  # poison_precision, the same
+COUNT_FACTOR, COUNT_FEW = 2.0, 10.0  # numbers
 TIME_FACTOR = 2.0
 TIMES = ("seconds", "hours")
 
@@ -55,6 +74,7 @@ class Comparison:
 
 
 Judgement = tuple[str, str]  # verdict, and why it is `not run`
+Rule = Callable[[Comparison], Judgement]
 
 
 def judge(case: Comparison, mode: str) -> Judgement:
@@ -105,22 +125,76 @@ def _acc_order(case: Comparison) -> Judgement:
     return _said(printed == (_gap(case.undefended, case.reproduced) <= ACC_MARGIN))
 
 
-def _acc_numbers(case: Comparison) -> Judgement:
-    return _said(abs(_gap(case.published, case.reproduced)) <= ACC_CLOSE)
-
-
 def _asr_numbers(case: Comparison) -> Judgement:
     low, high = sorted((case.published, case.reproduced))
     return _said(_gap(high, low) <= ASR_CLOSE or high <= ASR_GONE or low >= ASR_FULL)
 
 
-def _time_numbers(case: Comparison) -> Judgement:
-    low, high = sorted((case.published, case.reproduced))
-    return _said(high == low or (low > 0 and high / low <= TIME_FACTOR))
+def _der_order(case: Comparison) -> Judgement:
+    if DER_LOW < case.published < DER_HIGH:
+        return _said(abs(_gap(case.published, case.reproduced)) <= DER_MIDDLE)
+    return _said(case.reproduced >= DER_HIGH if case.published >= DER_HIGH else case.reproduced <= DER_LOW)
 
 
-RULES: dict[str, dict[str, Callable[[Comparison], Judgement]]] = {
+def _within(points: float) -> Rule:
+    return lambda case: _said(abs(_gap(case.published, case.reproduced)) <= points)
+
+
+def _both_reach(threshold: float) -> Rule:
+    return lambda case: _said((case.published >= threshold) == (case.reproduced >= threshold))
+
+
+def _any_left(case: Comparison) -> Judgement:
+    return _said((case.published <= POISON_LEFT) == (case.reproduced <= POISON_LEFT))
+
+
+def _any_counted(case: Comparison) -> Judgement:
+    return _said((case.published > 0) == (case.reproduced > 0))
+
+
+def _within_factor(factor: float) -> Rule:
+    def rule(case: Comparison) -> Judgement:
+        low, high = sorted((case.published, case.reproduced))
+        return _said(high == low or (low > 0 and high / low <= factor))
+
+    return rule
+
+
+def _count_numbers(case: Comparison) -> Judgement:
+    if max(case.published, case.reproduced) <= COUNT_FEW:
+        return _said(True)
+    return _within_factor(COUNT_FACTOR)(case)
+
+
+def _most_seeds(case: Comparison) -> Judgement:
+    return _said((case.published > 0.5) == (case.reproduced > 0.5))
+
+
+RULES: dict[str, dict[str, Rule]] = {
     "none": {},
-    "order": {"acc": _acc_order, "asr": _asr_order},
-    "numbers": {"acc": _acc_numbers, "asr": _asr_numbers, **dict.fromkeys(TIMES, _time_numbers)},
+    "order": {
+        "acc": _acc_order,
+        "asr": _asr_order,
+        "der": _der_order,
+        "ra": _both_reach(RA_ROBUST),
+        "gamma": _within(GAMMA_NEAR),
+        "rho_vul": _any_left,
+        "clean_precision": _both_reach(CLEAN_PURE),
+        "poison_precision": _both_reach(MOSTLY_POISON),
+        "count": _any_counted,
+        "correct": _most_seeds,
+    },
+    "numbers": {
+        "acc": _within(ACC_CLOSE),
+        "asr": _asr_numbers,
+        "der": _within(DER_CLOSE),
+        "ra": _within(RA_CLOSE),
+        "gamma": _within(GAMMA_CLOSE),
+        "rho_vul": _within(POISON_CLOSE),
+        "clean_precision": _within(CLEAN_CLOSE),
+        "poison_precision": _within(SUSPECT_CLOSE),
+        "count": _count_numbers,
+        "correct": _most_seeds,
+        **dict.fromkeys(TIMES, _within_factor(TIME_FACTOR)),
+    },
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from defenselib.report import style
+from defenselib.report import (
+    diagrams_bsd,
+    figures_aabl,
+    figures_bsd,
+    figures_dst_dbr,
+    figures_vab,
+    figures_vab_pipeline,
+    style,
+)
+from defenselib.report import figures_dst_dbr_pictures as dst_dbr_pictures
+from defenselib.report.canvas import empty, fields, grid, group_histograms, smoke_words
 
 PANEL_TITLES = {
     "a": "(a) f before stage 3",
@@ -21,43 +29,6 @@ PANEL_TITLES = {
     "c": "(c) reduction, (a) minus (b)",
     "d": "(d) f after stage 3",
 }
-NOTHING = "not run: no result to draw"
-
-
-def fields(variant: object) -> dict[str, str]:
-    """ "panel=a;group=clean" as a dictionary; empty for a missing variant."""
-    if not isinstance(variant, str):
-        return {}
-    return dict(part.split("=", 1) for part in variant.split(";") if "=" in part)
-
-
-class Picture(Figure):
-    """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi)
-        return buffer.getvalue()
-
-
-def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """A figure and its axes, always (rows, columns)."""
-    figure = Picture(figsize=(width, height))
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _smoke(ran: pd.DataFrame) -> str:
-    """What a title must add where the numbers are those of a smoke run."""
-    return "\n(smoke: drawn shapes and a tiny network, no evidence)" if (ran["profile"] == "smoke").any() else ""
-
-
-def empty(title: str, words: str = NOTHING) -> Figure:
-    figure = Picture(figsize=(7.2, 1.2))
-    axes = figure.subplots()
-    axes.axis("off")
-    axes.text(0.5, 0.5, words, ha="center", va="center")
-    figure.suptitle(textwrap.fill(title, 70))
-    return figure
 
 
 def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -70,31 +41,11 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
         parts["count"] = counts["reproduced"]
         figure, axes = grid(7.2, 5.6, 2, 2)
         for (panel, words), axis in zip(PANEL_TITLES.items(), axes.flat, strict=True):
-            _panel(axis, parts[parts["panel"] == panel])
+            group_histograms(axis, parts[parts["panel"] == panel])
             axis.set(title=words, xlabel="loss reduction" if panel == "c" else "loss $L_1$", ylabel="training samples")
         axes.flat[0].legend()
-        figure.suptitle(_smoke(counts).strip())
+        figure.suptitle(smoke_words(counts).strip())
         return figure
-
-
-def _panel(axis: Axes, parts: pd.DataFrame) -> None:
-    for group, colour in style.GROUPS.items():
-        mine = parts[parts["group"] == group]
-        if mine.empty:
-            continue
-        edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
-        axis.stairs(
-            mine["count"].to_numpy(),
-            edges,
-            fill=True,
-            alpha=0.45,
-            facecolor=colour,
-            edgecolor=colour,
-            hatch=style.HATCHES.get(group, ""),
-            label=group,
-        )
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylim(bottom=0)
 
 
 def curves(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -120,7 +71,7 @@ def curves(frame: pd.DataFrame, title: str = "") -> Figure:
                 late |= epoch == epoch[late].min() - 1
                 _line(axis, epoch[late], rows[late], colour, "--", f"{words}, stage 3")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel="epoch", ylabel=f"{str(ran['metric'].iloc[0]).upper()} (%)", title=title + _smoke(ran))
+        axis.set(xlabel="epoch", ylabel=f"{str(ran['metric'].iloc[0]).upper()} (%)", title=title + smoke_words(ran))
         axis.legend()
         return figure
 
@@ -148,7 +99,7 @@ def dots(frame: pd.DataFrame, title: str = "") -> Figure:
                 part = ran[(ran["dataset"] == dataset) & (ran["metric"] == metric)]
                 _dot_panel(axes[row, column], part, names)
                 axes[row, column].set(title=f"{style.label(dataset)}: {metric.upper()}", xlabel="%", xlim=(-4, 104))
-        figure.suptitle(_smoke(ran).strip())
+        figure.suptitle(smoke_words(ran).strip())
         figure.legend(handles=_dot_legend(ran), loc="outside lower center", ncols=4)
         return figure
 
@@ -212,4 +163,30 @@ DRAWERS: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
     "histograms": histograms,
     "curves": curves,
     "dots": dots,
+    "vab-variants": figures_vab.variants,
+    "vab-entropies": figures_vab.entropies,
+    "vab-mixture": figures_vab.mixture,
+    "vab-lines": figures_vab.lines,
+    "vab-images": figures_vab.images,
+    **figures_bsd.DRAWERS,
+    "aabl-lines": figures_aabl.lines,
+    "aabl-histograms": figures_aabl.histograms,
+    "aabl-losses": figures_aabl.losses,
+    "dst_dbr_movement": dst_dbr_pictures.movement,
+    "dst_dbr_clusters": dst_dbr_pictures.clusters,
+    "dst_dbr_histograms": figures_dst_dbr.histograms,
+    "dst_dbr_bars": figures_dst_dbr.bars,
+    "dst_dbr_steps": figures_dst_dbr.steps,
+    "dst_dbr_weights": figures_dst_dbr.weights,
+    "dst_dbr_pairs": figures_dst_dbr.pairs,
+    "dst_dbr_shares": figures_dst_dbr.shares,
+}
+# Drawings that show an idea and no result; what they are given is not looked at.
+DIAGRAMS: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
+    **diagrams_bsd.DIAGRAMS,
+    "vab-pipeline": figures_vab_pipeline.pipeline,
+    "aabl-categories": figures_aabl.categories,
+    "dst_dbr_framework": dst_dbr_pictures.framework,
+    "dst_dbr_attacks": dst_dbr_pictures.attacks,
+    "dst_dbr_transforms": dst_dbr_pictures.transforms,
 }

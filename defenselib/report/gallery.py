@@ -15,7 +15,7 @@ from defenselib.experiments.result import Result
 from defenselib.papers import printed
 from defenselib.papers.undefended import CLEAN_LABEL_RISE, DIRTY_ASR, Case, looks_of
 from defenselib.report import style
-from defenselib.report.figures import Picture, empty
+from defenselib.report.canvas import Picture, empty
 from defenselib.report.tables import Html, render
 
 MAGNIFY = 4

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.report import style
-from defenselib.report.figures import empty, grid
+from defenselib.report.canvas import empty, grid
 from defenselib.report.tables import Html, render
 
 FAILED_ASR = 50.0  # a backdoor that succeeds more often than not is still there

@@ -11,7 +11,7 @@ from torch import Tensor
 from defenselib import attacks
 from defenselib.data import load_dataset
 from defenselib.report import style
-from defenselib.report.figures import grid
+from defenselib.report.canvas import grid
 
 
 def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:

@@ -99,6 +99,7 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown = pd.DataFrame(
         {
             **{name: [_label(value, name) for value in rows[name]] for name in ("dataset", "attack", "defense")},
+            **{name: rows[name].fillna("") for name in ("target", "poisoning_rate") if rows[name].nunique() > 1},
             **({"variant": rows["variant"].fillna("")} if rows["variant"].notna().any() else {}),
             "metric": [str(value).upper() if pd.notna(value) else "" for value in rows["metric"]],
             "printed": [_number(value) for value in rows["published"]],

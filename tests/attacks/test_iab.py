@@ -23,7 +23,7 @@ from defenselib.models import Classifier, build_model
 from .conftest import images_of, random_dataset
 
 MEAN, STD = np.array([0.4914, 0.4822, 0.4465]), np.array([0.247, 0.243, 0.261])
-SHORT: dict[str, Any] = {"mask_epochs": 2, "epochs": 2, "batch_size": 16}
+SHORT: dict[str, Any] = {"mask_epochs": 1, "epochs": 2, "batch_size": 12}
 
 
 def tiny_model() -> Classifier:
@@ -237,7 +237,7 @@ def test_joint_loss_by_hand() -> None:
 
 def trained(context: Context, **hyper: Any) -> dict[str, Tensor]:
     attack = made(**{**SHORT, **hyper})
-    return dict(attack.prepare(random_dataset(48).train, 3, context).ready())
+    return dict(attack.prepare(random_dataset(24).train, 3, context).ready())
 
 
 def test_mask_is_shared_by_targets_and_a_killed_run_resumes(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_mask_is_shared_by_targets_and_a_killed_run_resumes(tmp_path: Path) -> N
             kept[key] = make()
         return kept[key]
 
-    train = random_dataset(48).train
+    train = random_dataset(24).train
     context = Context(model_factory=tiny_model, cache=cache)
     for target in (3, 4):
         made(**SHORT).prepare(train, target, context)

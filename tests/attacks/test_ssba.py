@@ -16,6 +16,7 @@ from defenselib.attacks.bch import generator_polynomial, secret_bits
 from defenselib.attacks.networks import by_chunks
 from defenselib.attacks.ssba import SampleSpecific
 from defenselib.attacks.ssba_networks import Decoder, Encoder
+from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, NotPreparedError, TrainingDivergedError
 from defenselib.learning.context import Context
 from defenselib.models import Classifier, build_model
@@ -121,6 +122,16 @@ def test_quality_by_hand() -> None:
     bits = np.array([bit == "1" for bit in PUBLISHED])
     assert float(found["bit_accuracy"]) == pytest.approx((logits == bits).mean())
     assert {"bit_accuracy", "psnr", "largest_residual"} <= set(attack.ready())
+
+
+@pytest.mark.slow
+def test_training_hides_bits_that_the_decoder_reads() -> None:
+    colours = images_of(64, size=1).expand(64, 3, 16, 16).contiguous()
+    attack = made(image_size=16, epochs=150, batch_size=16, learning_rate=5e-4)
+    train = ImageSet(colours, torch.arange(64) % 10)
+    attack = attack.prepare(train, None, Context(model_factory=tiny_model))
+    right = attack.read(attack(colours)) == torch.tensor([bit == "1" for bit in PUBLISHED])
+    assert float(right.float().mean()) > 0.65  # the networks as initialised: 0.5
 
 
 def test_refusals() -> None:

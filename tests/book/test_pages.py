@@ -29,6 +29,21 @@ def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
         f"within {verdict.ASR_CLOSE:g} points; or both at most {verdict.ASR_GONE:g} %; "
         f"or both at least {verdict.ASR_FULL:g} %",
         f"within a factor of {verdict.TIME_FACTOR:g}",
+        f"DER printed at least {verdict.DER_HIGH:g} | the reproduced DER is at least {verdict.DER_HIGH:g}",
+        f"DER printed at most {verdict.DER_LOW:g} | the reproduced DER is at most {verdict.DER_LOW:g}",
+        f"DER printed in between | within {verdict.DER_MIDDLE:g} points",
+        f"DER | within {verdict.DER_CLOSE:g} points",
+        f"RA | on the same side of {verdict.RA_ROBUST:g} %",
+        f"RA | within {verdict.RA_CLOSE:g} points",
+        f"kept (γ) | within {verdict.GAMMA_NEAR:g} points",
+        f"kept (γ) | within {verdict.GAMMA_CLOSE:g} points",
+        f"kept (ρ) | on the same side of {verdict.POISON_LEFT:g} %",
+        f"kept (ρ) | within {verdict.POISON_CLOSE:g} point",
+        f"clean part | on the same side of {verdict.CLEAN_PURE:g} %",
+        f"clean part | within {verdict.CLEAN_CLOSE:g} points",
+        f"suspects | on the same side of {verdict.MOSTLY_POISON:g} %",
+        f"suspects | within {verdict.SUSPECT_CLOSE:g} points",
+        f"counts | within a factor of {verdict.COUNT_FACTOR:g}; or both at most {verdict.COUNT_FEW:g}",
         *(f">{word}<" for word in (verdict.AGREES, verdict.DIFFERS, verdict.NOT_RUN)),
     ):
         assert words in text, words

@@ -169,11 +169,12 @@ def test_ctaugment_moves_the_drawn_bins_and_draws_only_good_ones():
     strong.update(predictions, targets, torch.tensor([[1], [1], [0]]), torch.tensor([[2], [2], [0]]))
     expected = torch.tensor([[0.95, 1, 1], [1, 1, 0.9 + 0.1 * 0.625]])
     torch.testing.assert_close(strong.weights, expected)
-    strong.weights.copy_(torch.tensor([[0.1, 0.2, 0.9], [0.3, 0.1, 0.2]]))
+    strong.weights.copy_(torch.tensor([[0.5, 0.75, 0.9], [0.3, 0.25, 0.0]]))
     drawn = []
     strong._augment = lambda images, weights, draws: (drawn.append(weights), images)[1:]
     strong(torch.rand(4, 3, 8, 8), generator())
-    torch.testing.assert_close(drawn[0], torch.tensor([[0, 0, 0.9], [1.0, 0, 0]]))
+    # 0.1 is added to each, then four fifths of the largest are enough
+    torch.testing.assert_close(drawn[0], torch.tensor([[0.0, 0.85, 1.0], [1.0, 0.875, 0.0]]))
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,30 @@ TINY: dict[str, dict[str, Any]] = {
         "seeds_per_class": 2, "growth_per_class": 1, "growth_every": 1, "stage1_end": 2, "stage2_end": 3, "epochs": 4,
         "rampup": 4, "iterations": 2, "batch_size": 8, "virtual_batch_size": 32, "virtual_layers": 1,
     },
+    "dst": {
+        "clean_share": 0.5, "poison_share": 0.1, "sd_epochs": 1, "sd_tuning_epochs": 2, "sd_batch_size": 16,
+        "epochs": 3, "batch_size": 32, "warmup": 1, "linear_epochs": 2, "linear_batch_size": 32,
+        "linear_learning_rate": 0.5,
+    },
+    "dbr": {
+        "clean_share": 0.5, "poison_share": 0.1, "sd_epochs": 1, "sd_tuning_epochs": 2, "sd_batch_size": 16,
+        "rounds": 2, "batch_size": 16, "learning_rate": 0.01,
+    },
+    "vab": {
+        "warmup_epochs": 2, "threshold": 0.5, "victim_batch_size": 32, "victim_interval": 1, "clean_epochs": 1,
+        "epochs": 3, "batch_size": 16, "milestones": (1,),
+    },
     "adv-train": {"epochs": 2, "batch_size": 32, "steps": 2},
+    "aabl": {"naive_epochs": 1, "split_steps": 2, "epochs": 2, "batch_size": 32, "steps": 2},
     "bsd": {
         "warmup_epochs": 1, "altruistic_batch_size": 32, "stage1_end": 1, "pool_epochs": 1, "stage2_end": 3,
         "epochs": 4, "rampup": 4, "iterations": 1, "batch_size": 8,
     },
 }  # fmt: skip
+
+# Mixtures that are never apart, and ones that always are.
+_NEVER_APART: dict[str, Any] = {"warmup": "automatic", "automatic_epochs": 2, "separation": 1000.0}
+_APART: dict[str, Any] = {**_NEVER_APART, "separation": 0.0}
 
 _CRITIC: dict[str, Any] = {"disentangle": True}
 
@@ -65,6 +83,21 @@ BESIDE: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("none", "schedule"): ({"schedule": "constant"}, {"schedule": "cosine"}),
     ("adv-train", "milestones"): ({"schedule": "step", "milestones": (1,)}, {"schedule": "step", "milestones": (2,)}),
     ("adv-train", "schedule"): ({"schedule": "constant"}, {"schedule": "cosine"}),
+    ("aabl", "milestones"): ({"schedule": "step", "milestones": (1,)}, {"schedule": "step", "milestones": (2,)}),
+    ("aabl", "schedule"): ({"schedule": "constant"}, {"schedule": "cosine"}),
+    # A step as long as the ball's radius or longer ends at its border whatever its length.
+    ("aabl", "split_step"): ({"split_step": 0.5}, {"split_step": 0.25}),
+    ("aabl", "split_steps"): ({"split_step": 0.5}, {"split_step": 0.5, "split_steps": 1}),
+    ("aabl", "bins"): ({"bins": 2}, {"bins": 3}),
+    ("aabl", "lowest"): ({"lowest": 0.1}, {"lowest": 0.9}),
+    ("aabl", "highest"): ({"highest": 0.9}, {"highest": 0.2}),
+    ("vab", "automatic_epochs"): (_NEVER_APART, {**_NEVER_APART, "automatic_epochs": 3}),
+    ("vab", "separation"): (_NEVER_APART, _APART),
+    ("vab", "margin"): (_APART, {**_APART, "margin": 1.5}),
+    ("vab", "mixing_alpha"): ({"augmentation": "mixup"}, {"augmentation": "mixup", "mixing_alpha": 0.2}),
+    ("vab", "attentive_share"): (
+        {"augmentation": "attentive-cutmix"}, {"augmentation": "attentive-cutmix", "attentive_share": 0.6},
+    ),
     ("bsd", "lga_gamma"): ({"target_vote": "isolation"}, {"target_vote": "isolation", "lga_gamma": 50.0}),
     ("bsd", "isolation"): ({"target_vote": "isolation"}, {"target_vote": "isolation", "isolation": 0.2}),
     ("bsd", "distance"): (_BSD_TARGET, {**_BSD_TARGET, "distance": "max"}),

@@ -102,3 +102,31 @@ def test_its_memory_survives_a_checkpoint(poisoned: PoisonedDataset, tmp_path: o
         one("epoch", stage="s", epoch=0, model=tiny())
     assert other.history == watch.history and other.history[0]["clean_size"] == 5
     assert all(np.array_equal(other.arrays()[name], value) for name, value in watch.arrays().items())
+
+
+def test_precisions_of_both_parts_and_of_trials_beside_the_method(poisoned: PoisonedDataset) -> None:
+    bad = torch.nonzero(poisoned.is_poisoned).squeeze(1)
+    good = torch.nonzero(~poisoned.is_poisoned).squeeze(1)
+    watch = Observer(poisoned, 0)
+    watch("split", epoch=0, name="flip+flip", clean=good[:4], poison=torch.cat([good[4:7], bad[:1]]))
+    watch("split", epoch=0, clean=torch.cat([good[:19], bad[:1]]), poison=torch.cat([good[20:21], bad[1:4]]))
+    watch("epoch", stage="s", epoch=0, model=tiny())
+    assert watch.metrics == {
+        "clean_precision/flip+flip": 100.0, "poison_precision/flip+flip": 25.0,
+        "clean_precision": 95.0, "poison_precision": 75.0,
+        "clean_size": 20.0, "clean_poisoned": 1.0, "poison_size": 4.0,
+    }  # fmt: skip
+    (row,) = watch.history
+    assert (row["clean_precision"], row["poison_precision"], row["clean_size"]) == (95.0, 75.0, 20)
+    watch("split", epoch=1, clean=good[:4], poison=good[:0])
+    assert np.isnan(watch.metrics["poison_precision"]) and watch.metrics["clean_precision"] == 100.0
+
+
+def test_the_distance_of_poison_from_the_clean_samples_of_its_label(poisoned: PoisonedDataset) -> None:
+    target = int(poisoned.train.labels[poisoned.is_poisoned][0])
+    values = torch.zeros(200, 2)
+    values[poisoned.is_poisoned] = torch.tensor([3.0, 4.0])
+    values[(poisoned.train.labels == target) & ~poisoned.is_poisoned] = torch.tensor([3.0, 0.0])
+    watch = Observer(poisoned, 0)
+    watch("features", name="tuned", values=values, labels=poisoned.train.labels)
+    assert watch.metrics == {"d_intra/tuned": pytest.approx(16.0)}

@@ -7,6 +7,8 @@ import math
 import pytest
 
 from defenselib.errors import UnknownNameError
+from defenselib.learning.evaluation import der
+from defenselib.papers import verdict
 from defenselib.papers.verdict import Comparison, asr_class, judge
 
 NAN = math.nan
@@ -84,7 +86,7 @@ def test_acc_of_the_undefended_model_against_no_attack(acc, verdict):
         (Comparison("asr", "asd", NAN, 1.0), "prints no number"),
         (Comparison("asr", "asd", 1.0, NAN), "no number to compare"),
         (Comparison("seconds", "asd", 4980.0, 500.0), "seconds is not comparable"),
-        (Comparison("count", "asd", 100.0, 100.0), "count is not comparable"),
+        (Comparison("property", "asd", 1.0, 1.0), "property is not comparable"),
     ],
 )
 def test_what_is_missing_is_not_guessed(case, reason):
@@ -112,6 +114,55 @@ def test_what_is_missing_is_not_guessed(case, reason):
 )
 def test_numbers(metric, published, reproduced, verdict):
     assert judge(Comparison(metric, "asd", published, reproduced), "numbers")[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "published", "agreeing", "differing"),
+    [
+        ("der", 99.6, (85.0, 100.0), (84.9, 60.0)),
+        ("der", 49.9, (75.0, 0.0), (75.1, 99.0)),
+        ("der", 81.4, (91.4, 71.4), (91.5, 71.3)),  # printed in between
+        ("ra", 45.3, (10.0, 99.0), (9.9,)),
+        ("ra", 2.0, (0.0, 9.9), (10.0,)),
+        ("gamma", 76.0, (56.0, 96.0), (55.9, 96.1)),
+        ("rho_vul", 0.3, (0.0, 1.0), (1.1, 8.0)),
+        ("rho_vul", 7.8, (1.1, 20.0), (1.0, 0.0)),
+        ("clean_precision", 99.93, (99.0, 100.0), (98.9,)),
+        ("poison_precision", 100.0, (50.0,), (49.9,)),
+        ("poison_precision", 9.0, (49.9,), (50.0,)),
+        ("count", 0.0, (0.0,), (0.1, 3.0)),
+        ("count", 461.0, (1.0, 5000.0), (0.0,)),
+        ("correct", 1.0, (1.0, 0.67), (0.5, 0.0)),
+        ("correct", 0.0, (0.0, 0.5), (0.67,)),
+    ],
+)
+def test_orderings_of_the_other_metrics(metric, published, agreeing, differing):
+    said = [judge(Comparison(metric, "asd", published, value), "order")[0] for value in (*agreeing, *differing)]
+    assert said == ["agrees"] * len(agreeing) + ["differs"] * len(differing)
+
+
+@pytest.mark.parametrize(
+    ("metric", "published", "agreeing", "differing"),
+    [
+        ("der", 98.7, (95.2, 100.0), (95.1, 50.0)),
+        ("ra", 45.3, (40.3, 50.3), (40.2,)),
+        ("gamma", 76.0, (66.0, 86.0), (65.9,)),
+        ("rho_vul", 0.3, (0.0, 1.3), (1.4,)),
+        ("clean_precision", 99.93, (99.43, 100.0), (99.4,)),
+        ("poison_precision", 100.0, (95.0,), (94.9,)),
+        ("count", 461.0, (231.0, 922.0), (230.0, 923.0, 0.0)),
+        ("count", 0.0, (0.0, 10.0), (11.0,)),
+        ("correct", 1.0, (1.0,), (0.0,)),
+    ],
+)
+def test_numbers_of_the_other_metrics(metric, published, agreeing, differing):
+    said = [judge(Comparison(metric, "asd", published, value), "numbers")[0] for value in (*agreeing, *differing)]
+    assert said == ["agrees"] * len(agreeing) + ["differs"] * len(differing)
+
+
+def test_the_bounds_of_der_follow_from_those_of_its_parts():
+    assert der(80.0, 85.0, 80.0 - verdict.ACC_MARGIN, verdict.ASR_LOW) == verdict.DER_HIGH
+    assert der(80.0, 100.0, 80.0, verdict.ASR_HIGH) == verdict.DER_LOW
 
 
 def test_smoke_never_judges():

@@ -10,7 +10,7 @@ import pytest
 from defenselib import papers
 from defenselib.errors import UnknownNameError
 from defenselib.papers import Exhibit, frame, printed
-from defenselib.report import figures, style
+from defenselib.report import canvas, figures, style
 
 
 def filled(rows: list[dict], values: list[float]) -> pd.DataFrame:
@@ -62,11 +62,11 @@ def test_purity_is_drawn_in_percent():
 def test_nothing_to_draw_is_said(kind):
     empty = filled([where(variant=None, metric="acc")], [math.nan])
     figure = figures.DRAWERS[kind](empty, "a title")
-    assert figures.NOTHING in [text.get_text() for text in figure.axes[0].texts]
+    assert canvas.NOTHING in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_purity_without_history_is_said():
-    assert figures.purity({}).axes[0].texts[0].get_text() == figures.NOTHING
+    assert figures.purity({}).axes[0].texts[0].get_text() == canvas.NOTHING
 
 
 def test_unknown_drawing():

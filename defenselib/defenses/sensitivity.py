@@ -1,0 +1,85 @@
+"""What figures ask beside D-BR's method: all pairs of transformations (Figs. 11, 12), features (Figs. 1, 7, App. A.1).
+
+Nothing here changes a model; the defense does not look at what comes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from defenselib.data.transforms import TRANSFORMS, draw, named
+from defenselib.data.types import ImageSet
+from defenselib.defenses import scores
+from defenselib.defenses.base import BuildModel
+from defenselib.defenses.distinguish import mean_fct, split_by_rank
+from defenselib.errors import check_choice
+from defenselib.learning.batches import infer
+from defenselib.learning.context import Context
+from defenselib.models import Classifier
+
+if TYPE_CHECKING:
+    from defenselib.defenses.dbr import DBR
+
+PROBES = ("none", "pairs", "features")
+SAMPLES = 1000  # that features are kept of
+COMPONENTS = 30  # principal ones: as much as a t-SNE needs, in a file that can be committed
+
+
+def probe(
+    defense: DBR, backdoored: Classifier, train: ImageSet, build_model: BuildModel, context: Context
+) -> dict[str, Tensor]:
+    """Carry out `defense.probe`; returns arrays for the figures."""
+    implanted, tuned = defense.brief_training().models(train, build_model, context)
+    if check_choice("probe", defense.probe, PROBES) == "pairs":
+        observe_pairs(defense, tuned, train, context)
+        return {}
+    for name, model in (("implanted", implanted), ("tuned", tuned)):
+        found = scores.features(model, train.images)
+        context.observe("features", name=name, values=found, labels=train.labels)
+    context.observe("scores", name="fitted", epoch=defense.sd_epochs, values=fitted_labels(implanted, train))
+    return feature_arrays(backdoored, train, defense.transforms, context)
+
+
+def observe_pairs(defense: DBR, tuned: Classifier, train: ImageSet, context: Context) -> None:
+    """Report the split by every ordered pair of transformations, named "first+second"."""
+    stream, ties = context.generator("sensitivity/tau"), context.generator("sensitivity/ties")
+    seed = int(torch.randint(2**62, (1,), generator=stream, device=stream.device))
+    for pair in ((first, second) for first in TRANSFORMS for second in TRANSFORMS):
+        values = mean_fct(tuned, train, pair, (seed,))
+        split = split_by_rank(values, defense.clean_share, defense.poison_share, defense.ties, ties)
+        context.observe("split", name="+".join(pair), epoch=0, clean=split.clean, poison=split.poison)
+
+
+def fitted_labels(model: Classifier, train: ImageSet) -> Tensor:
+    """1 where the model's prediction is the given label, else 0, float (N,)."""
+
+    def same(logits: Tensor, index: Tensor) -> Tensor:
+        return (logits.argmax(1) == train.labels[index]).float()
+
+    return infer(model, train.images, Context(model_factory=lambda: model, device=train.images.device), same)
+
+
+def feature_arrays(
+    model: Classifier, train: ImageSet, transforms: tuple[str, ...], context: Context
+) -> dict[str, Tensor]:
+    """Features of samples spread over the training set as they are and transformed, (n, 2, C) float16, in their
+    common principal components; `feature_index` int32 (n,), `feature_label` uint8 (n,)."""
+    n = min(SAMPLES, len(train))
+    index = torch.arange(n, device=train.labels.device) * len(train) // n
+    images = train.images[index]
+    tau = named(transforms)
+    moved = tau(images, draw(tau, n, context.generator("sensitivity/features")))
+    both = torch.cat([scores.features(model, images), scores.features(model, moved)])
+    centred = both.double() - both.double().mean(0)
+    # As in a principal component analysis, with signs fixed by the largest entry so that every machine agrees.
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :COMPONENTS]
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    reduced = (centred @ axes).clamp(-6e4, 6e4).half().view(2, n, -1).transpose(0, 1)
+    return {
+        "features": reduced.contiguous(),
+        "feature_index": index.to(torch.int32),
+        "feature_label": train.labels[index].to(torch.int32),
+    }

@@ -1,0 +1,141 @@
+"""What small perturbations do to a model, seen with the ground truth: what the figures of A-ABL show.
+
+Three answers that an Experiment's `measure` can ask for: "losses" (after every epoch), "resistance" (numbers of the
+final model) and "sce" (arrays of the final model). None of them is part of a defense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from defenselib.data.pixels import to_float
+from defenselib.data.types import ImageSet, PoisonedDataset
+from defenselib.defenses.base import Fitted
+from defenselib.defenses.scores import adversarial_sce, sce
+from defenselib.experiments.experiment import Resolved
+from defenselib.learning.adversarial import ifgsm, pgd
+from defenselib.learning.context import Context
+from defenselib.seeds import generator
+
+STEP = 2 / 255  # A-ABL Sec. 4.1 and 6, in all of its perturbations
+IFGSM_EPS, IFGSM_STEPS = 2 / 255, 5
+EPS_GRID = (0, 1, 2, 4, 8)  # Fig. 3, grey levels of 255: what five steps can reach
+STEPS_GRID = (1, 2, 5, 10, 20)  # Fig. 5
+GROUP = 250  # samples of a kind, spread over the training set, whose losses are followed
+MEASURED = 500  # poisoned training samples, or test images
+Probe = Callable[[nn.Module], dict[str, float]]
+
+
+def pgd10(seed: int, device: torch.device) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    """PGD of ten steps with random start, eps 8/255, step 2/255 (A-ABL Sec. 6)."""
+    return partial(pgd, eps=8 / 255, step=STEP, steps=10, generator=generator(seed, "robust", device=device))
+
+
+def history_of(poisoned: PoisonedDataset, resolved: Resolved) -> Probe | None:
+    """What "losses" adds to every row of the history (A-ABL Figs. 8 and 10); None where nobody asks.
+
+    clean_loss, poisoned_loss: mean cross-entropy of training samples as they are; ..._loss_ifgsm and ..._loss_pgd:
+    under iFGSM (2/255, 5 steps) and PGD (8/255, 10 steps); ra: accuracy on test images under PGD, percent.
+    """
+    if "losses" not in resolved.measure:
+        return None
+    flags, train = poisoned.is_poisoned, poisoned.train
+    groups = {name: train.select(_spread(part, GROUP)) for name, part in (("clean", ~flags), ("poisoned", flags))}
+    test = poisoned.test.select(_spread(torch.ones_like(poisoned.test.labels, dtype=torch.bool), MEASURED))
+    bf16 = resolved.precision == "bf16"
+
+    def probe(model: nn.Module) -> dict[str, float]:
+        found = {}
+        for name, data in groups.items():
+            if len(data) == 0:
+                continue
+            found[f"{name}_loss"] = _loss(model, data, None, bf16)
+            found[f"{name}_loss_ifgsm"] = _loss(model, data, _ifgsm(), bf16)
+            found[f"{name}_loss_pgd"] = _loss(model, data, pgd10(resolved.seed, data.labels.device), bf16)
+        hits = _logits(model, test, pgd10(resolved.seed, test.labels.device), bf16).argmax(1) == test.labels
+        return found | {"ra": 100.0 * hits.double().mean().item()}
+
+    return probe
+
+
+def metrics_of(fitted: Fitted, poisoned: PoisonedDataset, resolved: Resolved) -> dict[str, float]:
+    """Percent of poisoned training samples that keep their label under iFGSM, where "resistance" is asked for:
+    `resists/eps=E` (5 steps) and `resists/steps=S` (eps 2/255) (A-ABL Figs. 3 and 5)."""
+    if "resistance" not in resolved.measure or not poisoned.is_poisoned.any():
+        return {}
+    data = poisoned.train.select(_spread(poisoned.is_poisoned, MEASURED))
+    kinds = {f"eps={eps}": _ifgsm(eps / 255) for eps in EPS_GRID}
+    kinds |= {f"steps={steps}": _ifgsm(steps=steps) for steps in STEPS_GRID}
+    bf16, found = resolved.precision == "bf16", {}
+    for name, change in kinds.items():
+        hits = _logits(fitted.model, data, change, bf16).argmax(1) == data.labels
+        found[f"resists/{name}"] = 100.0 * hits.double().mean().item()
+    return found
+
+
+def arrays_of(fitted: Fitted, poisoned: PoisonedDataset, resolved: Resolved) -> dict[str, NDArray[Any]]:
+    """`perturbed/plain` and `perturbed/ifgsm`, float16 (N,), where "sce" is asked for: symmetric cross-entropy of every
+    training sample as it is and under iFGSM (A-ABL Fig. 11)."""
+    if "sce" not in resolved.measure:
+        return {}
+    model: Any = fitted.model
+    train = poisoned.train.channels_last()
+    context = Context(model_factory=lambda: model, device=train.images.device, precision=resolved.precision)
+    with _evaluation(model):
+        values = {
+            "plain": sce(model, train.images, train.labels, context),
+            "ifgsm": adversarial_sce(model, train.images, train.labels, context, IFGSM_EPS, STEP, IFGSM_STEPS),
+        }
+    return {f"perturbed/{name}": value.half().cpu().numpy() for name, value in values.items()}
+
+
+Change = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def _ifgsm(eps: float = IFGSM_EPS, steps: int = IFGSM_STEPS) -> Change:
+    return partial(ifgsm, eps=eps, step=STEP, steps=steps)
+
+
+def _loss(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool) -> float:
+    return F.cross_entropy(_logits(model, data, change, bf16), data.labels).item()
+
+
+def _logits(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool) -> Tensor:
+    """float32 (N, C); of samples moved by `change` where it is given."""
+    parts = []
+    with _evaluation(model), torch.autocast(data.images.device.type, dtype=torch.bfloat16, enabled=bf16):
+        for images, labels in zip(data.images.split(250), data.labels.split(250), strict=True):
+            inputs = to_float(images)
+            if change is not None:
+                inputs = change(model, inputs, labels)
+            with torch.no_grad():
+                parts.append(model(inputs).float())
+    return torch.cat(parts)
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    # Modules can be in different modes (frozen BatchNorm layers), so each is put back by itself.
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _spread(part: Tensor, most: int) -> Tensor:
+    """At most so many positions of the True entries, spread evenly."""
+    index = part.nonzero().flatten()
+    if len(index) <= most:
+        return index
+    return index[torch.arange(most, device=index.device) * len(index) // most]

@@ -1,0 +1,72 @@
+"""What every drawing of the book starts from: figures that show themselves, panels, the words of a missing result."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from defenselib.report import style
+
+NOTHING = "not run: no result to draw"
+
+
+def fields(variant: object) -> dict[str, str]:
+    """ "panel=a;group=clean" as a dictionary; empty for a missing variant."""
+    if not isinstance(variant, str):
+        return {}
+    return dict(part.split("=", 1) for part in variant.split(";") if "=" in part)
+
+
+class Picture(Figure):
+    """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)
+        return buffer.getvalue()
+
+
+def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes, always (rows, columns)."""
+    figure = Picture(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def smoke_words(ran: pd.DataFrame) -> str:
+    """What a title must add where the numbers are those of a smoke run."""
+    return "\n(smoke: drawn shapes and a tiny network, no evidence)" if (ran["profile"] == "smoke").any() else ""
+
+
+def empty(title: str, words: str = NOTHING) -> Figure:
+    figure = Picture(figsize=(7.2, 1.2))
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.text(0.5, 0.5, words, ha="center", va="center")
+    figure.suptitle(textwrap.fill(title, 70))
+    return figure
+
+
+def group_histograms(axis: Axes, parts: pd.DataFrame) -> None:
+    """Counts of clean and poisoned samples over each other: columns group, from, to, count; a logarithmic scale."""
+    for group, colour in style.GROUPS.items():
+        mine = parts[parts["group"] == group]
+        if mine.empty:
+            continue
+        edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
+        axis.stairs(
+            mine["count"].to_numpy(),
+            edges,
+            fill=True,
+            alpha=0.45,
+            facecolor=colour,
+            edgecolor=colour,
+            hatch=style.HATCHES.get(group, ""),
+            label=group,
+        )
+    axis.set_yscale("symlog", linthresh=1)
+    axis.set_ylim(bottom=0)

@@ -1,0 +1,185 @@
+"""D-ST and D-BR: every row finds its cell, the claims stand on print where the paper is right, figures read results."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from defenselib import papers
+from defenselib.experiments import Experiment, Result, Store
+from defenselib.papers import dst_dbr, frame, printed
+from defenselib.papers import dst_dbr_measures as measures
+from defenselib.papers.grid import Cell
+
+PAPER = papers.get("dst_dbr")
+N = 100
+
+
+def row(key, **where):
+    rows = printed.table("dst_dbr", key)
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows.iloc[0].to_dict()
+
+
+def test_every_exhibit_of_the_paper_is_written():
+    assert [e.key for e in PAPER.exhibits if e.status == "not in this version yet"] == []
+    assert len(PAPER.exhibits) == 7 + 13 + 1
+
+
+def test_on_print_three_statements_of_the_paper_do_not_hold():
+    found = dst_dbr.on_print()
+    assert set(found.loc[found["outcome"] != "holds", "claim"]) == {"dbr-72", "attacks-85", "averages"}
+    assert set(found["outcome"]) == {"holds", "fails"}, "every claim finds its printed numbers"
+    wrong = found[(found["claim"] == "averages") & (found["outcome"] == "fails")]
+    assert list(wrong["exhibit"]) == ["table-2"] and "printed 80.21, recomputed 84.49" in wrong["numbers"].iloc[0]
+
+
+CELLS = [
+    ("table-1", {"attack": "sig", "defense": "dbd"}, Cell("cifar10", "sig", "dbd")),
+    ("table-6", {"attack": "sig", "poisoning_rate": 0.2, "defense": "dst"}, Cell("cifar10", "sig", "dst")),
+    ("table-3", {"variant": "extractor=ss-ctl", "attack": "clb"}, Cell("cifar10", "clb", "dst")),
+    ("table-3", {"variant": "extractor=ctl", "attack": "clb"}, Cell("cifar10", "clb", "dst")),
+]
+OPTIONS = [{}, {"rate": 0.2}, {}, {"defense_args": {"extractor": "ctl"}}]
+
+
+@pytest.mark.parametrize(("case", "options"), list(zip(CELLS, OPTIONS, strict=True)))
+def test_a_row_of_a_table_is_answered_by_its_cell(case, options):
+    key, where, expected = case
+    cell = dst_dbr.table_cell(row(key, **where))
+    assert cell == expected and dict(cell.options) == options
+
+
+def test_networks_and_running_text():
+    cell = dst_dbr.architecture_cell(row("table-7", model="resnet50", metric="poison_precision"))
+    assert cell == Cell("cifar10", "badnets", "dbr") and dict(cell.options) == {"model": "resnet50"}
+    dash = dst_dbr.architecture_cell(row("table-7", model="vgg19", defense="dst", metric="acc"))
+    assert "dash" in str(dash)
+    answers = [dst_dbr.text_cell(item) for item in frame.records(printed.table("dst_dbr", "text-1"))]
+    assert all(isinstance(answer, Cell) or len(str(answer)) > 10 for answer in answers)
+    assert sum(isinstance(answer, Cell) for answer in answers) > 15
+
+
+def test_averages_of_table_6_are_taken_rate_by_rate():
+    rows = printed.table("dst_dbr", "table-6")
+    for position, parts in frame.parts_of_averages(rows).items():
+        assert len(parts) == 4
+        assert set(rows["poisoning_rate"].iloc[parts]) == {rows["poisoning_rate"].iloc[position]}
+    for rate, acc in ((0.05, 91.31), (0.2, 89.06)):
+        same = {"poisoning_rate": rate}
+        assert printed.undefended("dst_dbr", "table-6", "cifar10", "badnets", "acc", same) == acc
+
+
+def arrays():
+    poisoned = np.arange(N) < 10
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 2, 8)) + 5 * np.eye(8)[np.arange(40) % 4][:, None]
+    return {
+        "is_poisoned": np.packbits(poisoned),
+        "scores/fct_before/3": rng.uniform(0, 1, N).astype(np.float16),
+        "scores/fct/8": np.where(poisoned, 9.0, rng.uniform(0, 1, N)).astype(np.float16),
+        "scores/fitted/3": np.where(np.arange(N) < 9, 1, 0).astype(np.float16),
+        "fitted/features": features.astype(np.float16),
+        "fitted/feature_index": np.arange(0, 40, dtype=np.int32),
+        "fitted/feature_label": (np.arange(40) % 4).astype(np.int32),
+    }
+
+
+@pytest.fixture
+def put(tmp_path):
+    store = Store(tmp_path)
+
+    def make(cell, acc=80.0, asr=1.0, **metrics):
+        resolved = cell.experiment("dst_dbr", "laptop", 0).resolve()
+        history = [{"stage": "removal", "epoch": e, "acc": acc - e, "asr": max(0.0, 90.0 - 30 * e)} for e in range(4)]
+        found = {"clean_precision": 100.0, "poison_precision": 90.0, "d_intra/implanted": 0.2, "d_intra/tuned": 5.0}
+        result = Result(
+            experiment=resolved.describe() | {"train_size": N}, spec=resolved.spec(), hash=resolved.hash,
+            profile="laptop", acc=acc, asr=asr, per_class=(acc,) * 10, history=history, poisoned_count=10,
+            metrics=found | metrics, machine={"cores": 2}, stem=resolved.stem,
+        )  # fmt: skip
+        store.put(result, arrays())
+
+    return store, make
+
+
+def drawn(key, store):
+    exhibit = PAPER.exhibit(key)
+    found = exhibit.reproduce("laptop", store=store)
+    exhibit.draw(found)
+    return found, exhibit.claims(found).set_index("claim")["outcome"].to_dict()
+
+
+def test_histograms_curves_and_numbers_of_the_text_come_from_results(put):
+    store, make = put
+    make(dst_dbr.dbr("badnets"), clean_poisoned=3.0)
+    found, outcome = drawn("figure-3", store)
+    assert found.loc[found["metric"] == "count", "reproduced"].sum() == N
+    assert outcome == {"fct-apart": "holds"}
+    assert drawn("figure-8", store)[1]["clean-before"] == "not run"
+    make(dst_dbr.dbr("badnets", steps="unlearn"))
+    make(dst_dbr.dbr("badnets", steps="both"))
+    found, outcome = drawn("figure-5", store)
+    assert outcome == {"unlearn": "holds", "relearn": "not run", "both": "holds"}
+    make(dst_dbr.probed("badnets", "features"))
+    make(dst_dbr.probed("sig", "features"))
+    text = PAPER.exhibit("text-1").reproduce("laptop", store=store).set_index("variant")
+    assert text.loc["module=sd;what=poisoned-samples-in-clean-set", "reproduced"] == 3
+    assert text.loc["module=sd;finetune=intra-class;epochs=5", "reproduced"] == 5.0
+    assert text.loc["module=sd;split=train;epochs=2", "reproduced"] == pytest.approx(90.0)
+    assert "flags" in text.loc["module=sd;finetune=intra-cluster-oracle;epochs=5", "reason"]
+    found, _ = drawn("figure-7", store)
+    places = found[(found["attack"] == "sig") & (found["metric"] == "x")]
+    assert len(places) == 40 and places["variant"].str.contains("group=poisoned").sum() == 10
+    found, outcome = drawn("figure-1", store)
+    assert set(outcome) == {"moves"} and (found["metric"] == "x").sum() == 2 * 30
+
+
+def test_ablations_and_pairs(put):
+    store, make = put
+    for weight, asr in ((0.0, 40.0), (0.001, 4.0), (0.01, 3.0), (0.1, 3.0), (1.0, 3.0)):
+        options = {"defense_args": {"poison_weight": weight}}
+        make(Cell("cifar10", "badnets", "dst", options), acc=80 - 10 * weight, asr=asr)
+    assert set(drawn("figure-6", store)[1].values()) == {"holds"}
+    for share, acc, asr in ((0.0, 30.0, 0.0), (0.2, 80.0, 1.0), (0.8, 81.0, 50.0)):
+        make(dst_dbr.dbr("badnets", clean_share=share), acc, asr)
+    for share, acc, asr in ((0.0, 82.0, 90.0), (0.01, 81.0, 20.0), (0.1, 80.0, 1.0), (0.2, 70.0, 1.0)):
+        make(dst_dbr.dbr("badnets", poison_share=share), acc, asr)
+    assert set(drawn("figure-13", store)[1].values()) == {"holds"}
+    for metric, acc, asr in (("fct", 80, 1), ("spectral", 50, 90), ("sce", 50, 90), ("loss-ascent", 70, 2)):
+        make(dst_dbr.dbr("badnets", metric=metric), float(acc), float(asr))
+    outcome = drawn("figure-4", store)[1]
+    assert outcome == {"fct": "holds", "spectral": "holds", "sce": "holds", "loss-ascent": "not run"}
+    names = ("rotate", "affine", "flip", "crop", "blur", "erase")
+    pairs = {f"{kind}_precision/{a}+{b}": 100.0 for kind in ("clean", "poison") for a in names for b in names}
+    pairs |= {f"poison_precision/{a}+erase": 97.0 for a in names} | {"poison_precision/flip+flip": 2.0}
+    make(dst_dbr.probed("badnets", "pairs"), **pairs)
+    found, outcome = drawn("figure-11", store)
+    assert set(outcome.values()) == {"holds"} and (found["attack"] == "badnets").sum() == 72
+
+
+def test_an_empty_store_draws_and_says_so(tmp_path):
+    for exhibit in PAPER.exhibits:
+        if exhibit.key.startswith("figure") and exhibit.key != "figure-9":
+            found = exhibit.reproduce("laptop", store=Store(tmp_path))
+            assert exhibit.draw(found)._repr_png_().startswith(b"\x89PNG")
+            assert found["reproduced"].isna().all() and (found["reason"] != "").all()
+
+
+def test_table_4_compares_words(tmp_path):
+    found = PAPER.exhibit("table-4").reproduce("smoke", store=Store(tmp_path))
+    assert len(found) == 41
+    labels = found[found["variant"] == "criterion=label-consistency"]
+    clb = labels[labels["attack"] == "clb"]
+    assert sorted(clb["verdict"]) == ["agrees", "differs"], "ticked as dirty and as clean"
+    assert (found.loc[found["variant"] == "criterion=trigger-size", "verdict"] == "not run").all()
+
+
+def test_feature_size_is_that_of_the_head():
+    stub = SimpleNamespace(experiment={"model": "resnet50", "width": 64})
+    assert measures.feature_size(stub) == 2048
+    assert math.isnan(pd.to_numeric(row("table-7", model="vgg19", defense="dst")["published"]))
+    assert Experiment(model="resnet50", defense="dbr", paper="dst_dbr").resolve().model == "resnet50"

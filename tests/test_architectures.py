@@ -1,0 +1,49 @@
+"""Architectures beside the ResNets: published sizes, the common interface, gradients everywhere."""
+
+import pytest
+import torch
+from torchvision import models
+
+from defenselib.architectures import ARCHITECTURES
+from defenselib.models import CIFAR_MEAN, CIFAR_STD, Classifier
+
+# Channels of the features and torchvision's network, whose convolutions these are.
+PUBLISHED = {
+    "vgg16": (512, models.vgg16_bn),
+    "vgg19": (512, models.vgg19_bn),
+    "mobilenetv2": (1280, models.mobilenet_v2),
+    "densenet121": (1024, models.densenet121),
+    "densenet161": (2208, models.densenet161),
+}
+
+
+def build(name, image_size=32, width=64, classes=10):
+    parts = ARCHITECTURES[name](image_size, width)
+    return Classifier(parts.stem, parts.stages, parts.width, classes, CIFAR_MEAN, CIFAR_STD)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_published_size(name):
+    width, published = PUBLISHED[name]
+    with torch.device("meta"):
+        model, reference = build(name, image_size=224), published().features
+    assert model.head.in_features == width
+    body = sorted(tuple(p.shape) for key, p in model.named_parameters() if not key.startswith("head."))
+    assert body == sorted(tuple(p.shape) for p in reference.parameters())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_interface_and_gradients_at_32_pixels(name):
+    model = build(name, width=16)
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = model.maps(x)
+    assert maps.shape[:2] == (4, model.head.in_features) and maps.shape[2] == maps.shape[3] <= 4
+    assert model.features(x).shape == (4, model.head.in_features) and len(model.stages) >= 4
+    model(x).square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_small_images_keep_their_size_in_the_stem():
+    x = torch.rand(2, 3, 32, 32)
+    for name, side in (("mobilenetv2", 32), ("densenet121", 32), ("vgg16", 16)):
+        assert ARCHITECTURES[name](32, 16).stem(x).shape[-1] == side
