@@ -161,7 +161,7 @@ def table(key: str, checks: tuple[Any, ...], cell: Any = table_cell, **more: Any
 
 
 ALPHAS = [dbr(attack, clean_share=share) for attack in KINDS for share in (0.0, 0.05, 0.2, 0.4, 0.8)]
-ALPHAS += [dbr(attack, poison_share=share) for attack in KINDS for share in (0.0, 0.01, 0.1, 0.2)]
+ALPHAS += [dbr(attack, poison_share=share) for attack in KINDS for share in (0.0, 0.01, 0.05, 0.1, 0.2)]
 SWAPPED = [dbr(attack, metric=metric) for attack in KINDS for metric in ("spectral", "sce", "loss-ascent", "fct")]
 STEPS = [dbr(attack, steps=steps) for attack in KINDS for steps in ("unlearn", "relearn", "both")]
 WEIGHTS = [

@@ -57,9 +57,9 @@ def test_a_round_is_one_step_up_on_the_poison_then_one_down_on_the_clean(steps):
                         weight -= PLAIN["learning_rate"] * weight.grad
     for name, value in model.state_dict().items():
         # Batch normalization adds in the order of the batch, so that the last digits differ.
-        assert torch.allclose(found.model.state_dict()[name].float(), value.float(), atol=1e-4), name
+        assert torch.allclose(found.model.state_dict()[name].float(), value.float(), atol=2e-5), name
     moved = (model.head.weight - context().upstream.model.head.weight).abs().max()
-    assert moved > 1e-3
+    assert moved > 2e-4
     assert torch.equal(found.suspects, split.poison)
 
 
