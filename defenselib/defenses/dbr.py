@@ -17,7 +17,8 @@ from torch import Tensor
 from defenselib.data.augment import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
-from defenselib.defenses.distinguish import Distinguishing, Split
+from defenselib.defenses.distinguish import Distinguishing
+from defenselib.defenses.rank_split import Split
 from defenselib.defenses.sensitivity import PROBES, probe
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.learning.context import Context

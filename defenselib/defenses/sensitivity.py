@@ -14,7 +14,8 @@ from defenselib.data.transforms import TRANSFORMS, draw, named
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.base import BuildModel
-from defenselib.defenses.distinguish import mean_fct, split_by_rank
+from defenselib.defenses.distinguish import mean_fct
+from defenselib.defenses.rank_split import split_by_rank
 from defenselib.errors import check_choice
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context

@@ -7,6 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -17,12 +18,17 @@ MISSING = object()
 
 def hyper_parameters(cls: type, leave_out: Iterable[str] = ()) -> dict[str, Any]:
     """Names and types of the fields that a caller may set; `Any` where an annotation cannot be resolved."""
-    try:
-        hints = typing.get_type_hints(cls)
-    except NameError:
-        hints = {}
-    hidden = set(leave_out)
+    hints, hidden = _hints(cls), set(leave_out)
     return {f.name: hints.get(f.name, Any) for f in _settable(cls) if f.name not in hidden}
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types by name; kept, because reading them compiles every annotation and a book asks thousands of times."""
+    try:
+        return typing.get_type_hints(cls)
+    except NameError:
+        return {}
 
 
 def _settable(method: Any) -> Iterator[dataclasses.Field[Any]]:

@@ -7,18 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from defenselib.papers.aabl_figure_claims import (
-    FIGURE_2,
-    FIGURE_3,
-    FIGURE_4,
-    FIGURE_5,
-    FIGURE_6,
-    FIGURE_7,
-    FIGURE_8,
-    FIGURE_9,
-    FIGURE_10,
-    FIGURE_11,
-)
 from defenselib.papers.claims import Claim, Missing, Numbers
 from defenselib.papers.verdict import ACC_MARGIN, ASR_HIGH, ASR_LOW, POISON_LEFT
 
@@ -247,8 +235,3 @@ TEXT = (
     Claim("text-benign", "more than 85 % of the benign samples are kept", "Sec. 6.1",
           every(85, 100, metric="benign_kept")),
 )  # fmt: skip
-
-__all__ = [
-    "FIGURE_2", "FIGURE_3", "FIGURE_4", "FIGURE_5", "FIGURE_6", "FIGURE_7", "FIGURE_8", "FIGURE_9", "FIGURE_10",
-    "FIGURE_11", "TABLE_1", "TABLE_2", "TABLE_3", "TABLE_4", "TABLE_5", "TABLE_6", "TABLE_7", "TEXT",
-]  # fmt: skip

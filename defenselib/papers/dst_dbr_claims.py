@@ -1,6 +1,6 @@
 """What the authors of D-ST and D-BR say, as checks on the frames of their exhibits (Chen et al., NeurIPS 2022).
 
-Those on tables are held against the printed numbers themselves as well (`dst_dbr.on_print`): not all of them hold.
+Those on tables are held against the printed numbers themselves as well (`dst_dbr_printed`): not all of them hold.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import pandas as pd
+
 from defenselib.papers.claims import Missing, Numbers
 from defenselib.papers.verdict import ACC_MARGIN, ASR_LOW
 
@@ -41,8 +43,10 @@ def every(metric: str, low: float, high: float, **where: object) -> Check:
         rows = numbers.select(metric=metric, **where)
         if rows.empty:
             raise Missing(f"needs {metric}")
-        names = rows["dataset"].str.cat([rows["attack"], rows["variant"].astype(object).fillna("")], "/").str.rstrip("/")
-        values = dict(zip(names, rows["reproduced"].astype(float), strict=True))
+        values = {}
+        for row in rows.to_dict("records"):
+            name = f"{row['dataset']}/{row['attack']}"
+            values[name if pd.isna(row["variant"]) else f"{name}/{row['variant']}"] = float(row["reproduced"])
         return all(low <= value <= high for value in values.values()), f"{metric.upper()}: {listed(values)}"
 
     return check

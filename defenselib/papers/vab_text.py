@@ -61,7 +61,7 @@ class Text(Exhibit):
 
 def key_of(row: Row) -> str:
     """What `Text.numbers` calls a row."""
-    attack = "" if pd.isna(row["attack"]) else f"{row['attack']}|"
+    attack: str = "" if pd.isna(row["attack"]) else f"{row['attack']}|"
     dataset = "" if row["dataset"] == "cifar10" else f"{row['dataset']}|"
     scoped = str(row["variant"]) + (f";defense={row['defense']}" if row["defense"] == "none" else "")
     return f"{dataset}{attack}{scoped}" + (f";rate={row['poisoning_rate']:g}" if row["poisoning_rate"] == 0.5 else "")

@@ -91,7 +91,7 @@ def steps(frame: pd.DataFrame, title: str = "") -> Figure:
         if rows.empty:
             return empty(title)
         names = list(dict.fromkeys(rows["attack"]))
-        figure, axes = grid(1.9 * len(names) + 1.6, 4.2, 2, len(names))
+        figure, axes = grid(max(5.6, 1.9 * len(names) + 1.6), 4.2, 2, len(names))
         for column, name in enumerate(names):
             for line, metric in enumerate(("acc", "asr")):
                 for step, (colour, dash, words) in STEPS.items():

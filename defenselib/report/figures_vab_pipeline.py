@@ -55,10 +55,10 @@ def pipeline(frame: pd.DataFrame, title: str = "") -> Figure:
     """The idea; no result takes part in it. (b) and (c) are computed by the functions that the defense uses."""
     with style.look():
         figure = Picture(figsize=(7.6, 7.4))
-        top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1.15, 0.9, 1.0))
-        _stages(top.subplots())
-        _mixing(middle.subplots(1, 5))
-        _suppression(bottom.subplots(1, 2))
+        parts = np.asarray(figure.subfigures(3, 1, height_ratios=(1.15, 0.9, 1.0)))
+        _stages(parts[0].subplots())
+        _mixing(parts[1].subplots(1, 5))
+        _suppression(parts[2].subplots(1, 2))
         figure.suptitle(title)
         return figure
 

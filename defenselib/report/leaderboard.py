@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from defenselib.report import style
 from defenselib.report.canvas import empty, grid
@@ -88,6 +89,9 @@ def pareto(frame: pd.DataFrame, title: str = "") -> Figure:
                 fontsize=9,
             )
         axis.set(xscale="log", xlabel="minutes", ylabel="DER (%)", title=title)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         return figure
 
 

@@ -8,7 +8,8 @@ import torch
 
 from defenselib import attacks, data, defenses
 from defenselib.defenses import distinguish, scores
-from defenselib.defenses.distinguish import BriefTraining, intra_class_loss, mean_fct, split_by_rank
+from defenselib.defenses.distinguish import BriefTraining, intra_class_loss, mean_fct
+from defenselib.defenses.rank_split import TIES, split_by_rank
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
 from defenselib.models import build_model
@@ -72,7 +73,7 @@ def test_equal_scores_are_cut_by_chance_or_all_taken():
     assert len(same.clean) == 10 and len(same.poison) == 0
 
 
-@pytest.mark.parametrize("ties", distinguish.TIES)
+@pytest.mark.parametrize("ties", TIES)
 def test_a_share_of_zero_is_an_empty_part(ties):
     split = split_by_rank(torch.arange(10.0), 0.0, 0.0, ties, stream())
     assert len(split.clean) == len(split.poison) == 0 and len(split.uncertain) == 10
