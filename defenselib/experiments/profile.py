@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,15 @@ def load(name: str | Path) -> Profile:
     if path.suffix != ".toml":
         path = FOLDER / f"{check_choice('profile', str(name), available())}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _read(path, path.stat().st_mtime_ns)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DefenseLibError(f"profile {path}: {error}") from error
-    return _parse(content, path)
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, changed: int) -> Profile:
+    """The profile in a file as it was when it last `changed`: a book asks for it thousands of times."""
+    return _parse(tomllib.loads(path.read_text(encoding="utf-8")), path)
 
 
 _TOP = {"name": str, "precision": str, "history_test": int, "verdict": str, "description": str}
