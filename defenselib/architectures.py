@@ -83,7 +83,7 @@ def _densenet(growth: int, blocks: tuple[int, int, int, int], first: int) -> Bui
 ARCHITECTURES: dict[str, Builder] = {
     "vgg16": _vgg("D"),
     "vgg19": _vgg("E"),
-    "mobilenetv2": _mobilenet,
+    "mobilenet_v2": _mobilenet,
     "densenet121": _densenet(32, (6, 12, 24, 16), 64),
     "densenet161": _densenet(48, (6, 12, 36, 24), 96),
 }

@@ -5,13 +5,14 @@ import torch
 from torchvision import models
 
 from defenselib.architectures import ARCHITECTURES
-from defenselib.models import CIFAR_MEAN, CIFAR_STD, Classifier
+from defenselib.errors import InvalidValueError
+from defenselib.models import CIFAR_MEAN, CIFAR_STD, Classifier, build_model
 
 # Channels of the features and torchvision's network, whose convolutions these are.
 PUBLISHED = {
     "vgg16": (512, models.vgg16_bn),
     "vgg19": (512, models.vgg19_bn),
-    "mobilenetv2": (1280, models.mobilenet_v2),
+    "mobilenet_v2": (1280, models.mobilenet_v2),
     "densenet121": (1024, models.densenet121),
     "densenet161": (2208, models.densenet161),
 }
@@ -45,5 +46,13 @@ def test_interface_and_gradients_at_32_pixels(name):
 
 def test_small_images_keep_their_size_in_the_stem():
     x = torch.rand(2, 3, 32, 32)
-    for name, side in (("mobilenetv2", 32), ("densenet121", 32), ("vgg16", 16)):
+    for name, side in (("mobilenet_v2", 32), ("densenet121", 32), ("vgg16", 16)):
         assert ARCHITECTURES[name](32, 16).stem(x).shape[-1] == side
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_built_by_name_like_any_other_model(name):
+    model = build_model(name, num_classes=5, width=8)
+    assert model.eval()(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+    with pytest.raises(InvalidValueError, match="needs 32"):
+        build_model(name, image_size=16, width=8)

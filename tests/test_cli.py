@@ -94,7 +94,7 @@ def test_status_of_a_paper_says_what_is_missing_and_why() -> None:
     result = call("status", "--paper", "asd", "--profile", "laptop")
     assert result.exit_code == 0, result.output
     assert "table-2" in result.stdout and "figure-7" in result.stdout
-    assert "not implemented yet" in result.stdout and "no result in the store" in result.stdout
+    assert "no result in the store" in result.stdout and "left out at this profile" in result.stdout
 
 
 def test_data_says_what_is_there_and_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from defenselib.errors import check_choice
+from defenselib.papers import best, printed
 from defenselib.papers import claims as claims_module
 from defenselib.papers import frame as frames
-from defenselib.papers import printed
 from defenselib.papers.claims import Claim
 from defenselib.papers.grid import Cell, Grid, Request, Thin, checked_request
 
@@ -121,7 +121,7 @@ class Exhibit:
         return frames.unanswered(self._printed(), request.profile, self.status)
 
     def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
-        return frames.best_rows({name: self._reproduce(request) for name, request in requests.items()})
+        return best.best_rows({name: self._reproduce(request) for name, request in requests.items()})
 
     def _printed(self) -> pd.DataFrame:
         if self.key in printed.tables(self.paper):
@@ -199,7 +199,7 @@ class Series(Exhibit):
         return [frames.measured(cell, grid, self.measure, request.profile) for cell in self.cells]
 
     def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
-        return frames.best_parts({name: self._parts(request) for name, request in requests.items()})
+        return best.best_parts({name: self._parts(request) for name, request in requests.items()})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 Answerer = Callable[[Row], Cell | str | None]
-MODELS = {"resnet18": "", "mobilenet_v2": "mobilenetv2"}  # the library's names; the first is what all profiles know
+USUAL_MODEL = "resnet18"  # which a profile may replace by its own
 FORCED = 3  # Fig. 10: the label that BSD is made to take for the target; also the papers' usual target
 WARMUP = 45  # Table 8: the longest warm-up; an epoch of it does not depend on how many follow
 NO_BENCH = "BackdoorBench's default setting, which the paper does not describe"
@@ -35,8 +35,8 @@ def settings(variant: object) -> dict[str, str]:
 def usual(row: Row, **options: Any) -> Cell:
     """The cell of a row: its network, target and rate where they are not the attack's usual ones, and `options`."""
     plan = ATTACKS[row["attack"]].presets["bsd"].plan if row["attack"] in ATTACKS else None
-    if MODELS[row["model"]]:
-        options["model"] = MODELS[row["model"]]
+    if row["model"] != USUAL_MODEL:
+        options["model"] = row["model"]
     target, rate = str(row["target"]), row["poisoning_rate"]
     if target.replace(".0", "").isdigit() and plan is not None and int(float(target)) != plan.target:
         options["target"] = int(float(target))

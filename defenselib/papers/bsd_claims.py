@@ -155,7 +155,7 @@ def every_target(numbers: Numbers) -> tuple[bool, str]:
     words = f"{len(rows)} of 30 cells: largest ASR {worst:.1f}" + (
         f", least DER {rated.min():.1f}" if len(rated) else ""
     )
-    return worst <= ASR_LOW and (rated >= DER_HIGH).all(), words
+    return worst <= ASR_LOW and bool((rated >= DER_HIGH).all()), words
 
 
 def hours(numbers: Numbers, dataset: str, defense: str) -> float:

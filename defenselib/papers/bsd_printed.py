@@ -57,7 +57,7 @@ def der_check(table: str) -> pd.DataFrame:
         found[label] = {
             **{name: row[name] for name in index},
             "printed": value,
-            "expected": der(*before, acc, asr),
+            "expected": der(before[0], before[1], acc, asr),
             "lowest": low,
             "highest": high,
             "doubtful": not low - HALF - 1e-9 <= value <= high + HALF + 1e-9,
@@ -99,7 +99,9 @@ def best_settings() -> pd.DataFrame:
                     index="variant", columns="metric", values="published", sort=False
                 )
                 before = [undefended(table, "cifar10", attack, metric) for metric in ("acc", "asr")]
-                rated = {name: round(der(*before, one["acc"], one["asr"]), 3) for name, one in mine.iterrows()}
+                rated = {
+                    name: round(der(before[0], before[1], one["acc"], one["asr"]), 3) for name, one in mine.iterrows()
+                }
                 best = [str(name) for name, value in rated.items() if value == max(rated.values())]
                 acc, asr = mine.loc[best[0], "acc"], mine.loc[best[0], "asr"]
                 beside = shown[(shown["attack"] == attack) & (shown["defense"] == defense)].set_index("metric")

@@ -132,7 +132,7 @@ class Categories(Exhibit):
         An attack counts from when it has been made once: what its code alone says of it is no evidence."""
         measured = properties.table_4(profile=profile, run=request.run, store=request.store)
         made_once = measured[measured["criterion"] == "trigger-size"].set_index("attack")["measured"] != ""
-        words = {True: verdict.AGREES, False: verdict.DIFFERS}
+        words: dict[Any, str] = {True: verdict.AGREES, False: verdict.DIFFERS}
         found = []
         for row in measured.to_dict("records"):
             agrees = row["agrees"] if made_once[row["attack"]] and profile != "smoke" else None

@@ -219,7 +219,7 @@ def measured(
     profile: str,
 ) -> pd.DataFrame:
     """The rows of one cell of a figure; without a result one row that says why."""
-    where = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
+    where: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
     where |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate")}
     answer = grid.answer(cell)
     points = measure(cell, answer.results) if answer.results else []
@@ -230,29 +230,3 @@ def measured(
     rows = [{**where, "variant": point["variant"], "metric": point["metric"]} for point in points]
     added = {"ran_on": machines, "verdict": verdict.NOT_RUN, "reason": NO_NUMBER}
     return finish(empty_rows(rows), [{**point, **added} for point in points], profile)
-
-
-def best_rows(levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Row by row the first of the profiles (best first) that has a number; else why the last one has none."""
-    names = list(levels)
-    result = levels[names[-1]].copy()
-    for name in reversed(names):
-        there = levels[name]["reproduced"].notna()
-        result.loc[there, list(FOUND)] = levels[name].loc[there, list(FOUND)]
-    return _nowhere(result, names)
-
-
-def best_parts(levels: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
-    """Part by part, a cell's rows each, the first of the profiles (best first) that has numbers."""
-    chosen = []
-    for parts in zip(*levels.values(), strict=True):
-        chosen.append(next((part for part in parts if part["reproduced"].notna().any()), parts[-1]))
-    return _nowhere(pd.concat(chosen, ignore_index=True), list(levels))
-
-
-def _nowhere(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    nothing = frame["reproduced"].isna()
-    frame.loc[nothing, "profile"] = ""
-    plain = nothing & (frame["reason"] == "no result in the store")
-    frame.loc[plain, "reason"] = f"no result in the store at {', '.join(names)}"
-    return frame

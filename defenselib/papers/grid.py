@@ -109,7 +109,7 @@ def checked_request(
     store: Any,
 ) -> Request:
     """The request with every name checked against what the paper's exhibits know; errors name the nearest."""
-    wanted: dict[str, tuple[str, ...] | None] = {}
+    wanted: dict[str, Any] = {}
     for axis, names in zip(AXES, (datasets, attack_names, defense_names), strict=True):
         wanted[f"{axis}s"] = None if names is None else _names(paper, axis, names)
     check_choice("profile", profile, (*profiles.available(), "best"))

@@ -26,8 +26,9 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _box(axis: Axes, x: float, y: float, width: float, height: float, words: str, kind: str = "plain") -> None:
     edge = style.ORANGE if kind == "poison" else style.BLUE if kind == "clean" else style.INK
-    look = {"facecolor": FILLS[kind], "edgecolor": edge, "linewidth": 1.4}
-    axis.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.5", **look))
+    box = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.5")
+    box.set(facecolor=FILLS[kind], edgecolor=edge, linewidth=1.4)
+    axis.add_patch(box)
     axis.text(x + width / 2, y + height / 2, words, ha="center", va="center", fontsize=8.5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from defenselib.report import style
 from defenselib.report.tables import MARKS, Html, render
 
 DOUBTFUL = "†"
+WHOLE = ("count", "correct")
 KINDS = ("dataset", "attack", "defense")
 
 
@@ -34,19 +36,18 @@ def layout(
 
 
 def _cell(row: pd.Series, doubtful: bool) -> str:
-    printed = _number(row["published"]) + (f" {DOUBTFUL}" if doubtful else "")
+    digits = 0 if row["metric"] in WHOLE and float(row["published"]).is_integer() else 1
+    printed = _number(row["published"], digits) + (f" {DOUBTFUL}" if doubtful else "")
     if pd.isna(row["reproduced"]):
         return printed
-    return f"{printed} → {_number(row['reproduced'])} {MARKS[str(row['verdict'])].split()[0]}"
+    return f"{printed} → {_number(row['reproduced'], digits)} {MARKS[str(row['verdict'])].split()[0]}"
 
 
-def _number(value: float) -> str:
-    if pd.isna(value):
-        return "–"
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) <= 1 else f"{value:.1f}"
+def _number(value: float, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def _word(value: object, kind: str) -> str:
+def _word(value: Any, kind: str) -> str:
     if pd.isna(value):
         return ""
     if kind == "metric":

@@ -104,6 +104,7 @@ LABELS = {
     "cifar100": "CIFAR-100",
     "gtsrb": "GTSRB",
     "imagenet-subset": "ImageNet subset",
+    "imagenet-30": "ImageNet, 30 classes",
     "tiny-imagenet": "Tiny ImageNet",
     "shapes": "shapes",
 }

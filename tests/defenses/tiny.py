@@ -96,7 +96,8 @@ BESIDE: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("vab", "margin"): (_APART, {**_APART, "margin": 1.5}),
     ("vab", "mixing_alpha"): ({"augmentation": "mixup"}, {"augmentation": "mixup", "mixing_alpha": 0.2}),
     ("vab", "attentive_share"): (
-        {"augmentation": "attentive-cutmix"}, {"augmentation": "attentive-cutmix", "attentive_share": 0.6},
+        {"augmentation": "attentive-cutmix"},
+        {"augmentation": "attentive-cutmix", "attentive_share": 0.6},
     ),
     ("bsd", "lga_gamma"): ({"target_vote": "isolation"}, {"target_vote": "isolation", "lga_gamma": 50.0}),
     ("bsd", "isolation"): ({"target_vote": "isolation"}, {"target_vote": "isolation", "isolation": 0.2}),
