@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from defenselib import attacks, defenses, experiments, models
-from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
+from defenselib import attacks, data, defenses, experiments, models
+from defenselib.data import load
+from defenselib.errors import DataError, DefenseLibError, InvalidValueError, check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.experiment import Experiment
 from defenselib.papers import printed
@@ -188,6 +189,8 @@ class Grid:
         return self._collect(cell, self.request.run and may_run, f"{LEFT_OUT}{thinned}" if thinned else NO_RESULT)
 
     def _collect(self, cell: Cell, run: bool, otherwise: str) -> Answer:
+        if not run and not _identified(self._profile.dataset(cell.dataset)[0]):
+            return Answer(reason=f"no copy of {cell.dataset} at hand, by which its results could be found")
         seeds = self.request.seeds or self._seeds(cell, self.request.profile)
         results, absent = [], []
         for seed in seeds:
@@ -220,6 +223,17 @@ def not_implemented(cell: Cell) -> str:
             return f"{axis} {getattr(cell, axis)} not implemented yet"
     model = cell.options.get("model")
     return "" if model is None or model in models.available() else f"model {model} not implemented yet"
+
+
+def _identified(dataset: str) -> bool:
+    """Whether it is known, without a download, which copy of the data set is meant."""
+    if dataset not in data.available() or data.info(dataset).source is not None:
+        return True
+    try:
+        load.find(dataset, None, fetch=False)
+    except DataError:
+        return False
+    return True
 
 
 def _find(experiment: Experiment, store: Any, run: bool) -> Result | None:
