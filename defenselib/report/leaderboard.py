@@ -19,7 +19,10 @@ def board(frame: pd.DataFrame, caption: str) -> Html:
     """A row for each pair of attack and defense (see `papers.leaderboard.table`), the best DER of an attack first and
     pairs without a result last, visibly empty."""
     ordered = pd.concat(
-        [part.sort_values(["n", "der"], ascending=False, kind="stable", na_position="last") for part in _parts(frame)]
+        [
+            part.sort_values(["ran", "der"], ascending=False, kind="stable", na_position="last")
+            for part in _parts(frame.assign(ran=frame["n"] > 0))
+        ]
     )
     shown = pd.DataFrame(
         {
@@ -53,7 +56,7 @@ def _dash(value: float, how: str) -> str:
 
 def _spread(row: dict[Any, Any], name: str) -> str:
     spread = row[f"sd_{name}"]
-    return _dash(row[name], ".1f") + ("" if pd.isna(spread) else f" ± {spread:.1f}")
+    return _dash(row[name], ".1f") + ("" if pd.isna(spread) else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{spread:.1f}")
 
 
 def _suspects(row: dict[Any, Any]) -> str:
