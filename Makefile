@@ -16,6 +16,10 @@ EXECUTED := $(NOTEBOOKS:notebooks/%.ipynb=book/_executed/%.ipynb)
 CODE := $(shell find defenselib -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv')
 EVIDENCE := $(shell find book/results 2>/dev/null)
 
+# One thread a process: two run side by side, networks are tiny, and at smoke two threads crash inside the backward pass
+# of torch's bf16 convolutions now and then (adversarial training on few images).
+export OMP_NUM_THREADS ?= 1
+
 .PHONY: help .venv check test units notebooks book bench clean
 
 help:  ## say what there is

@@ -114,7 +114,9 @@ class InputAware(TrainedAttack):
             self.backdoor_share,
             self.diversity_weight,
         )
-        return second.run(train, target, context, masks)
+        # Kept under a name of its own, because "iab" and "dynamic" share it.
+        key = stage_key("iab-joint", target=target, mask=asdict(first), **asdict(second))
+        return context.cached(key, partial(second.run, train, target, context, masks))
 
     def untrained(self, precision: str = "bf16") -> Self:
         """Ready to use with networks as initialised: for measurements of speed and shape."""

@@ -255,9 +255,11 @@ def test_mask_is_shared_by_targets_and_a_killed_run_resumes(tmp_path: Path) -> N
     for target in (3, 4):
         made(**SHORT).prepare(train, target, context)
     made(**SHORT, cross_share=0.0).prepare(train, 3, context)
-    assert makes == ["iab", "iab-mask", "iab"]
+    assert makes == ["iab", "iab-mask", "iab-joint", "iab", "iab-joint"]
+    made("dynamic", **SHORT).prepare(train, 3, context)
+    assert makes[5:] == ["dynamic"]  # the same networks, used in another way
     expected = trained(Context(model_factory=tiny_model))
-    first, second = (dict(kept[key]) for key in kept if key.startswith("iab {"))
+    first, second = (dict(kept[key]) for key in kept if key.startswith("iab-joint"))
     for name, value in first.items():
         assert torch.equal(expected[name], value)
         assert torch.equal(second[name], value) == name.startswith("mask")
