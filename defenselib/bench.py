@@ -16,6 +16,7 @@ from rich.table import Table
 from defenselib import attacks, defenses
 from defenselib.allocator import keep_memory
 from defenselib.attacks.base import Attack
+from defenselib.bf16 import bf16_arithmetic
 from defenselib.data.augment import Augment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
@@ -135,7 +136,8 @@ def main(
     if place.type == "cuda":
         counts = counts[-1:]
     try:
-        columns = {count: measure(model, width, precision, place, count) for count in counts}
+        with bf16_arithmetic():
+            columns = {count: measure(model, width, precision, place, count) for count in counts}
     except DefenseLibError as error:
         raise typer.BadParameter(str(error)) from error
     where = torch.cuda.get_device_name(place) if place.type == "cuda" else platform.processor() or platform.machine()

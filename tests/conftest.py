@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
 import pytest
 import torch
+
+from defenselib.bf16 import bf16_arithmetic
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
@@ -33,6 +36,13 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
         folder = base / name.lower()
         folder.mkdir()
         os.environ[name] = str(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bf16() -> Iterator[None]:
+    """As in a run: torch's own bf16 kernels are slow, and some crash, on processors without bf16."""
+    with bf16_arithmetic():
+        yield
 
 
 @pytest.fixture

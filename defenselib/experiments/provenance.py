@@ -12,13 +12,16 @@ from typing import Any
 
 import torch
 
+from defenselib.bf16 import hardware_has_bf16
+
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Processor, cores this process may use, torch's threads, GPU."""
+    """Processor, cores this process may use, torch's threads, how it computes bf16, GPU."""
     return {
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "bf16": "hardware" if device.type == "cuda" or hardware_has_bf16() else "software",
         "device": device.type,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "system": platform.system(),

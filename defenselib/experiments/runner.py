@@ -11,6 +11,7 @@ import torch
 from defenselib import data as datasets
 from defenselib.allocator import keep_memory
 from defenselib.attacks import Attack
+from defenselib.bf16 import bf16_arithmetic
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError
@@ -45,7 +46,7 @@ def run(
     keep_memory()
     cell = Cell(resolved, store, chosen, progress, _interval() if checkpoint_every is None else checkpoint_every)
     upstream = _upstream(cell, experiment)
-    with store.lock(resolved.hash):
+    with store.lock(resolved.hash), bf16_arithmetic():
         return store.get(resolved) or cell.compute(upstream)
 
 
@@ -60,7 +61,7 @@ def attacked(
     What the attack trains first comes from the store or is trained now and kept there.
     """
     cell = Cell(experiment.resolve(), _store(store), torch.device(device), progress, _interval())
-    with cell.store.lock(cell.resolved.hash):
+    with cell.store.lock(cell.resolved.hash), bf16_arithmetic():
         dataset = cell.load()
         attack = cell.attack(dataset)
     return dataset, attack, cell.poison(dataset, attack)
@@ -88,7 +89,7 @@ def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:
     state = cell.store.load_model(below.resolved.hash)
     if state is None:
         # Committed results come without models, so this one has to be made again.
-        with cell.store.lock(below.resolved.hash):
+        with cell.store.lock(below.resolved.hash), bf16_arithmetic():
             below.compute(None)
         state = cell.store.load_model(below.resolved.hash)
         assert state is not None

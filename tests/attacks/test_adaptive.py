@@ -25,7 +25,7 @@ def images(n=48, seed=0):
 
 
 def context(seed=0, **more):
-    return Context(model_factory=lambda: build_model("resnet10", CLASSES, SIZE, width=2), seed=seed, **more)
+    return Context(model_factory=lambda: build_model("resnet10", CLASSES, SIZE, width=8), seed=seed, **more)
 
 
 def attack_of(preset="asd", **more):

@@ -35,7 +35,7 @@ TARGET = 3
 
 
 def tiny_model() -> Classifier:
-    return build_model("resnet10", 10, 32, width=2)
+    return build_model("resnet10", 10, 32, width=8)
 
 
 def target_of(attack: Attack) -> int | None:

@@ -27,7 +27,7 @@ SHORT: dict[str, Any] = {"mask_epochs": 1, "epochs": 2, "batch_size": 12}
 
 
 def tiny_model() -> Classifier:
-    return build_model("resnet10", 10, 32, width=2)
+    return build_model("resnet10", 10, 32, width=8)
 
 
 def made(name: str = "iab", **hyper: Any) -> InputAware:

@@ -17,7 +17,7 @@ QUICK = dict(pood="shapes", pood_images=60, surrogate_epochs=2, surrogate_batch_
 
 
 def context(seed=0, **more):
-    return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=2), seed=seed, **more)
+    return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=8), seed=seed, **more)
 
 
 @pytest.fixture(scope="module")

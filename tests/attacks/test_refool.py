@@ -260,7 +260,7 @@ def test_needs_its_photos() -> None:
     def refuse(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         raise AssertionError("a bank is no matter for the store")
 
-    context = Context(model_factory=lambda: build_model("resnet10", 10, 32, width=2), cache=refuse)
+    context = Context(model_factory=lambda: build_model("resnet10", 10, 32, width=8), cache=refuse)
     ready = attack.prepare(train, 3, context)
     assert isinstance(ready, Refool)
     assert ready.ready()["photos"].shape == (200, 3, SIDE, SIDE)

@@ -27,7 +27,7 @@ PUBLISHED = "0110000100100000001000000010000000100000001000000010000010000110100
 
 
 def tiny_model() -> Classifier:
-    return build_model("resnet10", 10, 32, width=2)
+    return build_model("resnet10", 10, 32, width=8)
 
 
 def made(**hyper: Any) -> SampleSpecific:

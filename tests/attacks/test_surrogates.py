@@ -15,7 +15,7 @@ QUICK = dict(surrogate_epochs=1, surrogate_images=40, surrogate_batch_size=20)
 
 
 def context(seed=0, **more):
-    return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=2), seed=seed, **more)
+    return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=8), seed=seed, **more)
 
 
 class Store:

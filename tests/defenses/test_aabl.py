@@ -25,7 +25,7 @@ def images(n=30):
 
 
 def tool(**more):
-    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=2), **more)
+    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=8), **more)
 
 
 def fit(name="aabl", **more):

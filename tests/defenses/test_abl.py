@@ -41,7 +41,7 @@ def images(n=60):
 
 def context(recorder=None, **more):
     return Context(
-        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=16, width=4), observer=recorder, **more
+        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=16, width=8), observer=recorder, **more
     )
 
 

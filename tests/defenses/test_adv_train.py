@@ -19,7 +19,7 @@ def images():
 
 
 def fit(**more):
-    tool = Context(model_factory=lambda: build_model("resnet10", 3, 8, width=2), **more)
+    tool = Context(model_factory=lambda: build_model("resnet10", 3, 8, width=8), **more)
     return defenses.create("adv-train", **SMALL).fit(images(), tool.build_model, tool)
 
 

@@ -39,7 +39,7 @@ def images(n=60, classes=3, size=8):
 
 def context(recorder=None, seeds=None, **more):
     return Context(
-        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=2),
+        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=8),
         observer=recorder,
         clean_index=seeds,
         **more,

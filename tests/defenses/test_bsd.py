@@ -48,7 +48,7 @@ def images(n=60, classes=3, size=8):
 
 def context(recorder=None, **more):
     def factory():
-        return build_model("resnet10", num_classes=3, image_size=8, width=2)
+        return build_model("resnet10", num_classes=3, image_size=8, width=8)
 
     return Context(model_factory=factory, observer=recorder, **more)
 

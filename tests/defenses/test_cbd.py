@@ -26,7 +26,7 @@ def images(n=48):
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=16, width=4), **more)
+    return Context(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=16, width=8), **more)
 
 
 def test_defaults_are_those_of_the_authors():

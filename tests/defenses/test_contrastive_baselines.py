@@ -24,7 +24,7 @@ def images(n=60):
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=4), **more)
+    return Context(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=8), **more)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -44,7 +44,7 @@ def images(n=60):
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=2), **more)
+    return Context(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=8), **more)
 
 
 def fit(**more):
@@ -124,7 +124,7 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path, death):
                 yield epoch
 
     more = {"checkpoints": tmp_path, "checkpoint_every": 0}
-    ctx = Dying(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=2), **more)
+    ctx = Dying(model_factory=lambda: build_model("resnet10", num_classes=3, image_size=8, width=8), **more)
     with pytest.raises(Killed):
         DBD(**SMALL).fit(images(), ctx.build_model, ctx)
     expected, resumed = fit(), fit(**more)

@@ -23,7 +23,7 @@ def poisoned():
 
 def context(**more):
     def fresh():
-        return build_model("resnet10", width=4)
+        return build_model("resnet10", width=8)
 
     # No flip: with whole parts as batches a round is then two steps of gradient descent that can be written out.
     tool = Context(model_factory=fresh, flip=False, **more)

@@ -26,7 +26,7 @@ def poisoned(n=64):
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", width=4), **more)
+    return Context(model_factory=lambda: build_model("resnet10", width=8), **more)
 
 
 def test_the_intra_class_loss_equals_the_double_sum():

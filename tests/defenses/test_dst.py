@@ -19,7 +19,7 @@ def poisoned():
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", width=4), **more)
+    return Context(model_factory=lambda: build_model("resnet10", width=8), **more)
 
 
 def test_mixed_cross_entropy_equals_the_two_sums():

@@ -57,7 +57,7 @@ def poisoned_by(name: str) -> PoisonedDataset:
 
 def context_for(defense: defenses.Defense, poisoned: PoisonedDataset, **more: Any) -> Context:
     def fresh(**how: Any) -> Context:
-        return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=4), **how)
+        return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=8), **how)
 
     request = defense.clean_request()
     given, index = (None, None) if request is None else clean.serve(request, poisoned, seed=0)

@@ -36,7 +36,7 @@ def images(n=30):
 
 
 def factory():
-    return build_model("resnet10", num_classes=3, image_size=32, width=2)
+    return build_model("resnet10", num_classes=3, image_size=32, width=8)
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def test_hold_out_cuts_the_samples_in_two():
 
 def ranked_model():
     """A network whose last feature maps have the known mean activations 3, 0, 2, 1, ... on any image."""
-    model = build_model("resnet10", num_classes=3, image_size=32, width=1).eval()
+    model = build_model("resnet10", num_classes=3, image_size=32, width=8).eval()
     wanted = torch.tensor([3.0, 0.0, 2.0, 1.0, 7.0, 6.0, 5.0, 4.0])
     block = model.stages[-1][-1]
     with torch.no_grad():

@@ -22,7 +22,7 @@ def make(seed=0, n=24):
     labels = torch.randint(0, 4, (n,), generator=source)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_model("resnet10", num_classes=4, image_size=16, width=4)
+        model = build_model("resnet10", num_classes=4, image_size=16, width=8)
         with torch.no_grad():  # running statistics as after some training, so that modes differ
             model.train()(images / 255)
             model.head.weight.mul_(20)
@@ -194,7 +194,7 @@ def test_local_gradient_ascent_turns_the_batch_mean_at_gamma_as_flooding_does(ga
 def test_loss_under_ascent_keeps_the_loss_at_gamma_and_gives_plain_losses():
     _, images, labels = make(n=40)
     train = ImageSet(images, labels)
-    context = Context(model_factory=lambda: build_model("resnet10", num_classes=4, image_size=16, width=4))
+    context = Context(model_factory=lambda: build_model("resnet10", num_classes=4, image_size=16, width=8))
     model = context.build_model()
     found = scores.loss_under_ascent(
         model, train, context, gamma=0.7, epochs=25, learning_rate=0.02, batch_size=40, momentum=0.5

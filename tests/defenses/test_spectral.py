@@ -27,7 +27,7 @@ def images(n=60):
 
 def context(upstream=None, **more):
     return Context(
-        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=16, width=4), upstream=upstream, **more
+        model_factory=lambda: build_model("resnet10", num_classes=3, image_size=16, width=8), upstream=upstream, **more
     )
 
 

@@ -50,7 +50,7 @@ def images(n=48, classes=3):
 
 
 def context(recorder=None, **more):
-    return Context(model_factory=lambda: build_model("resnet10", 3, 32, width=2), observer=recorder, **more)
+    return Context(model_factory=lambda: build_model("resnet10", 3, 32, width=8), observer=recorder, **more)
 
 
 def fit(recorder, train=None, tool=None, **hyper):
@@ -108,7 +108,7 @@ def test_entropy_against_a_loop_and_a_sure_victim():
         assert found == pytest.approx(-sum(q * math.log(q) for q in p), rel=1e-5)
     assert entropy(torch.zeros(1, 10)).item() == pytest.approx(math.log(10))
     assert entropy(torch.tensor([[1e4, 0.0]])).item() == 0.0  # a probability of 0 is no NaN
-    model = build_model("resnet10", 3, 32, width=2)
+    model = build_model("resnet10", 3, 32, width=8)
     train = images(8)
     victim = Victim(model, torch.optim.Adam(model.parameters()), 4, 0.75, train, context())
     assert torch.allclose(victim.judge(), scores.entropy(model, train.images))
@@ -123,7 +123,7 @@ def test_min_max_and_suppression_by_hand():
 
 
 def test_smoothing_is_three_quarters_new():
-    model = build_model("resnet10", 3, 32, width=2)
+    model = build_model("resnet10", 3, 32, width=8)
     victim = Victim(model, torch.optim.Adam(model.parameters()), 4, 0.75, images(8), context())
     first = victim.judge()
     assert torch.equal(victim.memory["entropy"], first)
@@ -255,7 +255,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(where, tmp_path):
 
 
 def test_a_victim_that_is_sure_of_everything_is_said():
-    model = build_model("resnet10", 3, 32, width=2)
+    model = build_model("resnet10", 3, 32, width=8)
     victim = Victim(model, torch.optim.Adam(model.parameters()), 4, 0.75, images(8), context())
     victim.memory["entropy"] = torch.zeros(8)
     with pytest.raises(TrainingDivergedError, match="no credible one is left"):

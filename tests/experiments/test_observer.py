@@ -22,7 +22,7 @@ def poisoned() -> PoisonedDataset:
 def tiny() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_model("resnet10", width=4)
+        return build_model("resnet10", width=8)
 
 
 def test_it_draws_nothing_and_changes_nothing(poisoned: PoisonedDataset) -> None:

@@ -28,7 +28,7 @@ def poisoned() -> Any:
 def tiny() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_model("resnet10", width=4)
+        return build_model("resnet10", width=8)
 
 
 def asked(*names: str) -> Any:

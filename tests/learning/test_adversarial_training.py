@@ -14,7 +14,7 @@ from defenselib.seeds import generator
 
 
 def context(seed=0, **more):
-    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=2), seed=seed, **more)
+    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=8), seed=seed, **more)
 
 
 def images(n=24, classes=3, size=8):

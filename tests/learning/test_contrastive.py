@@ -95,7 +95,7 @@ def images(labels=None):
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=2), **more)
+    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=8), **more)
 
 
 def state_of(encoder, train=None, settings=SMALL, **more):
@@ -147,7 +147,7 @@ def test_a_killed_stage_ends_with_the_same_numbers(tmp_path):
                 yield epoch
 
     more = {"checkpoints": tmp_path, "checkpoint_every": 0}
-    ctx = Dying(model_factory=lambda: build_model("resnet10", 3, 8, width=2), **more)
+    ctx = Dying(model_factory=lambda: build_model("resnet10", 3, 8, width=8), **more)
     with pytest.raises(Killed):
         simclr_encoder(SMALL, images(), ctx.build_model, ctx)
     expected, resumed = state_of(simclr_encoder), state_of(simclr_encoder, **more)

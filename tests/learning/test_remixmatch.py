@@ -16,7 +16,7 @@ SMALL = {"iterations": 2, "batch_size": 4, "views": 2, "memory": 4, "rampup": 2.
 
 
 def context(**more):
-    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=2), **more)
+    return Context(model_factory=lambda: build_model("resnet10", 3, 8, width=8), **more)
 
 
 def learner_for(ctx, **hyper):

@@ -82,7 +82,7 @@ def test_labels_of_samples_that_are_not_believed_teach_nothing():
     other[1::2] = (other[1::2] + 1) % 3
 
     def trained(given, positives="clean"):
-        tool = Context(model_factory=lambda: build_model("resnet10", 3, 16, width=4))
+        tool = Context(model_factory=lambda: build_model("resnet10", 3, 16, width=8))
         settings = Contrastive(epochs=2, batch_size=12, learning_rate=0.1)
         model = semi_contrastive_encoder(
             settings, ImageSet(images, given), clean, {}, positives, tool.build_model, tool
