@@ -14,6 +14,7 @@ from defenselib.defenses.bsd import BSD
 from defenselib.defenses.cbd import CBD
 from defenselib.defenses.contrastive_baselines import SimCLRBaseline, SupConBaseline
 from defenselib.defenses.dbd import DBD
+from defenselib.defenses.dbd_meta_split import DBDMetaSplit
 from defenselib.defenses.dbr import DBR
 from defenselib.defenses.dst import DST
 from defenselib.defenses.fp import FP
@@ -34,6 +35,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "mcr": MCR,
     "abl": ABL,
     "dbd": DBD,
+    "dbd-meta-split": DBDMetaSplit,
     "cbd": CBD,
     "spectral": Spectral,
     "simclr-baseline": SimCLRBaseline,

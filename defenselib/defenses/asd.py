@@ -15,14 +15,19 @@ from torch import Tensor, nn
 
 from defenselib.data.augment import Augment
 from defenselib.data.types import ImageSet
+from defenselib.defenses.asd_transfer import transferred
 from defenselib.defenses.base import BuildModel, CleanRequest, Defense, Fitted, per_class
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.losses import symmetric_cross_entropy
-from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.remixmatch import ReMixMatch
+from defenselib.learning.semi_supervised import MixMatch, SemiSupervised
 from defenselib.learning.supervised import make_optimizer, supervised_epoch
+from defenselib.learning.uda import UDA
 from defenselib.models import Classifier
+
+LEARNERS = ("mixmatch", "uda", "remixmatch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +40,20 @@ class ASD(Defense):
     every epoch. Where the paper is silent this follows the authors' released settings: gamma = alpha, ranking with
     training augmentation in evaluation mode, a virtual model whose last three layers are trained by Adam.
     Without stage 1: stage1_end=0. Without stage 2: stage1_end=stage2_end. Without stage 3: stage2_end=epochs.
+
+    ssl: the semi-supervised learner (Table 4). temperature, mixup_alpha, lambda_u and rampup are MixMatch's; UDA and
+    ReMixMatch run with their authors' settings. seed_source: another data set, whose samples take the place of the
+    seeds (Sec. 5.4, Table 6): the model starts from what it learned with them (stages "transfer" and "linear"), and in
+    stage 1 the samples of least loss stand where the seeds would.
     """
 
     name = "asd"
 
     seeds_per_class: int = per_class(10)
     poisoned_seeds: int = 0
+    seed_source: str | None = None
+    transfer_epochs: int = 10
+    linear_epochs: int = 1
     growth_per_class: int = per_class(10)
     growth_every: int = 5
     stage1_end: int = 60
@@ -48,6 +61,7 @@ class ASD(Defense):
     epochs: int = 120
     alpha: float = 0.5
     gamma: float = 0.5
+    ssl: str = "mixmatch"
     learning_rate: float = 0.002
     iterations: int = 1024
     batch_size: int = 64
@@ -73,27 +87,52 @@ class ASD(Defense):
             )
         for what in ("alpha", "gamma"):
             check_range(what, getattr(self, what), 0.0, 1.0)
-        for what in ("growth_every", "iterations", "batch_size", "virtual_batch_size", "virtual_layers"):
+        check_choice("ssl", self.ssl, LEARNERS)
+        counts = ("growth_every", "iterations", "batch_size", "virtual_batch_size", "virtual_layers")
+        for what in (*counts, "transfer_epochs", "linear_epochs"):
             if getattr(self, what) < 1:
                 raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least 1")
+        if self.seed_source is not None and self.poisoned_seeds:
+            raise InvalidValueError(
+                f"poisoned_seeds is {self.poisoned_seeds}, it must be 0 for seeds of another data set, "
+                f"here {self.seed_source!r}"
+            )
         Augment(self.padding, self.padding_mode)
 
     def clean_request(self) -> CleanRequest:
-        return CleanRequest(per_class=self.seeds_per_class, inside=True, poisoned=self.poisoned_seeds)
+        return CleanRequest(
+            per_class=self.seeds_per_class, inside=True, poisoned=self.poisoned_seeds, source=self.seed_source
+        )
 
-    def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
-        if context.clean_index is None:
-            raise InvalidValueError("ASD needs clean seeds inside the training set (context.clean_index)")
-        model = build_model()
-        optimizer = make_optimizer(list(model.parameters()), "adam", self.learning_rate)
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        learner = MixMatch(
+    def learner(self, model: Classifier, context: Context) -> SemiSupervised:
+        """The semi-supervised learner of Eq. 2."""
+        if self.ssl == "uda":
+            return UDA(iterations=self.iterations, batch_size=self.batch_size)
+        if self.ssl == "remixmatch":
+            head = model.head
+            size = {"iterations": self.iterations, "batch_size": self.batch_size}
+            return ReMixMatch(head.in_features, head.out_features, context, **size)
+        return MixMatch(
             self.temperature, self.mixup_alpha, self.lambda_u, self.rampup, self.iterations, self.batch_size
         )
+
+    def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
+        seeds = train.labels.new_empty(0) if self.seed_source is not None else context.clean_index
+        if seeds is None:
+            raise InvalidValueError("ASD needs clean seeds inside the training set (context.clean_index)")
+        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
+        model = build_model()
+        if self.seed_source is not None:
+            transferred(self, model, train, augment, context)
+        learner = self.learner(model, context)
+        # A learner may have weights and a state of its own.
+        own = {"learner": learner} if isinstance(learner, nn.Module) else {}
+        parameters = [p for module in (model, *own.values()) for p in module.parameters()]
+        optimizer = make_optimizer(parameters, "adam", self.learning_rate)
         everything = torch.arange(len(train), device=train.labels.device)
         pools: dict[str, Tensor] = {}  # part of the state: a run killed after its last epoch still knows its suspects
-        for epoch in context.epochs("asd", self.epochs, model=model, optimizer=optimizer, pools=pools):
-            clean = self.split(model, train, context.clean_index, epoch, augment, context)
+        for epoch in context.epochs("asd", self.epochs, model=model, optimizer=optimizer, pools=pools, **own):
+            clean = self.split(model, train, seeds, epoch, augment, context)
             polluted = everything[~torch.isin(everything, clean)]
             classes = model.head.out_features
             losses = learner.train_epoch(model, optimizer, train, clean, polluted, epoch, context, augment, classes)
@@ -145,8 +184,11 @@ class ASD(Defense):
         return scores
 
     def class_aware(self, loss: Tensor, labels: Tensor, seeds: Tensor, epoch: int) -> Tensor:
-        """Seeds and, of every label, the n * floor(epoch / t) other samples of least loss (Sec. 4.2)."""
-        growth = self.growth_per_class * (epoch // self.growth_every)
+        """Seeds and, of every label, the n * floor(epoch / t) other samples of least loss (Sec. 4.2).
+
+        Where there are no seeds, as many more samples of least loss stand for them.
+        """
+        growth = self.growth_per_class * (epoch // self.growth_every) + (0 if len(seeds) else self.seeds_per_class)
         free = torch.ones_like(labels, dtype=torch.bool)
         free[seeds] = False
         chosen = [seeds]

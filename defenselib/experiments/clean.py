@@ -17,13 +17,16 @@ def serve(
     """Clean samples and, for a request `inside` the training set, their int64 positions in it (sorted).
 
     They are drawn from the truly clean training samples (neither poisoned nor noise samples), or from `other`, by
-    the stream "clean". `poisoned` of those of the target class are poisoned samples in fact (ASD Sec. 5.3).
+    the stream "clean". `poisoned` of those of the target class are poisoned samples in fact (ASD Sec. 5.4). Of another
+    data set's classes those count whose numbers the training set has: how else they would map to it, no paper says.
     """
     pool = poisoned.train if other is None else other
     labels = pool.labels.cpu()
     benign = torch.ones_like(labels, dtype=torch.bool)
     if other is None:
         benign = ~(poisoned.is_poisoned | poisoned.is_cross).cpu()
+    else:
+        benign = labels <= poisoned.train.labels.max().cpu()
     draw = generator(seed, "clean")
     if request.per_class is not None:
         chosen = _per_class(request, labels, benign, poisoned, draw)
@@ -45,7 +48,7 @@ def _per_class(
     if request.poisoned and (poisoned.target is None or len(labels) != len(poisoned.train)):
         raise InvalidValueError("poisoned samples among the clean ones need a target class in the training set")
     chosen = []
-    for label in labels.unique().tolist():
+    for label in labels[benign].unique().tolist():
         bad = request.poisoned if label == poisoned.target else 0
         mine = labels == label
         chosen.append(

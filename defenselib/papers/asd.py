@@ -1,26 +1,28 @@
-"""ASD's exhibits (Gao et al., CVPR 2023): Table 2, Figures 3 and 4; and a check of the scaled-down method itself.
+"""ASD's exhibits (Gao et al., CVPR 2023): Tables 1 to 6, Figures 1 to 7, the numbers of its running text; and a check
+of the scaled-down method itself.
 
-To add an exhibit: one `Table` or `Series` in `EXHIBITS`, its claims in `asd_claims.py`.
+Which training answers a number is in `asd_cells.py`, what is made of several in `asd_text.py`, what figures read from
+results in `asd_figures.py`, the claims in `asd_claims*.py`. To add an exhibit: one line in `EXHIBITS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from defenselib.errors import InvalidValueError
+from defenselib.papers import asd_cells as cells
 from defenselib.papers import asd_claims
-from defenselib.papers.base import Series, Setting, Table, complete
+from defenselib.papers import asd_claims_curves as seen
+from defenselib.papers import asd_claims_parts as claims
+from defenselib.papers import asd_figures as figures
+from defenselib.papers.asd_text import Composed, said, stage_time
+from defenselib.papers.base import Exhibit, Series, Setting, Table, complete
 from defenselib.papers.frame import entry
-from defenselib.papers.grid import Answer, Cell, Grid, Thin, checked_request
-from defenselib.papers.measures import histogram, point, poisoned_in, separation
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin, checked_request
 
 KEY = "asd"
 # What is computed where nobody asks for more. Results that lie in the store are shown all the same.
@@ -28,96 +30,95 @@ THIN = {
     "smoke": Thin(("cifar10", "shapes"), ("none", "badnets", "blend"), ("none", "asd")),
     "laptop": Thin(attacks=("none", "badnets", "blend", "wanet")),
 }
+# Ablations and variants are many trainings: BadNets alone at `laptop`, at `smoke` those that train something new.
+ONE = {"smoke": Thin(("cifar10",), ("badnets",)), "laptop": Thin(("cifar10",), ("badnets",))}
+FEW = {"smoke": Thin(("cifar10",), ("badnets",), ("none", "asd"), plain=True), "laptop": ONE["laptop"]}
+TEXT = {"smoke": FEW["smoke"], "laptop": Thin(("cifar10",), ("badnets", "adaptive"))}
+TIMES = {name: replace(thin, plain=True) for name, thin in FEW.items()}
+FINAL = {"smoke": FEW["smoke"], "laptop": Thin(("cifar10",), ("wanet",))}
 
 
 def seeds_of(cell: Cell, profile: str) -> tuple[int, ...]:
-    """Three seeds for BadNets at `laptop`, where the spread is shown; one elsewhere and for the diagnostic."""
-    several = profile == "laptop" and cell.attack == "badnets" and "diagnostic" not in cell.options
+    """Three seeds for BadNets at `laptop`, where the spread is shown; one elsewhere and for variants."""
+    usual = not cell.options and not cell.times and cell.defense != "dbd-meta-split"
+    several = profile == "laptop" and cell.attack == "badnets" and usual
     return (0, 1, 2) if several else (0,)
 
 
+def five_seeds(cell: Cell, profile: str) -> tuple[int, ...]:
+    """Figure 5 is over five runs."""
+    return (0, 1, 2, 3, 4) if profile in ("gpu", "paper") else seeds_of(cell, profile)
+
+
 SETTING = Setting(seeds_of, THIN, reference="table-2")
-
-# Figure 3: bin edges are fixed, so that panels, seeds and profiles can be laid side by side. L1 lies in [0, 11]: its
-# reverse cross-entropy ends at 9.21, and 0.1 CE adds 1.6 at p = 1e-7.
-LOSS_EDGES = np.linspace(0.0, 11.0, 45)
-REDUCTION_EDGES = np.linspace(-11.0, 11.0, 45)
-PANELS = {"a": "loss", "b": "virtual_loss", "c": "reduction", "d": "final_loss"}
-HARD_SHARE = 0.1  # of the clean samples: those of largest loss in panel (a), 5,000 of 50,000 in ASD Sec. 5.2
+VARIANTS = replace(SETTING, thin=FEW)
+SOME = replace(SETTING, thin=ONE)
 
 
-def stage_ends(result: Result) -> tuple[int, int, int]:
-    """(T1, T2, T3) of an ASD run."""
-    chosen = result.experiment["defense_args"]
-    return int(chosen["stage1_end"]), int(chosen["stage2_end"]), int(chosen["epochs"])
+@dataclass(frozen=True, kw_only=True)
+class StandIn(Table):
+    """Table 6: its clean samples come from another data set than the paper's, and every row says so."""
+
+    def _reproduce(self, request: Request) -> pd.DataFrame:
+        frame = super()._reproduce(request)
+        source = "drawn shapes" if request.profile == "smoke" else "CIFAR-100"
+        words = f"clean samples from {source} in place of ImageNet"
+        ran = frame["reproduced"].notna()
+        frame.loc[ran, "reason"] = [f"{old}; {words}" if old else words for old in frame.loc[ran, "reason"]]
+        return frame
 
 
-def panels(result: Result) -> dict[str, np.ndarray]:
-    """The four quantities of Figure 3, float64 (N,) each: L1 under f at T2, under f', their difference, f at T3.
-
-    Empty if the run had no stage 3.
-    """
-    _, start, end = stage_ends(result)
-    keys = {panel: f"scores/{name}/{end if name == 'final_loss' else start}" for panel, name in PANELS.items()}
-    if not all(key in result.arrays for key in keys.values()):
-        return {}
-    return {panel: np.asarray(result.arrays[key], dtype=np.float64) for panel, key in keys.items()}
+def _table(number: int, setting: Setting, **more: Any) -> Table:
+    return Table(paper=KEY, key=f"table-{number}", setting=setting, plot="asd-settings", **more)
 
 
-def loss_rows(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
-    """Figure 3 from the first seed: counts per bin, medians and separation of clean, hard clean and poisoned."""
-    values = panels(results[0])
-    if not values:
-        return []
-    poisoned = poisoned_in(results[0], len(values["a"]))
-    threshold = np.quantile(values["a"][~poisoned], 1 - HARD_SHARE)
-    groups = {"clean": ~poisoned, "poisoned": poisoned, "hard": ~poisoned & (values["a"] >= threshold)}
-    rows = []
-    for panel, value in values.items():
-        for group, member in groups.items():
-            where = f"panel={panel};group={group}"
-            rows.append(point(where, "median", float(np.median(value[member])) if member.any() else float("nan")))
-            if group != "hard":
-                rows += histogram(where, value[member], REDUCTION_EDGES if panel == "c" else LOSS_EDGES)
-        for group in ("clean", "hard"):
-            share = 100 * separation(value[poisoned], value[groups[group]])
-            rows.append(point(f"panel={panel};group={group}", "separation", share))
-    return rows
+def _series(number: int, plot: str, setting: Setting, **more: Any) -> Series:
+    return Series(paper=KEY, key=f"figure-{number}", setting=setting, plot=plot, **more)
 
 
-def curve_rows(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
-    """Figure 4: ACC after every epoch, mean over seeds; ASD's rows carry their stage (1, 2, 3)."""
-    frames = [result.history_frame() for result in results]
-    stages = () if cell.defense == "none" else stage_ends(results[0])[:2]
-    rows = []
-    for epoch in frames[0]["epoch"]:
-        values = [float(f.loc[f["epoch"] == epoch, "acc"].iloc[0]) for f in frames if (f["epoch"] == epoch).any()]
-        stage = "" if cell.defense == "none" else f";stage={1 + sum(epoch >= end for end in stages)}"
-        rows.append(point(f"epoch={int(epoch)}{stage}", "acc", *values))
-    return rows
-
-
-EXHIBITS = (
+EXHIBITS: tuple[Exhibit, ...] = (
     Table(paper=KEY, key="table-2", setting=SETTING, plot="dots", checks=asd_claims.TABLE_2),
-    Series(
+    Composed(
         paper=KEY,
-        key="figure-3",
-        setting=SETTING,
-        plot="histograms",
-        checks=asd_claims.FIGURE_3,
-        cells=(Cell("cifar10", "badnets", "asd"),),
-        measure=loss_rows,
+        key="table-3",
+        setting=replace(SETTING, thin=TIMES),
+        plot="asd-times",
+        number=stage_time,
+        checks=claims.TABLE_3,
     ),
-    Series(
+    _table(4, SOME, cell=cells.learner, checks=claims.TABLE_4),
+    _table(5, VARIANTS, cell=cells.poisoned_seeds, checks=claims.TABLE_5),
+    StandIn(
         paper=KEY,
-        key="figure-4",
-        setting=SETTING,
-        plot="curves",
-        checks=asd_claims.FIGURE_4,
-        # The attack is not named in the paper; BadNets is the natural choice.
-        cells=(Cell("cifar10", "badnets", "none"), Cell("cifar10", "badnets", "asd")),
-        measure=curve_rows,
+        key="table-6",
+        setting=SOME,
+        plot="asd-settings",
+        cell=cells.transfer,
+        value=cells.transfer_value,
+        checks=claims.TABLE_6,
     ),
+    _series(
+        1,
+        "asd-losses",
+        replace(SETTING, thin=FINAL),
+        cells=cells.FIGURE_1,
+        measure=figures.final_losses,
+        checks=seen.FIGURE_1,
+    ),
+    Exhibit(paper=KEY, key="figure-2", plot="asd-pipeline"),
+    _series(3, "histograms", SETTING, cells=cells.FIGURE_3, measure=figures.losses, checks=asd_claims.FIGURE_3),
+    _series(4, "curves", SETTING, cells=cells.FIGURE_4, measure=figures.accuracy, checks=asd_claims.FIGURE_4),
+    _series(
+        5,
+        "asd-combined",
+        replace(SOME, seeds=five_seeds),
+        cells=cells.FIGURE_5,
+        measure=figures.combined,
+        checks=seen.FIGURE_5,
+    ),
+    _series(6, "asd-epochs", VARIANTS, cells=cells.FIGURE_6, measure=figures.ablation, checks=seen.FIGURE_6),
+    _series(7, "asd-epochs", VARIANTS, cells=cells.FIGURE_7, measure=figures.speeds, checks=seen.FIGURE_7),
+    Composed(paper=KEY, key="text-1", setting=replace(SETTING, thin=TEXT), number=said, checks=claims.TEXT),
 )
 PAPER = complete(KEY, EXHIBITS)
 

@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from defenselib.report import (
     diagrams_bsd,
     figures_aabl,
+    figures_asd,
+    figures_asd_pipeline,
     figures_bsd,
     figures_bsd_tables,
     figures_dst_dbr,
@@ -164,6 +166,7 @@ DRAWERS: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
     "histograms": histograms,
     "curves": curves,
     "dots": dots,
+    **figures_asd.DRAWERS,
     "vab-variants": figures_vab.variants,
     "vab-entropies": figures_vab.entropies,
     "vab-mixture": figures_vab.mixture,
@@ -186,6 +189,7 @@ DRAWERS: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
 # Drawings that show an idea and no result; what they are given is not looked at.
 DIAGRAMS: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
     **diagrams_bsd.DIAGRAMS,
+    **figures_asd_pipeline.DIAGRAMS,
     "vab-pipeline": figures_vab_pipeline.pipeline,
     "aabl-categories": figures_aabl.categories,
     "dst_dbr_framework": dst_dbr_pictures.framework,

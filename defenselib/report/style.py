@@ -36,7 +36,9 @@ METHODS: dict[str, tuple[str, str]] = {
     "anp": (GREEN, ">"),
     "abl": (GREEN, "^"),
     "dbd": (SKY, "P"),
+    "dbd-meta-split": (GREEN, "X"),
     "cbd": (OCHRE, "X"),
+    "spectral": (BLACK, "X"),
     "asd": (BLUE, "*"),
     "vab": (PURPLE, "h"),
     "dst": (GREEN, "d"),
@@ -74,6 +76,8 @@ HATCHES = {"clean": "", "poisoned": "////"}
 
 LABELS = {
     "none": "no defense",
+    "dbd-meta-split": "DBD, meta-split",
+    "dst_dbr": "D-ST and D-BR",
     "dst": "D-ST",
     "dbr": "D-BR",
     "vab": "V&B",

@@ -8,10 +8,14 @@ import torch
 from defenselib import defenses
 from defenselib.data.augment import Augment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.asd import ASD, lowest
+from defenselib.defenses.asd import ASD, LEARNERS, lowest
+from defenselib.defenses.asd_transfer import joined, linear_epoch
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.oracle import with_oracle
-from defenselib.learning.context import Context
+from defenselib.learning.context import Context, Stopped
+from defenselib.learning.remixmatch import ReMixMatch
+from defenselib.learning.supervised import make_optimizer
+from defenselib.learning.uda import UDA
 from defenselib.models import build_model
 
 
@@ -138,8 +142,80 @@ def test_oracle_ranks_poison_last_and_keeps_the_pool_sizes():
     assert not any(poisoned[pool].any() for pool in pools)
 
 
+def test_the_learner_is_the_authors_with_asds_batches():
+    ctx = context()
+    model = ctx.build_model()
+    uda, remixmatch = (ASD(**SMALL, ssl=name).learner(model, ctx) for name in ("uda", "remixmatch"))
+    assert uda == UDA(iterations=2, batch_size=4)
+    assert isinstance(remixmatch, ReMixMatch) and remixmatch.rotation.in_features == model.head.in_features
+    assert (remixmatch.iterations, remixmatch.batch_size, remixmatch.views) == (2, 4, 8)
+
+
+@pytest.mark.parametrize("ssl", LEARNERS[1:])
+def test_other_learners_keep_the_pools_and_report_their_losses(ssl):
+    recorder, seeds = Recorder(), torch.arange(6)
+    ctx = context(recorder, seeds)
+    ASD(**SMALL, ssl=ssl).fit(images(), ctx.build_model, ctx)
+    assert [len(what["clean"]) for what in recorder.of("split")] == [6, 9, 30, 30, 30]
+    assert "loss_rotation" in recorder.of("epoch")[0] if ssl == "remixmatch" else "confident" in recorder.of("epoch")[0]
+
+
+def test_without_seeds_the_least_losses_stand_for_them():
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    loss = torch.tensor([0.1, 0.9, 0.3, 0.2, 5.0, 7.0, 6.0, 4.0])
+    asd = ASD(seeds_per_class=1, growth_per_class=1, growth_every=2)
+    none = torch.empty(0, dtype=torch.int64)
+    assert asd.class_aware(loss, labels, none, epoch=1).tolist() == [0, 7]
+    assert asd.class_aware(loss, labels, none, epoch=2).tolist() == [0, 3, 4, 7]
+
+
+def test_transfer_learns_the_given_samples_with_labels_and_all_others_without():
+    train, given = images(), images(n=6)
+    both, labelled, unlabelled = joined(train, given)
+    assert torch.equal(both.images[labelled], given.images) and torch.equal(both.labels[labelled], given.labels)
+    assert torch.equal(both.images[unlabelled], train.images)
+    with pytest.raises(DefenseLibError, match="must be of the training set's"):
+        joined(train, images(n=6, size=16))
+    with pytest.raises(DefenseLibError, match="seed_source"):
+        joined(train, None)
+
+
+def test_the_linear_epoch_moves_the_head_and_nothing_else():
+    ctx = context()
+    model = ctx.build_model()
+    before = copy.deepcopy(model.state_dict())
+    linear_epoch(model, make_optimizer(list(model.head.parameters()), "adam", 0.01), images(), Augment(1), 20, ctx)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_a_killed_transferred_run_goes_on_where_it_was(tmp_path):
+    given = images(n=6)
+
+    def weights(folder, stop=None):
+        ctx = context(clean=given, checkpoints=tmp_path / folder, checkpoint_every=0.0, stop_after=stop)
+        asd = ASD(**SMALL, ssl="remixmatch", seed_source="shapes", transfer_epochs=2)
+        return asd.fit(images(), ctx.build_model, ctx).model.state_dict()
+
+    whole = weights("whole")
+    for stop in ("transfer:1", "linear", "asd:3"):
+        with pytest.raises(Stopped):
+            weights("parts", stop)
+    parts = weights("parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_seeds_come_from_where_they_are_asked():
+    request = ASD(seed_source="cifar100", seeds_per_class=3).clean_request()
+    assert (request.source, request.per_class, request.poisoned) == ("cifar100", 3, 0)
+    assert ASD(poisoned_seeds=2).clean_request().poisoned == 2
+    with pytest.raises(DefenseLibError, match="poisoned_seeds"):
+        ASD(seed_source="cifar100", poisoned_seeds=1)
+
+
 @pytest.mark.parametrize(
-    "hyper", [{"stage1_end": 100}, {"alpha": 1.5}, {"iterations": 0}, {"gama": 0.5}, {"padding": -1}]
+    "hyper",
+    [{"stage1_end": 100}, {"alpha": 1.5}, {"iterations": 0}, {"gama": 0.5}, {"padding": -1}, {"ssl": "mixmach"}],
 )
 def test_bad_hyper_parameters_are_errors_before_any_work(hyper):
     with pytest.raises(DefenseLibError, match=next(iter(hyper))):

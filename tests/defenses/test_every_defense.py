@@ -60,7 +60,10 @@ def context_for(defense: defenses.Defense, poisoned: PoisonedDataset, **more: An
         return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=8), **how)
 
     request = defense.clean_request()
-    given, index = (None, None) if request is None else clean.serve(request, poisoned, seed=0)
+    given, index = None, None
+    if request is not None:
+        other = data.load_dataset(request.source, limit=64, seed=1).train if request.source else None
+        given, index = clean.serve(request, poisoned, 0, other)
     upstream = backdoored(fresh) if defense.post_training else None
     return fresh(clean=given, clean_index=index, upstream=upstream, **more)
 

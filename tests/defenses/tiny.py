@@ -28,6 +28,10 @@ TINY: dict[str, dict[str, Any]] = {
         "simclr_epochs": 2, "simclr_batch_size": 32, "linear_epochs": 1, "linear_batch_size": 32, "epochs": 2,
         "rampup": 2, "iterations": 2, "batch_size": 8,
     },
+    "dbd-meta-split": {
+        "simclr_epochs": 2, "simclr_batch_size": 32, "linear_epochs": 1, "linear_batch_size": 32, "split_epochs": 1,
+        "epochs": 2, "rampup": 2, "iterations": 2, "batch_size": 8, "virtual_batch_size": 32, "virtual_layers": 1,
+    },
     "simclr-baseline": {
         "epochs": 3, "batch_size": 32, "warmup": 1, "linear_epochs": 2, "linear_batch_size": 32,
         "linear_learning_rate": 0.5,
@@ -70,10 +74,16 @@ _CRITIC: dict[str, Any] = {"disentangle": True}
 # A target that both models of BSD predict somewhere, and enough samples of it for distances to rank.
 _BSD_TARGET = {"pseudo_target": 3, "beta": 0.5, "warmup_epochs": 6, "altruistic_learning_rate": 0.01}
 
+# Clean samples of another data set; one stage of the pre-training is as short as it can be.
+_SEEDED: dict[str, Any] = {"seed_source": "shapes", "transfer_epochs": 1}
+
 # Settings beside which a hyper-parameter is tried, where it has no effect in the tiny ones (milestones of a schedule
 # that has none), as (base, other): both are fitted and must differ.
 BESIDE: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("none", "milestones"): ({"schedule": "step", "milestones": (1,)}, {"schedule": "step", "milestones": (2,)}),
+    ("asd", "seed_source"): ({}, _SEEDED),
+    ("asd", "transfer_epochs"): (_SEEDED, {**_SEEDED, "transfer_epochs": 2}),
+    ("asd", "linear_epochs"): (_SEEDED, {**_SEEDED, "linear_epochs": 2}),
     ("cbd", "disentangle_weight"): (_CRITIC, {**_CRITIC, "disentangle_weight": 0.1}),
     ("cbd", "critic_learning_rate"): (_CRITIC, {**_CRITIC, "critic_learning_rate": 0.1}),
     ("cbd", "critic_milestones"): (_CRITIC, {**_CRITIC, "critic_milestones": (1,)}),

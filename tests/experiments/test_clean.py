@@ -45,6 +45,13 @@ def test_from_another_data_set(poisoned: PoisonedDataset) -> None:
     assert len(clean) == 20 and index is None
 
 
+def test_another_data_set_gives_the_classes_that_the_training_set_has(poisoned: PoisonedDataset) -> None:
+    many = data.load_dataset("shapes", limit=100, seed=7).train
+    many = data.ImageSet(many.images, many.labels * 3)
+    clean, _ = serve(CleanRequest(per_class=2, source="shapes"), poisoned, 0, many)
+    assert torch.bincount(clean.labels).tolist() == [2, 0, 0, 2, 0, 0, 2, 0, 0, 2]
+
+
 def test_drawn_by_seed(poisoned: PoisonedDataset) -> None:
     draws = [serve(CleanRequest(per_class=4, inside=True), poisoned, seed)[1] for seed in (0, 0, 1)]
     assert all(draw is not None for draw in draws)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from defenselib import papers
-from defenselib.papers import asd, asd_claims, claims, frame, printed
+from defenselib.papers import asd_claims, claims, frame, measures, printed
 
 TABLE = papers.get("asd").exhibit("table-2")
 KEYS = [claim.key for claim in asd_claims.TABLE_2]
@@ -132,7 +132,7 @@ def test_a_figure_without_results_keeps_a_row_for_each_cell(store):
 def test_separation_by_hand():
     import numpy as np
 
-    assert asd.separation(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1.0
-    assert asd.separation(np.array([1.0, 3.0]), np.array([2.0])) == 0.5
-    assert asd.separation(np.array([2.0]), np.array([2.0])) == 0.5
-    assert math.isnan(asd.separation(np.array([]), np.array([2.0])))
+    assert measures.separation(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1.0
+    assert measures.separation(np.array([1.0, 3.0]), np.array([2.0])) == 0.5
+    assert measures.separation(np.array([2.0]), np.array([2.0])) == 0.5
+    assert math.isnan(measures.separation(np.array([]), np.array([2.0])))

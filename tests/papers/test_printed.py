@@ -53,7 +53,7 @@ def test_words_stay_words():
 
 
 def test_a_figure_that_is_not_written_yet_says_so():
-    frame = papers.get("asd").exhibit("figure-7").reproduce()
+    frame = papers.Exhibit(paper="asd", key="figure-7").reproduce()
     assert list(frame["reason"]) == ["not in this version yet"]
 
 

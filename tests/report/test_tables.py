@@ -86,7 +86,7 @@ def test_exhibits_lists_all_of_a_paper():
     text = str(tables.exhibits(paper))
     assert text.count("<tr>") == 1 + len(paper.exhibits)
     assert "0 of 252 numbers" in text
-    assert "not in this version yet" in text
+    assert "nothing to run" in text
     assert "defenselib reproduce --paper asd --profile laptop" in text
 
 
