@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from defenselib.report import style
+from defenselib.report.alt import describe
 
 NOTHING = "not run: no result to draw"
 
@@ -23,12 +26,25 @@ def fields(variant: object) -> dict[str, str]:
 
 
 class Picture(Figure):
-    """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open."""
+    """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open.
+
+    It brings its alternative text along, which the book puts on the image (`report.myst`). `nothing`: no result to
+    draw.
+    """
+
+    nothing = False
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=self.dpi)
         return buffer.getvalue()
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        words = describe(self)
+        shown = {"image/png": base64.b64encode(self._repr_png_()).decode(), "text/plain": words}
+        return shown, {"image/png": {"alt": words, "nothing": self.nothing}}
 
 
 def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
@@ -44,6 +60,7 @@ def smoke_words(ran: pd.DataFrame) -> str:
 
 def empty(title: str, words: str = NOTHING) -> Figure:
     figure = Picture(figsize=(7.2, 1.2))
+    figure.nothing = True
     axes = figure.subplots()
     axes.axis("off")
     axes.text(0.5, 0.5, words, ha="center", va="center")

@@ -1,0 +1,151 @@
+"""Alternative texts: what a figure shows, in words that are made from what was drawn, so that they cannot disagree.
+
+A cell's metadata say what kind of picture it is meant to be; this says what it became: its panels, the ends of every
+line, the ranges of points and bars, or that nothing was run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
+
+LENGTH = 600  # characters; a reader who wants every number has the table beside the figure
+
+
+def describe(figure: Figure) -> str:
+    """One paragraph of plain text, never empty, at most about `LENGTH` characters; what is left out is counted."""
+    heading = [] if figure.get_suptitle() == "" else [_plain(figure.get_suptitle())]
+    legends = [_plain(text.get_text()) for legend in figure.legends for text in legend.get_texts()]
+    parts = heading + ([f"Legend: {', '.join(dict.fromkeys(legends))}"] if legends else [])
+    pictures = [axis for axis in figure.axes if axis.images and not axis.texts]
+    if pictures:
+        parts.append(_pictures(pictures))
+    parts += [words for axis in figure.axes if axis not in pictures and (words := _panel(axis))]
+    return _shortened(parts) or "A drawing without words or numbers."
+
+
+def _shortened(parts: list[str]) -> str:
+    kept: list[str] = []
+    for place, part in enumerate(parts):
+        if kept and len(" ".join(kept)) + len(part) > LENGTH:
+            return " ".join([*kept, f"And {len(parts) - place} more panels."])
+        kept.append(part if part.endswith((".", "?", "!")) else f"{part}.")
+    return " ".join(kept)
+
+
+def _pictures(axes: list[Axes]) -> str:
+    """Small images in rows and columns: how many, and the names beside and above them."""
+    names = [_plain(words) for axis in axes for words in (axis.get_ylabel(), axis.get_title()) if words]
+    said = f": {', '.join(dict.fromkeys(names))}" if names else ""
+    return f"{len(axes)} small picture{'s' if len(axes) > 1 else ''}{said}"
+
+
+def _panel(axis: Axes) -> str:
+    """Title, axes and series of one coordinate system; its texts where nothing is plotted."""
+    series = [*_lines(axis), *_bars(axis), *_steps(axis), *_points(axis), *_maps(axis)]
+    title = _plain(axis.get_title())
+    if not series:
+        texts = [_plain(text.get_text()) for text in axis.texts]
+        return ": ".join(part for part in (title, ", ".join(text for text in texts if text)) if part)
+    named = " over ".join(_plain(words) for words in (axis.get_ylabel(), axis.get_xlabel()) if words)
+    return ": ".join(part for part in (title, named, "; ".join(series)) if part)
+
+
+def _lines(axis: Axes) -> list[str]:
+    named = [line for line in axis.get_lines() if _named(line.get_label()) and np.size(line.get_xdata())]
+    caps = ("|", "_")  # the ends of error bars
+    rest = [line for line in axis.get_lines() if line not in named and line.get_marker() not in caps]
+    said = [_course(line) for line in named]
+    if not named and rest:
+        # A chart of dots has names on its upright axis and the numbers on the other.
+        numbers = [line.get_ydata() if axis.get_ylabel() else line.get_xdata() for line in rest]
+        values = _finite(value for data in numbers for value in np.atleast_1d(data))
+        what = "marks or lines" if len(rest) > 1 else "line"
+        said.append(f"{len(rest)} {what} between {_span(values)}")
+    return said
+
+
+def _course(line: Line2D) -> str:
+    """ "ASD from 20.1 to 84.2"; the name alone in a sketch, whose axes bear no numbers."""
+    name = _plain(str(line.get_label()))
+    values = _finite(np.atleast_1d(line.get_ydata()))
+    if line.axes is None or not (len(line.axes.get_xticks()) or len(line.axes.get_yticks())):
+        return name
+    if not values:
+        return f"{name} without a value"
+    if min(values) == max(values):
+        return f"{name} at {_number(values[0])}"
+    if line.get_linestyle() == "None":
+        return f"{name} between {_span(values)}"
+    return f"{name} from {_number(values[0])} to {_number(values[-1])}"
+
+
+def _bars(axis: Axes) -> list[str]:
+    found = []
+    for bars in axis.containers:
+        if isinstance(bars, BarContainer):
+            label = str(bars.get_label())
+            heights = _finite(bar.get_height() for bar in bars)
+            found.append(f"{_plain(label) if _named(label) else 'bars'} {', '.join(map(_number, heights))}")
+    return found
+
+
+def _steps(axis: Axes) -> list[str]:
+    """Histograms: how many samples, and where most of them lie."""
+    found = []
+    for patch in axis.patches:
+        if isinstance(patch, StepPatch):
+            values, edges, _ = patch.get_data()
+            counts = np.nan_to_num(np.asarray(values, dtype=float))
+            where = int(counts.argmax())
+            spot = _number(float(edges[where] + edges[where + 1]) / 2)
+            label = _plain(str(patch.get_label())) if _named(patch.get_label()) else "all"
+            found.append(f"{label} {counts.sum():,.0f}, the most at {spot}" if counts.sum() else f"{label} none")
+    return found
+
+
+def _points(axis: Axes) -> list[str]:
+    """Scatter plots: with a word beside every point, the words and the values; else how many points."""
+    sets = [np.ma.filled(offsets, np.nan) for item in axis.collections if np.size(offsets := item.get_offsets())]
+    points = [tuple(row) for group in sets for row in np.atleast_2d(group) if np.isfinite(row).all()]
+    if not points or not any(point != (0.0, 0.0) for point in points):
+        return []  # bands and grids are collections too; they sit at the origin
+    words = [_plain(text.get_text()) for text in axis.texts]
+    if len(words) == len(points):
+        return [f"{word} at {_number(x)}, {_number(y)}" for word, (x, y) in zip(words, points, strict=True)]
+    return [f"{len(points):,} points"]
+
+
+def _maps(axis: Axes) -> list[str]:
+    """Heat maps: the range of their numbers."""
+    arrays = [np.ma.filled(array, np.nan) for image in axis.images if (array := image.get_array()) is not None]
+    values = _finite(value for array in arrays for value in array.ravel())
+    return [f"heat map of numbers between {_span(values)}"] if len(values) else []
+
+
+def _named(label: object) -> bool:
+    return bool(label) and not str(label).startswith("_")
+
+
+def _finite(values: Iterable[object]) -> list[float]:
+    found = [float(value) for value in values if isinstance(value, (int, float, np.number))]
+    return [value for value in found if np.isfinite(value)]
+
+
+def _span(values: list[float]) -> str:
+    return f"{_number(min(values))} and {_number(max(values))}" if values else "no values"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _plain(text: str) -> str:
+    """A label without line breaks, also those after a hyphen, and TeX signs."""
+    return " ".join(text.replace("-\n", "-").replace("$", "").replace("\\", "").split())

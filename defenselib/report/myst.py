@@ -1,0 +1,77 @@
+"""What the book's compiler takes from the package: texts of figures (an entry point of myst-nb) and reference pages (a
+Sphinx extension, named in `_config.yml`)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from defenselib.report import api, inline
+
+PNG = "image/png"
+EXHIBITS = re.compile(r"\{exhibits\}`(\w+)`")
+GLUED = re.compile(r"\{glued\}`([\w-]+)/([\w-]+)`")
+PICTURE = re.compile(r"^```\{picture\} ([\w-]+)/([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REFERENCE = re.compile(r"^```\{reference\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class FigureTexts:
+    """Renders an image whose output metadata hold `alt`, as `canvas.Picture` gives it.
+
+    The cell's own text, what kind of picture it is, comes first and what was drawn after it. A figure that shows no
+    result (`nothing`) says that alone: a sentence about its lines would be wrong.
+    """
+
+    mime_priority_overrides: ClassVar[tuple[tuple[str, str, int | None], ...]] = ()
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[Any] | None:
+        brought = data.output_metadata.get(PNG, {})
+        if inline or data.mime_type != PNG or not brought.get("alt"):
+            return None
+        images: list[Any] = renderer.render_image(data)
+        for image in images:
+            kind = "" if brought.get("nothing") else image.get("alt", "")
+            image["alt"] = f"{kind} {brought['alt']}".strip()
+        return images
+
+
+def expand(app: Any, docname: str, source: list[str]) -> None:
+    """Write out what a page asks of the package before it is parsed.
+
+    A block {reference} with dotted names, one a line, becomes their reference (`api.page`); {exhibits}`asd` counts the
+    exhibits of a paper in words; {glued}`coverage/numbers-run` is a text that an executed notebook glued; a block
+    {picture} with such a name is a figure, its content the caption. (myst-nb's own {glue:text} knows only texts of the
+    same page, and across pages {glue} loses the file of a picture.)
+    """
+    executed = Path(app.srcdir) / "book" / "_executed"
+
+    def reference(block: re.Match[str]) -> str:
+        text, files = api.page(block[1].split())
+        for file in files:
+            app.env.note_dependency(file)
+        return text
+
+    def notebook(name: str) -> Path:
+        path = executed / f"{name}.ipynb"
+        app.env.note_dependency(str(path))
+        return path
+
+    def picture(block: re.Match[str]) -> str:
+        content, words = inline.picture(notebook(block[1]), block[2])
+        file = executed / f"{block[2]}.png"
+        if not file.is_file() or file.read_bytes() != content:
+            file.write_bytes(content)
+        return f"```{{figure}} /book/_executed/{file.name}\n:alt: {json.dumps(words)}\n\n{block[3]}```"
+
+    text = REFERENCE.sub(reference, source[0])
+    text = EXHIBITS.sub(lambda role: inline.exhibits(role[1]), text)
+    text = PICTURE.sub(picture, text)
+    source[0] = GLUED.sub(lambda role: inline.glued(notebook(role[1]), role[2]), text)
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.connect("source-read", expand)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
