@@ -9,7 +9,7 @@ def test_every_row_counts_images(monkeypatch):
     monkeypatch.setattr(bench, "rate", lambda work, device: work())
     monkeypatch.setattr(bench, "IMAGES", 512)
     threads = torch.get_num_threads()
-    rows = bench.measure("resnet10", 4, "fp32", torch.device("cpu"), 1)
+    rows = bench.measure("resnet10", 8, "fp32", torch.device("cpu"), 1)
     torch.set_num_threads(threads)
     assert {"poison: badnets", "poison: blend", "poison: refool", "supervised training", "ranking pass"} < set(rows)
     assert all(count > 0 for count in rows.values())

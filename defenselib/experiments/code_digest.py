@@ -36,8 +36,14 @@ def digest_of_modules(*start: str) -> str:
     """16 hexadecimal digits over these modules and all covered ones that they import, directly or not."""
     state = hashlib.sha256()
     for name in sorted(closure(list(start))):
-        state.update(f"{name}\n{digest_of_source(_source(name))}\n".encode())
+        state.update(f"{name}\n{_digest_of_module(name)}\n".encode())
     return state.hexdigest()[:16]
+
+
+@cache
+def _digest_of_module(name: str) -> str:
+    # Methods share most of their modules, and a status page asks for the digest of all of them.
+    return digest_of_source(_source(name))
 
 
 def modules_of(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -68,8 +74,13 @@ def closure(start: list[str]) -> set[str]:
     return found
 
 
-def _imports(module: str) -> Iterator[str]:
+@cache
+def _imports(module: str) -> tuple[str, ...]:
     """Own modules that `module` imports."""
+    return tuple(_imported(module))
+
+
+def _imported(module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(_source(module))):
         if isinstance(node, ast.Import):
             yield from (item.name for item in node.names if item.name.startswith(f"{PACKAGE}."))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from defenselib.errors import DataError, DefenseLibError
-from defenselib.experiments.experiment import Resolved
+from defenselib.experiments.experiment import Resolved, file_name
 from defenselib.experiments.result import Result
 
 TensorDict = dict[str, Tensor]
@@ -42,17 +42,17 @@ class Store:
     def get(self, key: Resolved | str) -> Result | None:
         """The result of a resolved experiment or a hash; None where there is none."""
         wanted = key if isinstance(key, str) else key.hash
-        for path in self._files(f"*-{wanted}.json"):
+        for path in self._files(end=f"-{wanted}.json"):
             result = _read(path)
             if result.hash != wanted:
                 raise DataError(f"{path} holds the result {result.hash}; its name was changed, give it back its own")
             return result
         return None
 
-    def results(self) -> Iterator[Result]:
-        """All results, each hash once, in order of folder and file name."""
+    def results(self, dataset: str = "") -> Iterator[Result]:
+        """All results, or those on one data set, each hash once, in order of folder and file name."""
         seen = set()
-        for path in self._files("*.json"):
+        for path in self._files(start=f"{file_name(dataset)}-" if dataset else ""):
             result = _read(path)
             if result.hash not in seen:
                 seen.add(result.hash)
@@ -108,11 +108,13 @@ class Store:
             raise DefenseLibError(f"{self} has no result {key if isinstance(key, str) else key.hash}")
         return to.put(result, result.arrays)
 
-    def _files(self, pattern: str) -> Iterator[Path]:
+    def _files(self, start: str = "", end: str = ".json") -> Iterator[Path]:
+        # Not glob: a page of the book looks up thousands of results, and this is ten times as fast.
         for root in (*self.also, self.root):
-            for path in sorted(root.glob(f"*/{pattern}")):
-                if path.parent.name not in WORKING_FOLDERS:
-                    yield path
+            for folder in sorted(_folders(root)):
+                for name in sorted(os.listdir(folder)):
+                    if name.startswith(start) and name.endswith(end):
+                        yield Path(folder, name)
 
 
 def default_stores() -> Store:
@@ -163,6 +165,14 @@ def atomic(path: Path) -> Iterator[Path]:
 def _lock(path: Path) -> filelock.BaseFileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     return filelock.FileLock(path)
+
+
+def _folders(root: Path) -> list[str]:
+    """The folders of results, one a profile."""
+    if not root.is_dir():
+        return []
+    with os.scandir(root) as entries:
+        return [entry.path for entry in entries if entry.is_dir() and entry.name not in WORKING_FOLDERS]
 
 
 def _read(path: Path) -> Result:

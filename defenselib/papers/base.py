@@ -8,7 +8,7 @@ profiles side by side) is here and in `frame.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -94,11 +94,13 @@ class Exhibit:
         Raises UnknownNameError or InvalidValueError for a name that neither profile nor paper knows.
         """
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
-        if profile != "best":
-            return self._reproduce(request)
-        return self._best(
-            {name: Request(name, False, request.thin, request.seeds, store) for name in claims_module.RANK}
-        )
+        return self._evidence(_requests(request))["best"] if profile == "best" else self._reproduce(request)
+
+    def evidence(self, store: Any = None) -> dict[str, pd.DataFrame]:
+        """The frames of every profile that counts (paper, gpu, laptop) and of `best`, as `reproduce` gives them, with
+        each cell looked up once."""
+        request = checked_request(self.paper, "best", False, None, None, None, None, store)
+        return self._evidence(_requests(request))
 
     def draw(self, frame: pd.DataFrame) -> Figure:
         """The figure of `frame`, as `reproduce` gave it."""
@@ -120,13 +122,19 @@ class Exhibit:
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)
 
-    def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
-        return best.best_rows({name: self._reproduce(request) for name, request in requests.items()})
+    def _evidence(self, requests: Mapping[str, Request]) -> dict[str, pd.DataFrame]:
+        levels = {name: self._reproduce(request) for name, request in requests.items()}
+        return {**levels, "best": best.best_rows(levels)}
 
     def _printed(self) -> pd.DataFrame:
         if self.key in printed.tables(self.paper):
             return printed.table(self.paper, self.key)
         return frames.empty_rows([{}])
+
+
+def _requests(request: Request) -> dict[str, Request]:
+    """The request at every profile that counts, best first."""
+    return {name: replace(request, profile=name, run=False) for name in claims_module.RANK}
 
 
 def metric_of(row: Row, result: Result) -> float:
@@ -198,8 +206,10 @@ class Series(Exhibit):
         grid = self.grid(request)
         return [frames.measured(cell, grid, self.measure, request.profile) for cell in self.cells]
 
-    def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
-        return best.best_parts({name: self._parts(request) for name, request in requests.items()})
+    def _evidence(self, requests: Mapping[str, Request]) -> dict[str, pd.DataFrame]:
+        levels = {name: self._parts(request) for name, request in requests.items()}
+        joined = {name: pd.concat(parts, ignore_index=True) for name, parts in levels.items()}
+        return {**joined, "best": best.best_parts(levels)}
 
 
 @dataclass(frozen=True)

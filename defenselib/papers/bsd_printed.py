@@ -115,6 +115,7 @@ def best_settings() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache
 def best_setting(table: str, defense: str, attack: str) -> str:
     """The variant of the search that a number of Table 2 or 3 comes from; empty where nothing was searched."""
     found = best_settings()

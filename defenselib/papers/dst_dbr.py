@@ -122,14 +122,9 @@ class Categories(Exhibit):
         return "available"
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
-        return self._frame(request.profile, request)
-
-    def _best(self, requests: Mapping[str, Request]) -> pd.DataFrame:
-        return self._frame("best", next(iter(requests.values())))
-
-    def _frame(self, profile: str, request: Request) -> pd.DataFrame:
         """What was measured stands under `reason`; `reproduced` is 1 where it is what is printed, 0 where not.
         An attack counts from when it has been made once: what its code alone says of it is no evidence."""
+        profile = request.profile
         measured = properties.table_4(profile=profile, run=request.run, store=request.store)
         made_once = measured[measured["criterion"] == "trigger-size"].set_index("attack")["measured"] != ""
         words: dict[Any, str] = {True: verdict.AGREES, False: verdict.DIFFERS}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pandas as pd
 
 from defenselib.experiments import profile as profiles
@@ -24,8 +25,9 @@ NO_NUMBER = "the paper prints no number here; the claims say what is seen"
 
 def empty_rows(rows: Iterable[Row]) -> pd.DataFrame:
     """A frame with the columns of a CSV; what a row does not give is missing."""
-    frame = pd.DataFrame([{**dict.fromkeys(printed.COLUMNS), **row} for row in rows], columns=list(printed.COLUMNS))
-    return frame.astype({"published": "float64"})
+    listed = list(rows)
+    columns: dict[str, Any] = {name: [row.get(name) for row in listed] for name in printed.COLUMNS}
+    return pd.DataFrame({**columns, "published": np.array(columns["published"], dtype="float64")})
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -35,23 +37,27 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def entry(numbers: Sequence[float], ran_on: Iterable[str] = (), reason: str = "") -> dict[str, Any]:
     """Mean, n and sd (n - 1) over the seeds; NaN and 0 where there are none."""
-    series = pd.Series(list(numbers), dtype="float64").dropna()
-    machines = ", ".join(dict.fromkeys(ran_on))
+    # Plain Python: a page of the book takes thousands of such means, each of a few numbers.
+    found = [float(number) for number in numbers if not pd.isna(number)]
+    mean = math.fsum(found) / len(found) if found else math.nan
+    squares = math.fsum((number - mean) ** 2 for number in found)
     return {
-        "reproduced": series.mean() if len(series) else math.nan,
-        "n": len(series),
-        "sd": series.std(ddof=1) if len(series) > 1 else math.nan,
-        "ran_on": machines if len(series) else "",
+        "reproduced": mean,
+        "n": len(found),
+        "sd": math.sqrt(squares / (len(found) - 1)) if len(found) > 1 else math.nan,
+        "ran_on": ", ".join(dict.fromkeys(ran_on)) if found else "",
         "reason": reason,
     }
 
 
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:
     """The printed columns of `rows` followed by those of `found`, with types fixed."""
-    added = pd.DataFrame(list(found), index=rows.index).reindex(columns=list(FOUND))
-    added["profile"] = profile
-    added = added.astype({"reproduced": "float64", "n": "int64", "sd": "float64"})
-    return pd.concat([rows, added], axis=1)
+    types = {"reproduced": "float64", "n": "int64", "sd": "float64"}
+    made: dict[str, Any] = {name: [row.get(name) for row in found] for name in FOUND}
+    made |= {name: np.array(made[name], dtype=kind) for name, kind in types.items()}
+    # Built at once with its types: converting column by column took most of the time of a page of verdicts.
+    columns: dict[str, Any] = {str(name): rows[name] for name in rows}
+    return pd.DataFrame({**columns, **made, "profile": profile}, index=rows.index)
 
 
 def unanswered(rows: pd.DataFrame, profile: str, reason: str) -> pd.DataFrame:
@@ -90,7 +96,7 @@ def answered(
         if partners and answer.results and row["metric"] == "acc":
             made.update(_partners(cell, grid, row, value, before))
         found.append(made)
-    return average(rows, found)
+    return average(rows, found, means)
 
 
 def needs_partners(profile: str) -> bool:
@@ -164,9 +170,12 @@ def parts_of_averages(rows: pd.DataFrame) -> dict[int, list[int]]:
     return found
 
 
-def average(rows: pd.DataFrame, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fill the rows that are averages from their parts; with a part missing the reason lists it."""
-    for position, parts in parts_of_averages(rows).items():
+def average(
+    rows: pd.DataFrame, found: list[dict[str, Any]], means: Mapping[int, list[int]] | None = None
+) -> list[dict[str, Any]]:
+    """Fill the rows that are averages from their parts; with a part missing the reason lists it. means: what
+    `parts_of_averages` says of the rows, where it was asked already."""
+    for position, parts in (parts_of_averages(rows) if means is None else means).items():
         axis = next(axis for axis in AVERAGED if rows[axis].iloc[position] in (AVERAGE, WORST))
         asked, metric = str(rows[axis].iloc[position]), str(rows["metric"].iloc[position])
         missing = [str(rows[axis].iloc[i]) for i in parts if math.isnan(found[i]["reproduced"])]

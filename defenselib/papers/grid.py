@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from defenselib import attacks, data, defenses, experiments, models
-from defenselib.data import load
-from defenselib.errors import DataError, DefenseLibError, InvalidValueError, check_choice
+from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.experiment import Experiment
 from defenselib.papers import printed
@@ -160,6 +159,7 @@ class Grid:
         self._seeds = seeds
         self._declared = declared.without(request.thin)
         self._answers: dict[str, Answer] = {}
+        self._sources: dict[str, str] = {}
         self._profile = profiles.load(request.profile)
 
     def answer(self, cell: Cell, partner: bool = False) -> Answer:
@@ -189,8 +189,12 @@ class Grid:
         return self._collect(cell, self.request.run and may_run, f"{LEFT_OUT}{thinned}" if thinned else NO_RESULT)
 
     def _collect(self, cell: Cell, run: bool, otherwise: str) -> Answer:
-        if not run and not _identified(self._profile.dataset(cell.dataset)[0]):
-            return Answer(reason=f"no copy of {cell.dataset} at hand, by which its results could be found")
+        if not run:
+            source = self._source(self._profile.dataset(cell.dataset)[0])
+            if source == "":
+                return Answer(reason=otherwise)
+            if source is not None:
+                cell = replace(cell, options={**cell.options, "source": source})
         seeds = self.request.seeds or self._seeds(cell, self.request.profile)
         results, absent = [], []
         for seed in seeds:
@@ -215,6 +219,16 @@ class Grid:
             notes.append(f"ran on {rule.use} in place of {cell.dataset}")
         return Answer(tuple(results), "; ".join(notes))
 
+    def _source(self, dataset: str) -> str | None:
+        """Which copy of a data set the stored results were made on; None where that is known without them, "" where
+        there are none. Looking must not depend on the data that happen to be at hand."""
+        if dataset not in data.available() or data.info(dataset).source is not None:
+            return None
+        if dataset not in self._sources:
+            stored = {one.experiment["source"] for one in _reader(self.request.store).results(dataset)}
+            self._sources[dataset] = min(stored, default="")
+        return self._sources[dataset]
+
 
 def not_implemented(cell: Cell) -> str:
     """Why no code answers this cell yet ("defense fp not implemented yet"), or nothing."""
@@ -225,21 +239,13 @@ def not_implemented(cell: Cell) -> str:
     return "" if model is None or model in models.available() else f"model {model} not implemented yet"
 
 
-def _identified(dataset: str) -> bool:
-    """Whether it is known, without a download, which copy of the data set is meant."""
-    if dataset not in data.available() or data.info(dataset).source is not None:
-        return True
-    try:
-        load.find(dataset, None, fetch=False)
-    except DataError:
-        return False
-    return True
-
-
 def _find(experiment: Experiment, store: Any, run: bool) -> Result | None:
     if run:
         return experiments.run(experiment, store=store)
+    return _reader(store).get(experiment.resolve())
+
+
+def _reader(store: Any) -> experiments.Store:
     if store is None:
-        store = experiments.default_stores()
-    reader = store if isinstance(store, experiments.Store) else experiments.Store(store)
-    return reader.get(experiment.resolve())
+        return experiments.default_stores()
+    return store if isinstance(store, experiments.Store) else experiments.Store(store)

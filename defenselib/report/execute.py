@@ -15,7 +15,9 @@ from typing import Any
 
 from defenselib.errors import DefenseLibError, InvalidValueError, unknown
 from defenselib.report.parameters import convert, parse_kind
+from defenselib.report.style import label
 
+MENTIONED = re.compile(r"{{ *(\w+) *}}")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -88,7 +90,7 @@ def execute(notebook: Path, output: Path, given: Mapping[str, str], *, progress:
         papermill.execute_notebook(
             str(notebook), str(temporary), parameters=values, kernel_name="python3", progress_bar=progress
         )
-        _forget_paths(temporary, notebook, output)
+        _finish(temporary, notebook, output)
         temporary.replace(output)
     except papermill.PapermillExecutionError as error:
         reason = COLOURS.sub("", f"{error.ename}: {error.evalue}")
@@ -102,13 +104,36 @@ def execute(notebook: Path, output: Path, given: Mapping[str, str], *, progress:
     return output
 
 
-def _forget_paths(executed: Path, notebook: Path, output: Path) -> None:
-    """Put names in place of the paths that papermill records: they are of this machine, and one is temporary."""
+def _finish(executed: Path, notebook: Path, output: Path) -> None:
+    """Put names in place of the paths that papermill records (they are of this machine, and one is temporary), and the
+    values of the parameters into texts (as readers know them) and names of figures."""
     import nbformat
 
     content = nbformat.read(executed, as_version=4)
-    content.metadata["papermill"].update(input_path=notebook.name, output_path=output.name)
+    record = content.metadata["papermill"]
+    record.update(input_path=notebook.name, output_path=output.name)
+    defaults = {name: _value(one.default) for name, one in parameters_of(notebook).items()}
+    values = {**defaults, **record["parameters"]}
+    for cell in content.cells:
+        if cell.cell_type == "markdown":
+            cell.source = fill(cell.source, {name: label(str(value)) for name, value in values.items()})
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        if "name" in figure:
+            figure["name"] = fill(figure["name"], {name: str(value) for name, value in values.items()})
     nbformat.write(content, executed)
+
+
+def _value(default: str) -> Any:
+    try:
+        return ast.literal_eval(default)
+    except ValueError:  # an expression; it is shown as it is written
+        return default
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text with the value in place of every {{ parameter }}: pages that one notebook makes for several papers need
+    titles, and their figures names, of their own. What is no parameter stays."""
+    return MENTIONED.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def _failure(message: str, temporary: Path, failed: Path) -> NotebookFailedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores
+from defenselib.experiments.experiment import hash_of
 from defenselib.papers.base import Exhibit, Paper
 from defenselib.papers.claims import RANK
 
@@ -99,3 +101,91 @@ def _data_set(name: str) -> dict[str, object]:
         "seconds": f"{time.perf_counter() - started:.2f}",
         "note": "",
     }
+
+
+def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
+    """One row a result, by profile: profile, dataset, attack, defense, paper, seed, acc, asr, minutes (wall clock),
+    cpu_minutes, memory_mb, python, torch, torchvision, numpy, defenselib, cpu, cores, threads, gpu, bf16, code
+    ("current", "older"), digest (of the code), data_digest, source, created, committed, cell (the same for all seeds).
+
+    Nothing but the store is read, so no data need to be at hand. bf16 is "not recorded" for older results. smoke: with
+    those that are no evidence.
+    """
+    found = store or default_stores()
+    rows = [_origin(result, found) for result in found.results() if smoke or result.profile != "smoke"]
+    order = {name: position for position, name in enumerate(("smoke", *reversed(RANK)))}
+    frame = pd.DataFrame(rows, columns=None if rows else ORIGIN)
+    return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+VERSIONS = ("python", "torch", "torchvision", "numpy", "defenselib")
+MACHINE = ("cpu", "cores", "threads", "gpu", "bf16")
+ORIGIN = [
+    *("profile", "dataset", "attack", "defense", "paper", "seed", "acc", "asr", "minutes", "cpu_minutes", "memory_mb"),
+    *(*VERSIONS, *MACHINE),
+    *("code", "digest", "data_digest", "source", "created", "committed", "cell"),
+]
+
+
+def _origin(result: Result, store: Store) -> dict[str, object]:
+    cell, where = result.experiment, _holding(result, store)
+    row = {
+        **{name: where[name] for name in ("profile", "dataset", "attack", "defense", "seed", "committed")},
+        "paper": cell["paper"] or "",
+        "acc": result.acc,
+        "asr": result.asr,
+        "minutes": result.seconds / 60,
+        "cpu_minutes": math.nan if result.cpu_seconds is None else result.cpu_seconds / 60,
+        "memory_mb": result.peak_memory_mb,
+        **{name: result.versions.get(name, "") for name in VERSIONS},
+        **{name: result.machine.get(name) for name in MACHINE},
+        "code": "older" if where["older_code"] else "current",
+        "digest": result.code,
+        "data_digest": result.data_digest,
+        "source": cell["source"],
+        "created": result.created,
+        # What seeds have in common; an upstream is named by a hash that covers its seed.
+        "cell": hash_of({name: value for name, value in result.spec.items() if name not in ("seed", "upstream")}),
+    }
+    row["gpu"], row["bf16"] = row["gpu"] or "none", row["bf16"] or "not recorded"
+    return {name: row[name] for name in ORIGIN}
+
+
+def totals(frame: pd.DataFrame) -> pd.DataFrame:
+    """`provenance` added up, one row a profile: profile, results, cells, hours (wall clock), memory_mb (most),
+    older_code, first, last (dates)."""
+    rows = [
+        {
+            "profile": profile,
+            "results": len(part),
+            "cells": part["cell"].nunique(),
+            "hours": part["minutes"].sum() / 60,
+            "memory_mb": part["memory_mb"].max(),
+            "older_code": int((part["code"] == "older").sum()),
+            "first": part["created"].min()[:10],
+            "last": part["created"].max()[:10],
+        }
+        for profile, part in frame.groupby("profile", sort=False)
+    ]
+    columns = ["profile", "results", "cells", "hours", "memory_mb", "older_code", "first", "last"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def copies(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a copy of a data set that results were made on: dataset, source, digest, results, table: whether the
+    digest is the one in the library's committed table ("as committed", "another", "not in the table")."""
+    from defenselib import data
+
+    known = data.digests
+    rows = [
+        {
+            "dataset": dataset,
+            "source": source,
+            "digest": digest,
+            "results": len(part),
+            "table": "not in the table" if source not in known
+            else "as committed" if known[source] == digest else "another",
+        }
+        for (dataset, source, digest), part in frame.groupby(["dataset", "source", "data_digest"], sort=False)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["dataset", "source", "digest", "results", "table"])

@@ -63,8 +63,11 @@ def source(function: Callable[..., Any]) -> Listing:
     return Listing(textwrap.dedent(inspect.getsource(function)))
 
 
-def render(frame: pd.DataFrame, caption: str, headers: int = 1, marked: str = "") -> Html:
-    """A table of texts and numbers; the first `headers` columns head their rows, `marked` holds verdicts.
+def render(
+    frame: pd.DataFrame, caption: str, headers: int = 1, marked: str = "", links: Mapping[str, str] | None = None
+) -> Html:
+    """A table of texts and numbers; the first `headers` columns head their rows, `marked` holds verdicts. links: where
+    a text leads, wherever it is a whole cell.
 
     Numbers stand to the right, words to the left. It scrolls within its box on narrow screens and takes its letters
     from the page, light or dark.
@@ -78,6 +81,8 @@ def render(frame: pd.DataFrame, caption: str, headers: int = 1, marked: str = ""
         cells = []
         for place, (name, text) in enumerate(zip(columns, row, strict=True)):
             inner = _verdict(text) if name == marked else escape(text)
+            if links and text in links:
+                inner = f'<a href="{escape(links[text])}">{inner}</a>'
             opened, closed = ('th scope="row"', "th") if place < headers else ("td", "td")
             cells.append(f"<{opened}{side[name]}>{inner}</{closed}>")
         body.append(f"<tr>{''.join(cells)}</tr>")
@@ -99,7 +104,7 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown = pd.DataFrame(
         {
             **{name: [_label(value, name) for value in rows[name]] for name in ("dataset", "attack", "defense")},
-            **{name: rows[name].fillna("") for name in ("target", "poisoning_rate") if rows[name].nunique() > 1},
+            **_varied(rows),
             **({"variant": rows["variant"].fillna("")} if rows["variant"].notna().any() else {}),
             "metric": [str(value).upper() if pd.notna(value) else "" for value in rows["metric"]],
             "printed": [_number(value) for value in rows["published"]],
@@ -204,6 +209,23 @@ def _pool(frame: pd.DataFrame) -> dict[str, float]:
         "ACC (%)": last["acc"],
         "ASR (%)": last["asr"],
     }
+
+
+def _varied(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Target and poisoning rate, where the rows differ in them."""
+    said = {"target": ("target", _whole), "poisoning_rate": ("rate", rate)}
+    return {name: [say(v) for v in rows[column]] for column, (name, say) in said.items() if rows[column].nunique() > 1}
+
+
+def rate(value: Any) -> str:
+    """A poisoning rate in percent; empty where none is stated."""
+    return f"{100 * float(value):g}\N{NO-BREAK SPACE}%" if pd.notna(value) else ""
+
+
+def _whole(value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def counts(frame: pd.DataFrame) -> dict[str, int]:

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the 
 
 def toc_pages() -> list[str]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    sections = [section for chapter in chapters for section in chapter.get("sections", ())]
+    return [toc["root"], *(page["file"] for page in (*chapters, *sections))]
 
 
 @pytest.fixture(scope="module")

@@ -126,3 +126,16 @@ def test_a_dead_kernel_is_a_failure_that_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotebookFailedError, match=r"deadly\.ipynb failed"):
         execute(deadly, tmp_path / "out.ipynb", {}, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deadly.ipynb", "out.failed.ipynb"]
+
+
+def test_the_text_names_the_parameters_values(tmp_path: Path) -> None:
+    path = write(tmp_path / "page.ipynb", "print(paper)", parameters='paper: str = "asd"')
+    content = nbformat.read(path, as_version=4)
+    content.cells.insert(0, nbformat.v4.new_markdown_cell("# Verdicts: {{ paper }}, {{ other }}"))
+    content.cells[1].metadata["mystnb"] = {"figure": {"name": "bars-{{ paper }}"}}
+    nbformat.write(content, path)
+    for given, title in (({}, "ASD"), ({"paper": "dst_dbr"}, "D-ST and D-BR")):
+        done = nbformat.read(execute(path, tmp_path / "out.ipynb", given, progress=False), as_version=4)
+        figure = next(cell.metadata["mystnb"]["figure"] for cell in done.cells if "mystnb" in cell.metadata)
+        assert figure["name"] == f"bars-{given.get('paper', 'asd')}"
+        assert done.cells[0].source == f"# Verdicts: {title}, {{{{ other }}}}"

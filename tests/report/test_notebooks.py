@@ -32,7 +32,8 @@ def test_one_parameters_cell_of_typed_scalars_and_lists(path):
         assert isinstance(line, ast.AnnAssign), "a parameter needs a type"
         assert line.value is not None
         values[line.target.id] = ast.literal_eval(line.value)
-    assert values.get("profile") == "smoke"
+    # What trains is quick by default; what only reads shows the best there is.
+    assert values.get("profile") == "smoke" if "run" in values else values.get("profile", "best") == "best"
     assert all(isinstance(value, str | int | float | bool | list) for value in values.values())
 
 
@@ -52,6 +53,9 @@ DRAWING = (
     "gallery.before_after",
     "gallery.paper_figure",
     "board.pareto",
+    "pages.bars",
+    "pages.times",
+    "widgets.separation",
 )
 
 
@@ -59,7 +63,8 @@ def test_figures_have_captions_and_alt_texts(path):
     drawn = 0
     for cell in code_cells(path):
         shown = cell.metadata.get("mystnb", {})
-        if any(words in cell.source for words in DRAWING):
+        # What is glued for another page has its caption there.
+        if any(words in cell.source for words in DRAWING) and "display=False" not in cell.source:
             drawn += 1
             assert shown["figure"]["caption"] and shown["figure"]["name"]
             assert len(shown["image"]["alt"]) > 20

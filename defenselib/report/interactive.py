@@ -1,0 +1,110 @@
+"""Tables that a reader sorts and filters in the page itself, by itables (DataTables): no kernel, no network.
+
+The script lies in the page, once: `start()` in a cell before the first table. Every table keeps a plain one beside it,
+which is what a page without scripts shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from defenselib.errors import DefenseLibError
+from defenselib.report.tables import Html
+
+PAGE = 25  # rows at first
+# With a fixed first order DataTables tells a screen reader the direction of that one; the classes have the right one.
+TELL_DIRECTION = """function () {
+  for (const head of this.api().table().header().querySelectorAll("th")) {
+    const found = ["asc", "desc"].find((way) => head.classList.contains("dt-ordering-" + way));
+    if (found) { head.setAttribute("aria-sort", found + "ending"); } else { head.removeAttribute("aria-sort"); }
+  }
+}"""
+
+
+class ItablesMissingError(DefenseLibError, ImportError):
+    """The package that makes sortable tables is not installed."""
+
+
+def start() -> None:
+    """Put the script of the tables into the page."""
+    _itables().init_notebook_mode(all_interactive=False, connected=False)
+
+
+def table(
+    frame: pd.DataFrame,
+    caption: str,
+    name: str,
+    high: Sequence[str] = (),
+    low: Sequence[str] = (),
+    long: Sequence[str] = (),
+    order: Sequence[tuple[str, str]] = (),
+    last: Sequence[bool] | None = None,
+) -> Html:
+    """A sortable table of texts, with a field to filter by under the head of every column.
+
+    name: its id in the page. high, low: columns of numbers ("81.0 ± 1.4", "–" for none), by what is good; a first click
+    puts the good ones on top, and an empty cell counts as bad. long: columns of sentences, which may wrap. order:
+    columns and "asc" or "desc" at first. last: rows that stay at the end however the table is sorted.
+    """
+    shown = frame.astype(str)
+    places = {column: place for place, column in enumerate(shown.columns)}
+    rules = [_numbers(places, high, "-Infinity", ["desc", "asc"]), _numbers(places, low, "Infinity", ["asc", "desc"])]
+    rules.append({"targets": [places[column] for column in long], "className": "long"})
+    fixed: Mapping[str, Any] = {}
+    if last is not None:
+        shown = shown.assign(state=["no result" if value else "" for value in last])
+        rules.append({"targets": [len(places)], "visible": False, "searchable": False})
+        fixed = {
+            "orderFixed": {"pre": [[len(places), "asc"]]},
+            "drawCallback": _itables().JavascriptFunction(TELL_DIRECTION),
+        }
+    text = _itables().to_html_datatable(
+        shown,
+        caption=caption,
+        table_id=name,
+        connected=False,
+        showIndex=False,
+        maxBytes=0,  # nothing is cut off
+        maxColumns=0,
+        classes="display compact nowrap",
+        style="width:auto;margin:0;caption-side:top",
+        column_filters="footer",  # the style sheet puts them under the head
+        layout={"topStart": "pageLength", "topEnd": "search", "bottomStart": "info", "bottomEnd": "paging"},
+        display_logo_when_loading=False,
+        columnDefs=[rule for rule in rules if rule["targets"]],
+        order=[[places[column], direction] for column, direction in order],
+        pageLength=PAGE,
+        lengthMenu=[PAGE, 100, {"label": "all", "value": -1}],
+        language={"search": "Search:", "lengthMenu": "_MENU_ rows a page"},
+        **fixed,
+    )
+    return Html(f'<div class="sortable">{text}</div>')
+
+
+def _numbers(places: Mapping[str, int], columns: Sequence[str], empty: str, sequence: list[str]) -> dict[str, Any]:
+    """Sorted by the number that a text begins with."""
+    function = (
+        "function (data, type) { if (type !== 'sort' && type !== 'type') { return data; } "
+        f"const value = parseFloat(data); return isNaN(value) ? {empty} : value; }}"
+    )
+    return {
+        "targets": [places[column] for column in columns],
+        "type": "num",
+        "className": "dt-body-right",
+        "orderSequence": sequence,
+        "render": _itables().JavascriptFunction(function),
+    }
+
+
+def _itables() -> Any:
+    try:
+        import itables
+    except ImportError as error:
+        raise ItablesMissingError(
+            f"sortable tables need a package that is not installed ({error.name}): pip install defenselib[book]"
+        ) from error
+    itables.options.warn_on_undocumented_option = False  # DataTables knows `orderFixed`, itables passes it on
+    return itables

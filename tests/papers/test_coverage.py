@@ -1,0 +1,73 @@
+"""Coverage: every printed number is counted once, whatever became of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+
+import pytest
+
+from defenselib import papers
+from defenselib.experiments import Result, Store
+from defenselib.papers import coverage, printed
+from defenselib.papers.claims import RANK
+
+
+def rows_of(paper: str, exhibit: str) -> int:
+    with (printed.FOLDER / paper / f"{exhibit}.csv").open(encoding="utf-8", newline="") as file:
+        return sum(1 for _ in csv.DictReader(file))
+
+
+@pytest.fixture
+def some(put: Callable[..., Result], store: Store) -> Store:
+    """Two cells of ASD's Table 2 at `laptop`: one whose numbers agree, an undefended one under an attack that fails,
+    and no model without attack, so that its ACC cannot be compared."""
+    put(80.0, 99.0, attack="badnets")
+    put(79.0, 2.0, attack="badnets", defense="asd")
+    put(80.0, 20.0, attack="blend")
+    return store
+
+
+def test_every_printed_number_is_counted_once(some: Store) -> None:
+    found = coverage.collect(papers.get("asd"), store=some)
+    numbers = coverage.numbers(found)
+    tables = printed.tables("asd")
+    for profile in (*RANK, "best"):
+        mine = numbers[numbers["profile"] == profile].set_index("exhibit")
+        assert tuple(mine.index) == tables
+        for key in tables:
+            assert mine.loc[key, "printed"] == rows_of("asd", key)
+            assert mine.loc[key, list(coverage.VERDICTS)].sum() == mine.loc[key, "printed"]
+    table_2 = numbers[(numbers["exhibit"] == "table-2") & (numbers["profile"] == "laptop")].iloc[0]
+    # Agrees: ASR and ACC of ASD, ASR of the working attack. Differs: the ASR of Blend. Not comparable: both ACC.
+    assert (table_2["agrees"], table_2["differs"], table_2["not comparable"]) == (3, 1, 2)
+    none = numbers[numbers["profile"].isin(["gpu", "paper"])]
+    assert (none["not run"] == none["printed"]).all()
+    best = numbers[numbers["profile"] == "best"].reset_index(drop=True)
+    laptop = numbers[numbers["profile"] == "laptop"].reset_index(drop=True)
+    assert best.drop(columns="profile").equals(laptop.drop(columns="profile"))
+
+
+def test_totals_add_up_over_exhibits_and_papers(store: Store) -> None:
+    found = [one for key in ("asd", "dst_dbr") for one in coverage.collect(papers.get(key), "laptop", store)]
+    totals = coverage.totals(coverage.numbers(found)).set_index("paper")
+    for key in ("asd", "dst_dbr"):
+        assert totals.loc[key, "printed"] == sum(rows_of(key, name) for name in printed.tables(key))
+    assert totals.loc["all", "printed"] == totals.loc["asd", "printed"] + totals.loc["dst_dbr", "printed"]
+    assert totals.loc["all", "not run"] == totals.loc["all", "printed"]
+    claims = coverage.totals(coverage.claims(found)).set_index("paper")
+    for key in ("asd", "dst_dbr"):
+        assert claims.loc[key, "claims"] == sum(len(exhibit.checks) for exhibit in papers.get(key).exhibits)
+    assert (claims["not run"] == claims["claims"]).all() and claims.loc["all", "claims"] > 0
+
+
+@pytest.mark.parametrize("paper", papers.available())
+def test_evidence_is_what_reproduce_gives(paper: str, some: Store) -> None:
+    chosen = next(
+        one for one in papers.get(paper).exhibits if one.key.startswith("figure") and one.status == "available"
+    )
+    for exhibit in (papers.get(paper).exhibit("table-2"), chosen):
+        frames = exhibit.evidence(some)
+        assert set(frames) == {*RANK, "best"}
+        for profile in ("laptop", "best"):
+            assert frames[profile].equals(exhibit.reproduce(profile=profile, store=some)), (exhibit.key, profile)

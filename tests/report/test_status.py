@@ -1,0 +1,79 @@
+"""Where results come from: nothing but the store is read, and older code is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from defenselib import data
+from defenselib.experiments import Experiment, Result, Store
+from defenselib.experiments.code_digest import code_digest
+from defenselib.report import status, status_page
+
+CURRENT = {"cpu": "A chip", "cores": 2, "threads": 1, "gpu": None, "bf16": "software"}
+OLD = {"cpu": "A chip", "cores": 2, "threads": 1, "gpu": None}
+
+
+def result(seed: int, code: str, **fields) -> Result:
+    chosen = {"dataset": "cifar10", "profile": "laptop", "attack": "badnets", "paper": "asd", "seed": seed}
+    resolved = Experiment(**chosen).resolve()
+    made = Result(
+        experiment=resolved.describe(), spec=resolved.spec(), hash=resolved.hash, profile=resolved.profile,
+        acc=80.0, asr=99.0, per_class=(80.0,) * 10, code=code, stem=resolved.stem,
+        data_digest=data.digests["cifar10-jpeg"], versions={"python": "3.11.7", "torch": "2.15.0"},
+        created="2026-11-20T10:00:00",
+    )  # fmt: skip
+    return dataclasses.replace(made, **fields)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path)
+    made.put(result(0, code_digest("badnets", "none"), machine=CURRENT, seconds=120.0, cpu_seconds=90.0))
+    made.put(result(1, "0123456789abcdef", machine=OLD, seconds=240.0, peak_memory_mb=900.0, data_digest="f" * 64))
+    return made
+
+
+def test_a_result_by_older_code_is_named(store: Store) -> None:
+    frame = status.provenance(store).set_index("seed")
+    assert list(frame["code"]) == ["current", "older"]
+    assert list(frame["bf16"]) == ["software", "not recorded"]
+    assert frame.loc[0, "minutes"] == 2.0 and frame.loc[0, "cpu_minutes"] == 1.5
+    assert math.isnan(frame.loc[1, "cpu_minutes"])
+    rows = status_page.results(frame.reset_index(), "All").text
+    assert rows.count("✓ current") + rows.count("\\u2713 current") >= 1
+    assert rows.count("✗ older") + rows.count("\\u2717 older") >= 1
+    assert "1 of 2 results" in str(status_page.older(frame.reset_index()))
+    assert "Every result" in str(status_page.older(frame.reset_index().iloc[:1]))
+
+
+def test_totals_count_cells_not_seeds(store: Store) -> None:
+    (total,) = status.totals(status.provenance(store)).to_dict("records")
+    assert (total["results"], total["cells"], total["older_code"]) == (2, 1, 1)
+    assert total["hours"] == pytest.approx(0.1) and total["memory_mb"] == 900.0
+    assert status.totals(status.provenance(Store(store.root / "nothing"))).empty
+
+
+def test_copies_of_data_are_held_against_the_committed_digests(store: Store) -> None:
+    found = status.copies(status.provenance(store))
+    assert dict(zip(found["table"], found["results"], strict=True)) == {"as committed": 1, "another": 1}
+    assert ">as committed<" in str(status_page.copies(found))
+
+
+def test_smoke_is_no_evidence(store: Store) -> None:
+    smoke = Experiment(dataset="cifar10", profile="smoke", paper="asd").resolve()
+    store.put(
+        dataclasses.replace(
+            result(2, ""),
+            profile="smoke",
+            hash=smoke.hash,
+            experiment=smoke.describe(),
+            spec=smoke.spec(),
+            stem=smoke.stem,
+        )
+    )
+    assert set(status.provenance(store)["profile"]) == {"laptop"}
+    assert set(status.provenance(store, smoke=True)["profile"]) == {"laptop", "smoke"}

@@ -1,0 +1,78 @@
+"""The pages of verdicts: every exhibit once, with its command, and figures with words."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from defenselib import papers
+from defenselib.experiments import Store
+from defenselib.papers import coverage, frame, printed
+from defenselib.papers.coverage import Found
+from defenselib.report import differences, tables
+from defenselib.report import verdict_pages as pages
+
+bs4 = pytest.importorskip("bs4")
+
+
+@pytest.mark.parametrize("paper", ("asd", "aabl"))
+def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
+    found = coverage.collect(papers.get(paper), "laptop", Store(tmp_path))
+    text = str(pages.summary(found, "laptop")) + "".join(str(pages.exhibit(one, "laptop")) for one in found)
+    page = bs4.BeautifulSoup(text, "html.parser")
+    keys = list(printed.exhibits(paper).index)
+    assert [fold.select_one(".exhibit-body")["id"] for fold in page.select("details.exhibit")] == [
+        pages.anchor(key) for key in keys
+    ]
+    assert [link["href"] for link in page.select("table a")] == [f"#{pages.anchor(key)}" for key in keys]
+    assert len({pages.name_of(key) for key in keys}) == len(keys)
+    for one, fold in zip(found, page.select("details.exhibit"), strict=True):
+        assert one.exhibit.title in fold.summary.text
+        assert (one.exhibit.command in fold.text) == (one.exhibit.status != "nothing to run")
+
+
+@pytest.fixture
+def table_2() -> pd.DataFrame:
+    rows = printed.table("asd", "table-2").iloc[:6]
+    made = [
+        {**frame.entry([80.0, 82.0], ["2 CPU cores"]), "verdict": "agrees"},
+        {**frame.entry([7.0]), "verdict": "differs"},
+        {**frame.entry([7.0], reason="no partner"), "verdict": "not run"},
+        *[{**frame.entry([], reason="defense fp <not> here"), "verdict": "not run"}] * 3,
+    ]
+    return frame.finish(rows, made, "laptop")
+
+
+def test_an_exhibit_shows_numbers_differences_and_what_is_missing(table_2: pd.DataFrame) -> None:
+    exhibit = papers.get("asd").exhibit("table-2")
+    one = Found(exhibit, {"laptop": table_2}, {"laptop": exhibit.claims(table_2)})
+    page = bs4.BeautifulSoup(str(pages.exhibit(one, "laptop")), "html.parser")
+    assert "3 of 6 numbers run, 1 agree, 1 differ" in page.summary.text
+    assert "defense fp <not> here" in page.text and "✓ agrees" in page.text
+    (image,) = page.select("img")
+    assert image["src"].startswith("data:image/png;base64,") and "ACC" in image["alt"]
+    (row,) = (row for row in page.select("tr") if "printed and reproduced" in row.find_parent("table").caption.text
+              and "81.0 ± 1.4" in row.text)  # fmt: skip
+    assert "laptop, 2 seeds" in row.text
+    assert "1 to 2 seeds" in str(pages.summary([one], "laptop"))
+
+
+def test_differences_are_reproduced_minus_printed_in_percent_only(table_2: pd.DataFrame) -> None:
+    shown = differences.comparable(table_2)
+    published = table_2["published"].astype(float)
+    assert list(shown["difference"]) == pytest.approx(
+        [81.0 - published.iloc[0], 7.0 - published.iloc[1], 7.0 - published.iloc[2]]
+    )
+    assert shown["label"].is_unique or shown.groupby("label")["metric"].nunique().max() > 1
+    assert differences.comparable(table_2.assign(metric="seconds")).empty
+    assert differences.draw(table_2.assign(reproduced=math.nan), "none").axes[0].texts
+
+
+def test_a_poisoning_rate_of_a_twentieth_is_not_a_tenth(table_2: pd.DataFrame) -> None:
+    rates = table_2.assign(poisoning_rate=[0.05, 0.1, 0.1, 0.1, 0.1, 0.1])
+    text = str(tables.comparison(rates, "Table 2"))
+    assert ">5\N{NO-BREAK SPACE}%<" in text and ">10\N{NO-BREAK SPACE}%<" in text
+    labels = differences.comparable(rates)["label"]
+    assert labels.iloc[0].endswith("5\N{NO-BREAK SPACE}%")
