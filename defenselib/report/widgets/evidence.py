@@ -1,0 +1,104 @@
+"""Which results the widgets show: what the store holds, the best of it first, nothing named by hand.
+
+Only *plain* results: a paper's cell with no options of its own, so that two bars or curves of one name are comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from defenselib import papers
+from defenselib.errors import DefenseLibError
+from defenselib.experiments import run as run_experiment
+from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.result import Result
+from defenselib.experiments.store import Store, default_stores
+from defenselib.papers.claims import RANK
+from defenselib.papers.grid import Cell
+from defenselib.report import style
+
+SMOKE = "smoke"
+# The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.
+OWN = {"asd": "asd", "bsd": "bsd", "vab": "vab", "dst": "dst_dbr", "dbr": "dst_dbr", "aabl": "aabl"}
+PAPER_NAMES = {key: "D-ST and D-BR" if key == "dst_dbr" else style.label(key) for key in papers.available()}
+
+
+def best(
+    defenses: Sequence[str], useful: Callable[[Result], bool], train: str = "", store: Store | None = None
+) -> dict[str, dict[str, Result]]:
+    """By defense, the useful results by name of their setting; the best profile of each, the lowest seed.
+
+    Results of `smoke` only for a defense that has nothing else. train: a profile at which a defense that has no
+    result at all is trained under BadNets, if it is a paper's own method; empty: none is.
+    """
+    reader = store or default_stores()
+    found: dict[str, list[Result]] = {name: [] for name in defenses}
+    for result in plain(reader):
+        if result.experiment["defense"] in found and useful(result):
+            found[result.experiment["defense"]].append(result)
+    shown = {}
+    for defense, results in found.items():
+        if not results and train and defense in OWN:
+            results = [result for result in (trained(defense, train, reader),) if useful(result)]
+        real = [result for result in results if result.profile != SMOKE]
+        if results:
+            shown[defense] = _by_setting(real or results)
+    return shown
+
+
+def plain(store: Store) -> Iterator[Result]:
+    """The results of cells without options, whichever paper asked for them."""
+    yield from (result for result in store.results() if is_plain(result))
+
+
+def cell_of(result: Result) -> Cell:
+    """The plain cell of a result's names."""
+    asked = result.experiment
+    return Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"])
+
+
+def experiment_of(result: Result) -> Experiment:
+    """The experiment of a plain result."""
+    return cell_of(result).experiment(result.experiment["paper"] or "", result.profile, result.experiment["seed"])
+
+
+def is_plain(result: Result) -> bool:
+    """Whether its cell, with no options, resolves to this very result today."""
+    asked = result.experiment
+    if asked["diagnostic"] or asked["stop_after"]:
+        return False
+    try:
+        return experiment_of(result).resolve().hash == result.hash
+    except DefenseLibError:
+        return False  # a name, a profile or a data set that is no longer there
+
+
+def trained(defense: str, profile: str, store: Store, paper: str | None = None) -> Result:
+    """The method under BadNets as a paper sets it (its own), from the store or trained now."""
+    cell = Cell("cifar10", "badnets", defense)
+    return run_experiment(cell.experiment(paper or OWN.get(defense, "asd"), profile, 0), store=store)
+
+
+def setting(result: Result) -> str:
+    """ "CIFAR-10, BadNets", with the paper where it is not the method's own."""
+    asked = result.experiment
+    words = f"{style.label(asked['dataset'])}, {style.label(asked['attack'], 'attack')}"
+    if asked["paper"] and asked["paper"] != OWN.get(asked["defense"], "asd"):
+        words += f" (as in {PAPER_NAMES.get(asked['paper'], asked['paper'])})"
+    return words
+
+
+def words_of(result: Result) -> str:
+    """What stands behind a picture: profile, network, images, seed; of `smoke` that it is no evidence."""
+    asked: dict[str, Any] = result.experiment
+    words = f"{result.profile}: {asked['model']}, {asked['train_size']:,} training images, seed {asked['seed']}"
+    return f"smoke: machinery only, no evidence ({words.partition(': ')[2]})" if result.profile == SMOKE else words
+
+
+def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
+    order = (*RANK, SMOKE)
+    chosen: dict[str, Result] = {}
+    for result in sorted(results, key=lambda one: (order.index(one.profile), one.experiment["seed"])):
+        chosen.setdefault(setting(result), result)
+    return chosen

@@ -1,0 +1,64 @@
+"""Follow a training run epoch by epoch: accuracy, attack success, poison in the clean pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from defenselib import defenses as registry
+from defenselib.experiments.result import Result
+from defenselib.experiments.store import Store
+from defenselib.report import style
+from defenselib.report.tables import Html
+from defenselib.report.widgets import evidence
+from defenselib.report.widgets.client import Runs, number
+
+COLUMNS = ("acc", "asr", "clean_size", "clean_poisoned")
+
+
+def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Runs | Html:
+    """The widget for some defenses (all of them), over the best results with a history that the store holds.
+
+    train: the profile at which a method without any result is trained; empty: none is.
+    """
+    found = evidence.best(list(defenses or registry.available()), has_history, train, store)
+    methods = [
+        {"name": style.label(name), "runs": [_run(words, result) for words, result in results.items()]}
+        for name, results in found.items()
+    ]
+    if not methods:
+        return Html("<p>No run with a history is in the store.</p>")
+    return Runs(data={"methods": methods, "start": _start(list(found.values()))})
+
+
+def has_history(result: Result) -> bool:
+    """Whether accuracy was looked at more than once on the way."""
+    return sum("acc" in row for row in result.history) > 1
+
+
+def _start(found: Sequence[Mapping[str, Result]]) -> int:
+    """The first method to show: one that divides the data, with results that are evidence, if there is any."""
+    for place, results in enumerate(found):
+        first = next(iter(results.values()))
+        if first.profile != evidence.SMOKE and sum("clean_size" in row for row in first.history) > 1:
+            return place
+    return 0
+
+
+def _run(name: str, result: Result) -> dict[str, Any]:
+    """Name, evidence, final numbers, and a row an epoch: stage, epoch, acc, asr, pool, poison in it (None: not
+    recorded)."""
+    rows = [
+        [row["stage"], int(row["epoch"]), *(number(row.get(column, float("nan")), 6) for column in COLUMNS)]
+        for row in result.history
+        if "acc" in row
+    ]
+    poisoned = result.experiment["attack"] != "none"
+    return {
+        "name": name,
+        "evidence": evidence.words_of(result),
+        "acc": number(result.acc, 4),
+        "asr": number(result.asr, 4) if poisoned else None,
+        "poisoned": result.poisoned_count,
+        "rows": rows,
+    }

@@ -1,0 +1,81 @@
+// A paper's table at a profile: printed, reproduced, and the difference as a number and a bar.
+
+const MARKS = { agrees: ["✓ agrees", "agrees"], differs: ["✗ differs", "differs"] };
+
+function render({ model, el }) {
+  const { papers, profiles } = model.get("data");
+  let paper, table, profile;
+  const paperBox = select("Paper", (at) => choosePaper(at));
+  const tableBox = select("Table", (at) => chooseTable(at));
+  const profileBox = select("Profile", (at) => {
+    profile = profiles[at];
+    show();
+  });
+  const only = element("input", { type: "checkbox" });
+  only.checked = true;
+  only.addEventListener("change", () => show());
+  const onlyBox = element("label", { class: "dl-control" }, only, "only rows that were run");
+  const said = element("p", { class: "dl-source", "aria-live": "polite" });
+  const place = element("div", { class: "dl-scroll", tabindex: 0, role: "region", "aria-label": "the chosen table" });
+  el.classList.add("dl-widget");
+  const boxes = [paperBox.node, tableBox.node, profileBox.node, onlyBox];
+  el.append(element("div", { class: "dl-controls" }, ...boxes), said, place);
+
+  const count = (one) => Object.keys(one.found[profile] ?? {}).length;
+  function choosePaper(at) {
+    paper = papers[at];
+    tableBox.fill(paper.tables.map((one) => one.name));
+    const first = Math.max(0, paper.tables.findIndex((one) => count(one) > 0));
+    tableBox.box.selectedIndex = first;
+    chooseTable(first);
+  }
+  function chooseTable(at) {
+    table = paper.tables[at];
+    show();
+  }
+  function show() {
+    const found = table.found[profile] ?? {};
+    const rows = table.rows.map((row, at) => [row, found[at]]).filter(([, there]) => there || !only.checked);
+    const left = profile === undefined ? "No profile has results." : `${count(table)} of ${table.rows.length} numbers were run at profile ${profile}.`;
+    said.textContent = `${paper.title}. ${table.title}. ${left}`;
+    const largest = Math.max(1, ...rows.map(([row, there]) => Math.abs(difference(row, there) ?? 0)));
+    const words = table.columns.map((name) => element("th", { scope: "col", class: "dl-word" }, name));
+    const numbers = ["printed", "reproduced", "difference", "", "verdict"];
+    const head = element("tr", {}, ...words, ...numbers.map((name) => element("th", { scope: "col" }, name)));
+    const body = rows.map(([row, there]) => line(row, there, largest));
+    const caption = element("caption", {}, `${paper.name}, ${table.name}`);
+    place.replaceChildren(
+      rows.length
+        ? element("table", { class: "dataframe" }, caption, element("thead", {}, head), element("tbody", {}, ...body))
+        : element("p", {}, "None of its numbers was run; untick the box to see what is printed."),
+    );
+  }
+  function difference(row, there) {
+    const printed = row.at(-1);
+    return there && typeof printed === "number" ? there[0] - printed : null;
+  }
+  function line(row, there, largest) {
+    const cells = row.slice(0, -1).map((text) => element("td", { class: "dl-word" }, text));
+    const printed = row.at(-1);
+    cells.push(element("td", {}, printed === null ? "–" : String(printed)));
+    const spread = there && there[1] !== null && there[2] > 1 ? ` ± ${there[1]}` : "";
+    cells.push(element("td", {}, there ? `${there[0]}${spread}` : "–"));
+    const apart = difference(row, there);
+    cells.push(element("td", {}, apart === null ? "–" : `${apart > 0 ? "+" : ""}${short(apart)}`));
+    cells.push(element("td", { class: "dl-bar" }, ...(apart === null ? [] : [bar(apart / largest)])));
+    const [mark, look] = (there && MARKS[there[3]]) ?? ["– not run", "not-run"];
+    cells.push(element("td", {}, element("span", { class: `verdict verdict-${look}` }, there && !MARKS[there[3]] ? "– no verdict" : mark)));
+    return element("tr", {}, ...cells);
+  }
+  function bar(share) {
+    const width = 50 * Math.abs(share);
+    const side = share < 0 ? 50 - width : 50;
+    return element("span", { class: "dl-difference", "aria-hidden": "true", style: `margin-left:${side}%;width:${width}%` });
+  }
+  paperBox.fill(papers.map((one) => one.name));
+  profileBox.fill(profiles);
+  profile = profiles[0];
+  choosePaper(0);
+}
+
+export default { render };

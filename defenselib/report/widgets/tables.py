@@ -1,0 +1,88 @@
+"""Any table of the five papers at any profile that has results: printed, reproduced, difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from defenselib import papers
+from defenselib.experiments.store import Store, default_stores
+from defenselib.papers import printed
+from defenselib.papers.base import Exhibit
+from defenselib.papers.claims import RANK
+from defenselib.report import style
+from defenselib.report.widgets import evidence
+from defenselib.report.widgets.client import Tables, number
+
+WHERE = ("dataset", "model", "attack", "target", "poisoning_rate", "defense", "variant", "metric")
+
+
+def table_picker(
+    keys: Sequence[str] | None = None, profiles: Sequence[str] | None = None, store: Store | None = None
+) -> Tables:
+    """The widget for some papers (all) and profiles (those that have results in the store; never `smoke` unless it is
+    named). Nothing is trained."""
+    reader = store or default_stores()
+    there = {result.profile for result in reader.results()}
+    levels = list(profiles or [name for name in RANK if name in there])
+    shown = [
+        {
+            "name": evidence.PAPER_NAMES[key],
+            "title": papers.get(key).title,
+            "tables": [_table(papers.get(key).exhibit(name), levels, reader) for name in printed.tables(key)],
+        }
+        for key in keys or papers.available()
+    ]
+    return Tables(data={"papers": shown, "profiles": levels})
+
+
+def _table(exhibit: Exhibit, levels: Sequence[str], store: Store) -> dict[str, Any]:
+    """A table once with its printed numbers, and for each profile what was reproduced, by number of the row."""
+    frames = {level: exhibit.reproduce(profile=level, run=False, store=store) for level in levels}
+    first = next(iter(frames.values())) if frames else printed.table(exhibit.paper, exhibit.key)
+    used = [name for name in WHERE if _tells(first, name)]
+    return {
+        "name": exhibit.key.replace("-", " ").capitalize(),
+        "title": exhibit.title,
+        "columns": [name.replace("_", " ").replace("dataset", "data set") for name in used],
+        "rows": [
+            [*(_text(row[name], name) for name in used), _printed(row["published"])] for row in first.to_dict("records")
+        ],
+        "found": {level: _found(frame) for level, frame in frames.items()},
+    }
+
+
+def _tells(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column tells rows apart: it varies, and not only with the attack, which has a column of its own."""
+    if name in ("target", "poisoning_rate"):
+        return bool(frame.groupby("attack", dropna=False)[name].nunique().max() > 1)
+    return bool(frame[name].nunique() > 1 or (name == "metric" and frame[name].notna().any()))
+
+
+def _found(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Row to reproduced, spread, seeds and verdict, for the rows that have a number."""
+    return {
+        str(place): [number(row["reproduced"]), number(row["sd"], 2), int(row["n"]), row["verdict"]]
+        for place, row in enumerate(frame.to_dict("records"))
+        if pd.notna(row["reproduced"])
+    }
+
+
+def _text(value: Any, name: str) -> str:
+    if pd.isna(value):
+        return ""
+    if name in ("dataset", "attack", "defense", "model"):
+        return style.label(str(value), name)
+    return str(value).upper() if name == "metric" else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _printed(value: Any) -> float | str | None:
+    """The printed number; words (a check mark, a dash) as they are."""
+    if isinstance(value, str):
+        try:
+            return number(float(value), 6)
+        except ValueError:
+            return value
+    return number(value, 6)

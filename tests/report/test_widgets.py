@@ -1,0 +1,218 @@
+"""What the page's widgets hold: which picture a choice leads to, what a threshold leaves in the pool, whose results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import pytest
+from ipywidgets.embed import dependency_state
+
+from defenselib.errors import DefenseLibError
+from defenselib.experiments import Experiment, Result, Store
+from defenselib.report import tables as html_tables
+from defenselib.report import widgets
+from defenselib.report.widgets import attacks, evidence, scores, splits
+from defenselib.report.widgets.stacks import Axis, chooser
+
+N = 40
+POISONED = np.arange(N) < 8
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., Result]:
+    """put(arrays, history, **fields of Experiment): a finished result in the store at tmp_path."""
+
+    def make(arrays: dict[str, Any] | None = None, history: list | None = None, **fields: Any) -> Result:
+        asked = {"paper": "asd", "profile": "laptop", "dataset": "cifar10", "attack": "badnets", "defense": "asd"}
+        resolved = Experiment(**{**asked, **fields}).resolve()
+        kept = {"is_poisoned": np.packbits(POISONED)} | {
+            name: np.asarray(values, dtype=np.float16) for name, values in (arrays or {}).items()
+        }
+        result = Result(
+            experiment=resolved.describe(),
+            spec=resolved.spec(),
+            hash=resolved.hash,
+            profile=resolved.profile,
+            acc=60.0,
+            asr=7.5,
+            per_class=(60.0,) * 10,
+            history=history or [],
+            poisoned_count=8,
+            stem=resolved.stem,
+        )
+        return Store(tmp_path).put(result, kept)
+
+    return make
+
+
+def links(widget: ipywidgets.Widget) -> list[tuple[dict, dict]]:
+    """States of every control and of the stack that follows its index, as a page without a kernel gets them."""
+    state = dependency_state([widget], drop_defaults=False)
+    ends = [model["state"] for model in state.values() if model["model_name"] == "LinkModel"]
+    assert all(one["source"][1] == "index" and one["target"][1] == "selected_index" for one in ends)
+    ids = [[one[end][0].removeprefix("IPY_MODEL_") for end in ("source", "target")] for one in ends]
+    return [(state[source]["state"], state[target]["state"]) for source, target in ids]
+
+
+def shown(stack: ipywidgets.Widget, *places: int) -> str:
+    """The text of the picture that these indices lead to."""
+    for place in places:
+        stack = stack.children[place]
+    return stack.value
+
+
+def test_every_choice_of_two_leads_to_its_own_picture():
+    axes = [Axis("First", ("a", "b", "c")), Axis("Second", ("1", "2"), "slider")]
+    box = chooser(axes, lambda one, two: ipywidgets.HTML(f"{one}{two}"))
+    *controls, outer = box.children
+    assert [control.options for control in controls] == [axis.options for axis in axes]
+    for i, one in enumerate("abc"):
+        for j, two in enumerate("12"):
+            assert shown(outer, i, j) == one + two
+    pairs = links(box)
+    assert sorted(control["description"] for control, _ in pairs) == ["First", "Second", "Second", "Second"]
+    for control, stack in pairs:
+        assert len(stack["children"]) == len(control["_options_labels"])
+        assert stack["selected_index"] == control["index"] == 0
+
+
+def test_an_axis_needs_options_that_differ():
+    with pytest.raises(DefenseLibError, match="no two alike"):
+        Axis("Image", ("1", "1"))
+    with pytest.raises(DefenseLibError, match="did you mean 'slider'"):
+        Axis("Image", ("1",), "slidr")
+
+
+def test_numbers_of_a_threshold_are_those_counted_by_hand():
+    values = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    poisoned = np.array([False, False, True, False, True, True])
+    low = splits.curve(values, poisoned, "low", np.array([-1.0, 2.0, 3.5, 5.0]))
+    assert low.pool.tolist() == [0, 3, 4, 6]
+    assert low.poison.tolist() == [0, 1, 1, 3]
+    assert np.isnan(low.precision[0])
+    assert low.precision[1:].tolist() == [2 / 3, 3 / 4, 3 / 6]
+    assert low.recall.tolist() == [0, 2 / 3, 1, 1]
+    assert low.caught.tolist() == [1, 2 / 3, 2 / 3, 0]
+    high = splits.curve(values, poisoned, "high", np.array([2.0, 6.0]))
+    assert high.pool.tolist() == [4, 0]
+    assert high.poison.tolist() == [3, 0]
+    assert high.recall.tolist() == [1 / 3, 0]
+
+
+def test_the_own_threshold_gives_the_pool_of_the_method(put, tmp_path):
+    values = np.arange(N, dtype=float)[::-1]  # poison has the largest losses
+    put({"scores/loss/12": values, "scores/reduction/18": np.arange(N)})
+    widget = widgets.split_threshold(store=Store(tmp_path))
+    ((method,),) = [widget.data["methods"]]
+    assert method["name"] == "ASD"
+    (setting,) = method["settings"]
+    assert setting["name"] == "CIFAR-10, BadNets"
+    loss, reduction = setting["views"]
+    threshold, pool, poison, precision, recall, caught = loss["rows"][loss["own"]]
+    assert (threshold, pool, poison, precision, recall, caught) == (19, 20, 0, 1, 0.625, 1)
+    assert reduction["rows"][reduction["own"]][1:] == [20, 8, 0.6, 0.375, 0]
+    assert sum(loss["clean"]) == 32 and sum(loss["poisoned"]) == 8
+    assert loss["rows"][-1][1:3] == [N, 8]
+
+
+def test_every_score_of_a_method_is_one_that_it_reports(root):
+    for defense, known in scores.SCORES.items():
+        text = "".join(path.read_text() for path in (root / "defenselib" / "defenses").glob("*.py"))
+        for score in known:
+            name = {"indicator": "altruistic_loss", "distance_min": "distance_", "fct": "metric"}.get(
+                score.array, score.array
+            )
+            assert re.search(rf"\b{name}", text), (defense, score.array)
+
+
+def test_bsd_judges_only_samples_that_have_a_score(put, tmp_path):
+    distances = np.where(np.arange(N) < 20, np.arange(N), np.nan)
+    put({"scores/distance_min/6": distances}, defense="bsd", paper="bsd")
+    ((setting,),) = [
+        method["settings"] for method in widgets.split_threshold(["bsd"], store=Store(tmp_path)).data["methods"]
+    ]
+    (view,) = setting["views"]
+    assert (view["total"], view["all_poisoned"]) == (20, 8)
+    assert view["rows"][view["own"]][1:3] == [4, 0]  # beta is 0.2: the four most distant of twenty
+    assert "suspected target" in view["scope"]
+
+
+def test_smoke_is_shown_only_where_nothing_else_is_and_says_so(put, tmp_path):
+    put({"scores/loss/2": np.arange(N)}, profile="smoke")
+    data = widgets.split_threshold(store=Store(tmp_path)).data
+    assert "no evidence" in data["methods"][0]["settings"][0]["evidence"]
+    put({"scores/loss/12": np.arange(N)}, seed=1)
+    put({"scores/loss/12": np.arange(N)}, seed=0)
+    (setting,) = widgets.split_threshold(store=Store(tmp_path)).data["methods"][0]["settings"]
+    assert setting["evidence"] == "laptop: resnet10, 20,000 training images, seed 0"
+
+
+def test_a_run_with_settings_of_its_own_is_not_shown(put, tmp_path):
+    put({"scores/loss/12": np.arange(N)}, defense_args={"alpha": 0.3})
+    assert list(evidence.plain(Store(tmp_path))) == []
+    assert "No run with scores" in str(widgets.split_threshold(store=Store(tmp_path)))
+
+
+def test_runs_hold_every_epoch_and_no_nan(put, tmp_path):
+    history = [
+        {"stage": "asd", "epoch": 0, "acc": 20.0, "asr": 3.0, "clean_size": 20, "clean_poisoned": 1},
+        {"stage": "asd", "epoch": 1, "acc": 30.0, "asr": float("nan")},
+    ]
+    put(history=history)
+    data = widgets.training_runs(store=Store(tmp_path)).data
+    assert data["methods"][0]["runs"][0]["rows"] == [["asd", 0, 20, 3, 20, 1], ["asd", 1, 30, None, None, None]]
+    assert data["start"] == 0
+    json.dumps(data, allow_nan=False)
+
+
+def test_tables_hold_what_is_printed_and_what_was_reproduced(put, tmp_path):
+    put(history=[])
+    widget = widgets.table_picker(["asd"], store=Store(tmp_path))
+    assert widget.data["profiles"] == ["laptop"]
+    table = next(one for one in widget.data["papers"][0]["tables"] if one["name"] == "Table 2")
+    asked = {"data set": "CIFAR-10", "attack": "BadNets", "defense": "ASD"}
+    rows = [dict(zip([*table["columns"], "printed"], row, strict=True)) for row in table["rows"]]
+    mine = {row["metric"]: (place, row["printed"]) for place, row in enumerate(rows) if asked.items() <= row.items()}
+    found = table["found"]["laptop"]
+    assert {name: printed for name, (_, printed) in mine.items()} == {"ACC": 93.4, "ASR": 1.2}
+    assert {name: found[str(place)][0] for name, (place, _) in mine.items()} == {"ACC": 60, "ASR": 7.5}
+    assert len(found) == 2
+    json.dumps(widget.data, allow_nan=False)
+
+
+def test_attacks_have_their_strengths_and_pictures_with_words(tmp_path):
+    picker = widgets.attack_picker(["blend", "iab"], store=Store(tmp_path))
+    _, picker, note = picker.children
+    assert "Input-aware" in note.value
+    chosen = picker.children[1].children[0]
+    setting, image, pictures = chosen.children
+    assert setting.options == (
+        "shapes, opacity 0.05", "shapes, opacity 0.1 (the paper)", "shapes, opacity 0.2", "shapes, opacity 0.3"
+    )  # fmt: skip
+    assert image.options == ("1", "2", "3")
+    weak, strong = (shown(pictures, place, 0) for place in (0, 3))
+    for text in (weak, strong):
+        alts = re.findall(r'alt="([^"]*)"', text)
+        assert len(alts) == 3 and all(len(alt) > 20 for alt in alts)
+    psnr = [float(re.search(r"PSNR ([\d.]+)", text)[1]) for text in (weak, strong)]
+    assert psnr[0] > psnr[1] + 10
+
+
+def test_what_changed_is_magnified_around_grey():
+    before = np.full((3, 2, 2), 100, dtype=np.uint8)
+    after = before + np.array([[0, 1], [2, 60]], dtype=np.uint8)
+    assert attacks.magnified(before, after)[0].tolist() == [[128, 132], [136, 255]]
+    assert "left as it is" in attacks.far(before, before)
+
+
+def test_the_last_section_is_words_where_no_kernel_answers():
+    panel = widgets.live_panel(live=False)
+    assert isinstance(panel, html_tables.Html)
+    assert "jupyter lab notebooks/explore.ipynb" in str(panel)
+    assert "<button" not in str(panel) and "<input" not in str(panel)
