@@ -12,8 +12,13 @@ PYTEST := $(BIN)/python -m pytest
 UNITS := tests --ignore=tests/book
 
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-EXECUTED := $(NOTEBOOKS:notebooks/%.ipynb=book/_executed/%.ipynb)
-CODE := $(shell find defenselib -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv')
+# One page a paper comes from the same notebook.
+PAPERS := asd bsd vab dst_dbr aabl
+VERDICTS := $(PAPERS:%=book/_executed/verdicts-%.ipynb)
+ONCE := $(filter-out notebooks/verdicts.ipynb,$(NOTEBOOKS))
+EXECUTED := $(ONCE:notebooks/%.ipynb=book/_executed/%.ipynb) $(VERDICTS)
+SCRIPTS := book/_static/vendor/.fetched
+CODE := $(shell find defenselib -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -name '*.js' -o -name '*.css')
 EVIDENCE := $(shell find book/results 2>/dev/null)
 
 # One thread a process: two run side by side, networks are tiny, and at smoke two threads crash inside the backward pass
@@ -55,9 +60,14 @@ test: $(STAMP)  ## everything: code, notebooks, book (up to 15 minutes)
 	$(MAKE) book
 	$(PYTEST) -q tests/book
 
-book: $(STAMP) $(EXECUTED)  ## execute the notebooks, compile the book to book/_build/html
+book: $(STAMP) $(SCRIPTS) $(EXECUTED)  ## execute the notebooks, compile the book to book/_build/html
 	$(BIN)/jupyter-book build . --path-output book -W --keep-going --quiet
 	@echo "open book/_build/html/index.html"
+
+# What the pages load, fetched again when the lock file changes. Without npm or network nothing is made here, which is
+# no error: the pages then link to public servers, and the build says so.
+$(SCRIPTS): book/frontend/package-lock.json book/frontend/fetch
+	book/frontend/fetch
 
 # The book shows committed evidence and what its notebooks train live, never what else lies in somebody's working
 # store. The live part is thrown away whenever the code changes.
@@ -69,10 +79,13 @@ book/_store/.code: $(CODE)
 book/_executed/%.ipynb: notebooks/%.ipynb $(EVIDENCE) book/_store/.code | $(STAMP)
 	DEFENSELIB_STORE="$(CURDIR)/book/_store" $(BIN)/defenselib reproduce --notebook $< --output $@
 
+$(VERDICTS): book/_executed/verdicts-%.ipynb: notebooks/verdicts.ipynb $(EVIDENCE) book/_store/.code | $(STAMP)
+	DEFENSELIB_STORE="$(CURDIR)/book/_store" $(BIN)/defenselib reproduce --notebook $< -p paper=$* --output $@
+
 bench: $(STAMP)  ## throughput of this machine, as a table
 	$(BIN)/python -m defenselib.bench
 
 clean:  ## throw away what was built; the environment and the committed results stay
-	rm -rf book/_build book/_executed book/_store build defenselib.egg-info
+	rm -rf book/_build book/_executed book/_store book/_static/vendor build defenselib.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find defenselib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+"""Each page as a reader opens it from disk: nothing is asked of a network, formulas are typeset, a phone shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HTML = Path(__file__).parents[2] / "book" / "_build" / "html"
+MEGABYTE = 1_000_000
+
+# Elements of the text that stick out of the window although nothing around them scrolls or clips.
+STICKING_OUT = """() => [...document.querySelectorAll("article *")].filter((node) => {
+  if (!node.checkVisibility() || node.closest("mjx-assistive-mml")) return false;
+  const box = node.getBoundingClientRect();
+  if (box.width < 2 || box.right <= innerWidth + 1) return false;
+  for (let around = node; around !== document.body; around = around.parentElement)
+    if (getComputedStyle(around).overflowX !== "visible") return false;
+  return true;
+}).map((node) => node.outerHTML.slice(0, 120))"""
+
+
+def test_page_is_light_to_load(opened: Any) -> None:
+    assert (HTML / f"{opened.name}.html").stat().st_size < 5 * MEGABYTE
+
+
+def test_formulas_are_typeset(opened: Any) -> None:
+    formulas = opened.page.locator("article .math")
+    typeset = opened.page.eval_on_selector_all(
+        "article .math",
+        "all => all.map((one) => (one.querySelector('mjx-container svg') || one).innerHTML.length > 40)",
+    )
+    assert len(typeset) == formulas.count() and all(typeset)
+    sizes = opened.page.eval_on_selector_all(
+        "article .math mjx-container svg", "all => all.map((svg) => svg.getBoundingClientRect().width)"
+    )
+    assert len(sizes) >= len(typeset) and all(width > 2 for width in sizes)
+    assert opened.page.locator("mjx-merror, [data-mml-node=merror]").count() == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_sticks_out_of_a_phone(opened: Any, theme: str) -> None:
+    page = opened.page
+    before = page.viewport_size
+    page.emulate_media(color_scheme=theme)
+    page.set_viewport_size({"width": 390, "height": 844})
+    try:
+        assert page.locator("html").get_attribute("data-theme") == theme
+        assert page.evaluate("document.body.scrollWidth") <= 390
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(STICKING_OUT) == []
+    finally:
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(before)
