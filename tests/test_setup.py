@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from defenselib import papers
+
 ALLOWED_CORE = {
     "torch", "torchvision", "numpy", "pandas", "pyarrow", "scikit-learn", "scikit-image", "scipy", "safetensors",
     "filelock", "typer", "rich", "tqdm", "matplotlib", "seaborn",
@@ -67,9 +69,11 @@ def test_citation_and_package_have_one_version(root: Path, project: dict[str, An
 
 def test_every_notebook_is_a_page_and_every_page_exists(root: Path) -> None:
     toc = yaml.safe_load((root / "_toc.yml").read_text())
-    pages = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    pages = [toc["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", [])))]
     executed = {Path(page).name for page in pages if page.startswith("book/_executed/")}
-    assert executed == {path.stem for path in (root / "notebooks").glob("*.ipynb")}
+    notebooks = {path.stem for path in (root / "notebooks").glob("*.ipynb")} - {"verdicts"}
+    assert executed == notebooks | {f"verdicts-{key}" for key in papers.available()}  # one notebook, a page a paper
     for page in pages:
         assert page.startswith("book/_executed/") or (root / f"{page}.md").is_file(), page
 
