@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 # Sums of products; all else has fast bf16 code everywhere. Their tensors come first: input, weight, bias.
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose2d)
@@ -27,10 +27,15 @@ def hardware_has_bf16() -> bool:
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def active() -> bool:
+    """Whether bf16 is computed in software at this moment."""
+    return any(isinstance(mode, SoftwareBF16) for mode in _get_current_function_mode_stack())
+
+
 @contextmanager
 def bf16_arithmetic() -> Iterator[None]:
     """Inside, CPU autocast to bf16 is fast on every processor; nothing changes where the hardware has it."""
-    if hardware_has_bf16() or SoftwareBF16.active:
+    if hardware_has_bf16() or active():
         yield
         return
     with SoftwareBF16():
@@ -42,16 +47,6 @@ class SoftwareBF16(TorchFunctionMode):
 
     The gradients are rounded at the same places, for they pass through the same conversions backwards.
     """
-
-    active = False  # one is enough: `bf16_arithmetic` does not nest
-
-    def __enter__(self) -> SoftwareBF16:
-        SoftwareBF16.active = True
-        return super().__enter__()  # type: ignore[no-any-return]
-
-    def __exit__(self, *exception: Any) -> None:
-        SoftwareBF16.active = False
-        super().__exit__(*exception)
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -127,7 +127,7 @@ def test_hold_out_cuts_the_samples_in_two():
 
 def ranked_model():
     """A network whose last feature maps have the known mean activations 3, 0, 2, 1, ... on any image."""
-    model = build_model("resnet10", num_classes=3, image_size=32, width=8).eval()
+    model = build_model("resnet10", num_classes=3, image_size=32, width=1).eval()
     wanted = torch.tensor([3.0, 0.0, 2.0, 1.0, 7.0, 6.0, 5.0, 4.0])
     block = model.stages[-1][-1]
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_fp_keeps_pruned_channels_at_zero_while_it_tunes_the_others(layer):
     tool = context()
     result = fitted("fp", tool, layer=layer, stop="ratio", ratio=0.5, weight_decay=0.1)
     gone = result.arrays["pruned"]
-    assert result.metrics["pruned"] == 8 == int(gone.sum()) and result.metrics["channels"] == 16
+    assert result.metrics["pruned"] == 32 == int(gone.sum()) and result.metrics["channels"] == 64
     activity = result.arrays["activity"]
     assert activity[gone].max() <= activity[~gone].min()
     before = tool.upstream.model
@@ -227,6 +227,9 @@ def test_nad_student_takes_the_step_of_its_loss():
     optimizer, schedule = distil.tuning(1, augment).optimizer(student, len(clean))
     distil.distil(student, teacher, optimizer, schedule, clean, augment, tool)
 
+    # In float64: in float32 a rounding can move an activation over the kink of its ReLU.
+    x, naive, teacher = x.double(), naive.double(), copy.deepcopy(teacher).double()
+
     def outputs(net):
         out = net.stages[1](net.stages[0](net.stem((x - net.mean) / net.std)))
         return [third := net.stages[2](out), net.stages[3](third)]
@@ -236,7 +239,7 @@ def test_nad_student_takes_the_step_of_its_loss():
     loss = loss + nad.attention_distance(mine, [item.detach() for item in theirs], (3.0, 7.0), 2.0)
     gradients = torch.autograd.grad(loss, list(naive.parameters()))
     for found, old, gradient in zip(student.parameters(), naive.parameters(), gradients, strict=True):
-        torch.testing.assert_close(found, old - 0.1 * gradient, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found.double(), old - 0.1 * gradient, rtol=1e-3, atol=1e-4)
 
 
 def test_shared_stages_are_trained_once_for_a_grid_and_change_nothing():

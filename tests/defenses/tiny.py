@@ -72,7 +72,10 @@ _APART: dict[str, Any] = {**_NEVER_APART, "separation": 0.0}
 _CRITIC: dict[str, Any] = {"disentangle": True}
 
 # A target that both models of BSD predict somewhere, and enough samples of it for distances to rank.
-_BSD_TARGET = {"pseudo_target": 3, "beta": 0.5, "warmup_epochs": 6, "altruistic_learning_rate": 0.01}
+_BSD_TARGET = {"pseudo_target": 0, "beta": 0.5, "warmup_epochs": 6, "altruistic_learning_rate": 0.01}
+
+# A pool so small, and models so far trained, that one class falls behind.
+_BSD_POOL = {"alpha": 0.6, "beta": 0.6, "warmup_epochs": 6}
 
 # Clean samples of another data set; one stage of the pre-training is as short as it can be.
 _SEEDED: dict[str, Any] = {"seed_source": "shapes", "transfer_epochs": 1}
@@ -112,7 +115,7 @@ BESIDE: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("bsd", "lga_gamma"): ({"target_vote": "isolation"}, {"target_vote": "isolation", "lga_gamma": 50.0}),
     ("bsd", "isolation"): ({"target_vote": "isolation"}, {"target_vote": "isolation", "isolation": 0.2}),
     ("bsd", "distance"): (_BSD_TARGET, {**_BSD_TARGET, "distance": "max"}),
-    ("bsd", "completion"): ({"alpha": 0.9, "beta": 0.9}, {"alpha": 0.9, "beta": 0.9, "completion": False}),
+    ("bsd", "completion"): (_BSD_POOL, {**_BSD_POOL, "completion": False}),
     ("bsd", "completion_count"): ({"beta": 0.5}, {"beta": 0.5, "completion_count": "predictions"}),
     ("bsd", "dropping"): (_BSD_TARGET, {**_BSD_TARGET, "dropping": False}),
 }

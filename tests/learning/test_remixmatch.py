@@ -20,7 +20,7 @@ def context(**more):
 
 
 def learner_for(ctx, **hyper):
-    return ReMixMatch(16, 3, ctx, **{**SMALL, **hyper})
+    return ReMixMatch(64, 3, ctx, **{**SMALL, **hyper})
 
 
 def test_alignment_multiplies_by_the_ratio_of_the_distributions():
