@@ -71,8 +71,9 @@ _APART: dict[str, Any] = {**_NEVER_APART, "separation": 0.0}
 
 _CRITIC: dict[str, Any] = {"disentangle": True}
 
-# A target that both models of BSD predict somewhere, and enough samples of it for distances to rank.
-_BSD_TARGET = {"pseudo_target": 0, "beta": 0.5, "warmup_epochs": 6, "altruistic_learning_rate": 0.01}
+# Enough samples of BSD's target for distances to rank; one that both models predict somewhere.
+_BSD_TARGET = {"pseudo_target": 3, "beta": 0.5, "warmup_epochs": 6, "altruistic_learning_rate": 0.01}
+_BSD_SEEN = {**_BSD_TARGET, "pseudo_target": 0}
 
 # A pool so small, and models so far trained, that one class falls behind.
 _BSD_POOL = {"alpha": 0.6, "beta": 0.6, "warmup_epochs": 6}
@@ -117,5 +118,5 @@ BESIDE: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("bsd", "distance"): (_BSD_TARGET, {**_BSD_TARGET, "distance": "max"}),
     ("bsd", "completion"): (_BSD_POOL, {**_BSD_POOL, "completion": False}),
     ("bsd", "completion_count"): ({"beta": 0.5}, {"beta": 0.5, "completion_count": "predictions"}),
-    ("bsd", "dropping"): (_BSD_TARGET, {**_BSD_TARGET, "dropping": False}),
+    ("bsd", "dropping"): (_BSD_SEEN, {**_BSD_SEEN, "dropping": False}),
 }
