@@ -51,7 +51,7 @@ notebooks: $(STAMP)
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
 	$(if $(NOTEBOOKS),$(PYTEST) -q -n 2 --dist loadfile --nbval-lax --nbval-current-env -p no:cacheprovider $(NOTEBOOKS))
 
-test: $(STAMP)  ## everything: code, notebooks, book (up to 15 minutes)
+test: $(STAMP)  ## everything: code, notebooks, book (15 to 40 minutes on two cores)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -14,6 +14,8 @@ import yaml
 
 from defenselib import papers
 
+from .book.conftest import toc_pages
+
 ALLOWED_CORE = {
     "torch", "torchvision", "numpy", "pandas", "pyarrow", "scikit-learn", "scikit-image", "scipy", "safetensors",
     "filelock", "typer", "rich", "tqdm", "matplotlib", "seaborn",
@@ -68,9 +70,7 @@ def test_citation_and_package_have_one_version(root: Path, project: dict[str, An
 
 
 def test_every_notebook_is_a_page_and_every_page_exists(root: Path) -> None:
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
-    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
-    pages = [toc["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", [])))]
+    pages = toc_pages()
     executed = {Path(page).name for page in pages if page.startswith("book/_executed/")}
     notebooks = {path.stem for path in (root / "notebooks").glob("*.ipynb")} - {"verdicts"}
     assert executed == notebooks | {f"verdicts-{key}" for key in papers.available()}  # one notebook, a page a paper

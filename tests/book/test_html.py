@@ -6,21 +6,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
+
+from .conftest import HTML, ROOT, toc_pages
 
 bs4 = pytest.importorskip("bs4")
 
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "book" / "_build" / "html"
-
 pytestmark = pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the book is not compiled: make book")
-
-
-def toc_pages() -> list[str]:
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
-    sections = [section for chapter in chapters for section in chapter.get("sections", ())]
-    return [toc["root"], *(page["file"] for page in (*chapters, *sections))]
 
 
 @pytest.fixture(scope="module")
