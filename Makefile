@@ -25,7 +25,7 @@ EVIDENCE := $(shell find book/results 2>/dev/null)
 # of torch's bf16 convolutions now and then (adversarial training on few images).
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help .venv check test units notebooks book bench clean
+.PHONY: help .venv check test units notebooks book executed bench clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,9 +60,12 @@ test: $(STAMP)  ## everything: code, notebooks, book (15 to 40 minutes on two co
 	$(MAKE) book
 	$(PYTEST) -q tests/book
 
-book: $(STAMP) $(SCRIPTS) $(EXECUTED)  ## execute the notebooks, compile the book to book/_build/html
+book: $(STAMP) $(SCRIPTS)  ## execute the notebooks, compile the book to book/_build/html
+	$(MAKE) -j 2 executed
 	$(BIN)/jupyter-book build . --path-output book -W --keep-going --quiet
 	@echo "open book/_build/html/index.html"
+
+executed: $(EXECUTED)
 
 # What the pages load, fetched again when the lock file changes. Without npm or network nothing is made here, which is
 # no error: the pages then link to public servers, and the build says so.
