@@ -20,6 +20,20 @@ STICKING_OUT = """() => [...document.querySelectorAll("article *")].filter((node
   return true;
 }).map((node) => node.outerHTML.slice(0, 120))"""
 
+# Pairs of controls or labels that lie over one another.
+OVERLAPPING = """() => {
+  const all = [...document.querySelectorAll("article .cell_output :is(label, select, button, input)")]
+    .filter((node) => node.checkVisibility() && node.getBoundingClientRect().width > 2);
+  const over = (a, b) => {
+    const [one, two] = [a.getBoundingClientRect(), b.getBoundingClientRect()];
+    return Math.min(one.right, two.right) - Math.max(one.left, two.left) > 2
+      && Math.min(one.bottom, two.bottom) - Math.max(one.top, two.top) > 2;
+  };
+  return all.flatMap((a, place) => all.slice(place + 1)
+    .filter((b) => !a.contains(b) && !b.contains(a) && over(a, b))
+    .map((b) => a.outerHTML.slice(0, 80) + " over " + b.outerHTML.slice(0, 80)));
+}"""
+
 
 def test_page_is_light_to_load(opened: Any) -> None:
     assert (HTML / f"{opened.name}.html").stat().st_size < 5 * MEGABYTE
@@ -39,6 +53,10 @@ def test_formulas_are_typeset(opened: Any) -> None:
     assert opened.page.locator("mjx-merror, [data-mml-node=merror]").count() == 0
 
 
+def test_controls_do_not_overlap(opened: Any) -> None:
+    assert opened.page.evaluate(OVERLAPPING) == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_sticks_out_of_a_phone(opened: Any, theme: str) -> None:
     page = opened.page
@@ -50,6 +68,7 @@ def test_nothing_sticks_out_of_a_phone(opened: Any, theme: str) -> None:
         assert page.evaluate("document.body.scrollWidth") <= 390
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(STICKING_OUT) == []
+        assert page.evaluate(OVERLAPPING) == []
     finally:
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(before)

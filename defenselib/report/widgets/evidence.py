@@ -25,16 +25,22 @@ PAPER_NAMES = {key: "D-ST and D-BR" if key == "dst_dbr" else style.label(key) fo
 
 
 def best(
-    defenses: Sequence[str], useful: Callable[[Result], bool], train: str = "", store: Store | None = None
+    defenses: Sequence[str],
+    useful: Callable[[Result], bool],
+    train: str = "",
+    store: Store | None = None,
+    stopped: bool = False,
 ) -> dict[str, dict[str, Result]]:
     """By defense, the useful results by name of their setting; the best profile of each, the lowest seed.
+
+    stopped: also trainings that were stopped after a stage, where there is no whole one.
 
     Results of `smoke` only for a defense that has nothing else. train: a profile at which a defense that has no
     result at all is trained under BadNets, if it is a paper's own method; empty: none is.
     """
     reader = store or default_stores()
     found: dict[str, list[Result]] = {name: [] for name in defenses}
-    for result in plain(reader):
+    for result in plain(reader, stopped):
         if result.experiment["defense"] in found and useful(result):
             found[result.experiment["defense"]].append(result)
     shown = {}
@@ -47,15 +53,16 @@ def best(
     return shown
 
 
-def plain(store: Store) -> Iterator[Result]:
-    """The results of cells without options, whichever paper asked for them."""
-    yield from (result for result in store.results() if is_plain(result))
+def plain(store: Store, stopped: bool = False) -> Iterator[Result]:
+    """The results of cells without options, whichever paper asked for them; `stopped`: also of those that stop early."""
+    yield from (result for result in store.results() if is_plain(result, stopped))
 
 
 def cell_of(result: Result) -> Cell:
     """The plain cell of a result's names."""
     asked = result.experiment
-    return Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"])
+    options = {"stop_after": asked["stop_after"]} if asked["stop_after"] else {}
+    return Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"], options)
 
 
 def experiment_of(result: Result) -> Experiment:
@@ -63,10 +70,10 @@ def experiment_of(result: Result) -> Experiment:
     return cell_of(result).experiment(result.experiment["paper"] or "", result.profile, result.experiment["seed"])
 
 
-def is_plain(result: Result) -> bool:
+def is_plain(result: Result, stopped: bool = False) -> bool:
     """Whether its cell, with no options, resolves to this very result today."""
     asked = result.experiment
-    if asked["diagnostic"] or asked["stop_after"]:
+    if asked["diagnostic"] or (asked["stop_after"] and not stopped):
         return False
     try:
         return experiment_of(result).resolve().hash == result.hash
@@ -99,6 +106,10 @@ def words_of(result: Result) -> str:
 def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
     order = (*RANK, SMOKE)
     chosen: dict[str, Result] = {}
-    for result in sorted(results, key=lambda one: (order.index(one.profile), one.experiment["seed"])):
+
+    def rank(one: Result) -> tuple[int, bool, int]:
+        return order.index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
+
+    for result in sorted(results, key=rank):
         chosen.setdefault(setting(result), result)
     return chosen

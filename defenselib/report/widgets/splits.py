@@ -72,7 +72,7 @@ def split_threshold(
 
     train: the profile at which a method without any result is trained; empty: none is.
     """
-    found = evidence.best(list(defenses or SCORES), has_scores, train, store)
+    found = evidence.best(list(defenses or SCORES), has_scores, train, store, stopped=True)
     methods = [
         {"name": style.label(name), "settings": [_setting(words, result) for words, result in results.items()]}
         for name, results in found.items()
@@ -130,7 +130,8 @@ def separations(defenses: Sequence[str] | None = None, train: str = "", store: S
     """How well each score tells poison from clean at any threshold: defense, setting, score, epoch, profile, area
     (percent of the pairs of a clean and a poisoned sample that the score puts in the right order)."""
     rows = []
-    for defense, results in evidence.best(list(defenses or SCORES), has_scores, train, store).items():
+    found = evidence.best(list(defenses or SCORES), has_scores, train, store, stopped=True)
+    for defense, results in found.items():
         for words, result in results.items():
             for one in scored(result):
                 area = measures.separation(one.values[one.poisoned], one.values[~one.poisoned])

@@ -66,7 +66,7 @@ function render({ model, el }) {
       ys: [0, Math.max(1.3 * most, yticks.at(-1))],
       xticks: evenly(low, high, width() < 420 ? 3 : 5).map((tick) => [tick, short(tick)]),
       yticks,
-      xlabel: view.axis,
+      xlabel: `${method.name}: ${view.axis}`,
       ylabel: "samples (log scale)",
       yscale: Math.log1p,
     });
