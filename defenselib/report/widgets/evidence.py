@@ -54,7 +54,7 @@ def best(
 
 
 def plain(store: Store, stopped: bool = False) -> Iterator[Result]:
-    """The results of cells without options, whichever paper asked for them; `stopped`: also of those that stop early."""
+    """The results of cells without options, whichever paper asked for them; stopped: also those that end early."""
     yield from (result for result in store.results() if is_plain(result, stopped))
 
 
