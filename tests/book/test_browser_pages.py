@@ -64,7 +64,7 @@ def test_nothing_sticks_out_of_a_phone(opened: Any, theme: str) -> None:
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": 390, "height": 844})
     try:
-        assert page.locator("html").get_attribute("data-theme") == theme
+        page.wait_for_selector(f"html[data-theme={theme}]", state="attached")  # the page follows in a moment
         assert page.evaluate("document.body.scrollWidth") <= 390
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(STICKING_OUT) == []
