@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from defenselib import papers
-from defenselib.experiments import Result
-from defenselib.experiments.code_digest import code_digest
+
+from .made import made
 
 N = 100
 
@@ -21,20 +21,7 @@ def putter(store):
 
     def put(cell, acc=80.0, asr=1.0, profile="gpu", seed=0, history=(), arrays=None, **fields):
         resolved = cell.experiment("asd", profile, seed).resolve()
-        result = Result(
-            experiment=resolved.describe(),
-            spec=resolved.spec(),
-            hash=resolved.hash,
-            profile=resolved.profile,
-            acc=acc,
-            asr=asr,
-            per_class=(acc,) * 10,
-            machine={"cores": 2, "gpu": None},
-            code=code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic),
-            stem=resolved.stem,
-            history=list(history),
-            **fields,
-        )
+        result = made(resolved, acc, asr, history=list(history), **fields)
         return store.put(result, arrays or {})
 
     return put

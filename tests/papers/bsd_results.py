@@ -10,8 +10,9 @@ import pandas as pd
 
 from defenselib import papers
 from defenselib.experiments import Result, Store
-from defenselib.experiments.code_digest import code_digest
 from defenselib.papers import frame, printed
+
+from .made import made
 
 N, POISONED = 100, 10
 ENDS = {"stage1_end": 4, "stage2_end": 8, "epochs": 10}
@@ -49,21 +50,15 @@ def putter(store: Store) -> Callable[..., Result]:
         pool = {"clean_size": 50, "clean_poisoned": 2, "rarest_class": 4}
         usual = [{"stage": defense, "epoch": e, "acc": acc, "asr": asr, **pool} for e in range(10)]
         votes = [{"stage": "warmup", "epoch": e, "vote": v, "target": 3} for e, v in enumerate((1, 3, 3))]
-        result = Result(
+        result = made(
+            resolved,
+            acc,
+            asr,
             experiment=described,
-            spec=resolved.spec(),
-            hash=resolved.hash,
-            profile=resolved.profile,
-            acc=acc,
-            asr=asr,
-            per_class=(acc,) * 10,
             history=[*votes, *usual] if history is None else history,
             seconds=3600.0,
             poisoned_count=POISONED,
             metrics=metrics,
-            machine={"cores": 2, "gpu": None},
-            code=code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic),
-            stem=resolved.stem,
         )
         return store.put(result, arrays() if defense == "bsd" else {})
 

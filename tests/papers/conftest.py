@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 
 from defenselib.experiments import Experiment, Result, Store
-from defenselib.experiments.code_digest import code_digest
+
+from .made import made
 
 N = 200
 STAGES = {"stage1_end": 2, "stage2_end": 4, "epochs": 6}
@@ -53,19 +53,6 @@ def put(store: Store) -> Callable[..., Result]:
             arrays = synthetic_arrays(np.random.default_rng(0))
             sizes = {"clean_size": 100, "clean_poisoned": 2, "clean_purity": 0.98, "hard_clean": 3}
             history = [{**row, "stage": "asd", **sizes} for row in history]
-        result = Result(
-            experiment=described,
-            spec=resolved.spec(),
-            hash=resolved.hash,
-            profile=resolved.profile,
-            acc=acc,
-            asr=asr,
-            per_class=(acc,) * 10,
-            history=history,
-            machine={"cores": 2, "gpu": None},
-            code=code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic),
-            stem=resolved.stem,
-        )
-        return store.put(dataclasses.replace(result), arrays)
+        return store.put(made(resolved, acc, asr, experiment=described, history=history), arrays)
 
     return make
