@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+from defenselib import small_maps
+
 # Sums of products; all else has fast bf16 code everywhere. Their tensors come first: input, weight, bias.
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose2d)
 MATRIX_PRODUCTS = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm)
@@ -55,8 +57,18 @@ class SoftwareBF16(TorchFunctionMode):
         if func not in PRODUCTS or not _applies(args[0]):
             return func(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
-            product = func(*map(_rounded, args), **{name: _rounded(value) for name, value in kwargs.items()})
+            product = _product(func, *map(_rounded, args), **{name: _rounded(value) for name, value in kwargs.items()})
         return product.bfloat16()
+
+
+def _product(func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    if func is torch.conv2d and not kwargs and len(args) == 7:
+        x, weight, bias, stride, padding, dilation, groups = args
+        plain = bias is None and groups == 1 and isinstance(padding, tuple) and set(dilation) == {1}
+        if plain and small_maps.applies(x, weight, stride, padding):
+            return small_maps.conv2d(x, weight, stride, padding)
+    result: Tensor = func(*args, **kwargs)
+    return result
 
 
 def _applies(first: Tensor) -> bool:
