@@ -45,7 +45,8 @@ def bf16_arithmetic() -> Iterator[None]:
 
 
 class SoftwareBF16(TorchFunctionMode):
-    """Products under CPU autocast to bf16: operands rounded to bf16, float32 arithmetic, result rounded to bf16.
+    """Products in bf16, under CPU autocast or of bf16 tensors: operands rounded to bf16, float32 arithmetic, result
+    rounded to bf16.
 
     The gradients are rounded at the same places, for they pass through the same conversions backwards.
     """
@@ -72,8 +73,10 @@ def _product(func: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _applies(first: Tensor) -> bool:
+    if first.device.type != "cpu":
+        return False
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return autocast and first.device.type == "cpu"
+    return first.dtype == torch.bfloat16 or (autocast and first.dtype == torch.float32)
 
 
 def _rounded(value: Any) -> Any:

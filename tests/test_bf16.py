@@ -46,6 +46,18 @@ def test_rounds_operands_and_result_to_bf16(op) -> None:
     assert not torch.allclose(ours.double(), x.double() @ w.double().T, rtol=2**-10, atol=0)
 
 
+def test_networks_kept_in_bf16_need_no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, taken = F.conv2d, []
+    x, w = integers(2, 3, 5, 5, seed=0), integers(4, 3, 3, 3, seed=1)
+    with SoftwareBF16():
+        monkeypatch.setattr(
+            "defenselib.bf16._product", lambda *args, **kw: taken.append(args[1].dtype) or plain(*args[1:])
+        )
+        ours = F.conv2d(x.bfloat16(), w.bfloat16())
+    assert taken == [torch.float32] and ours.dtype == torch.bfloat16
+    assert torch.equal(ours.float(), plain(x, w))
+
+
 def test_leaves_float32_alone() -> None:
     x, w = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
     expected = F.conv2d(x, w)
