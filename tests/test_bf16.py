@@ -1,5 +1,7 @@
 """bf16 in software: exact where sums are exact, within a rounding of float64 elsewhere, nothing outside autocast."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from defenselib import bf16
 from defenselib.bf16 import SoftwareBF16, active, bf16_arithmetic, hardware_has_bf16
 
 autocast = torch.autocast("cpu", dtype=torch.bfloat16)
@@ -47,15 +50,20 @@ def test_rounds_operands_and_result_to_bf16(op) -> None:
 
 
 def test_networks_kept_in_bf16_need_no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, taken = F.conv2d, []
     x, w = integers(2, 3, 5, 5, seed=0), integers(4, 3, 3, 3, seed=1)
+    expected = F.conv2d(x, w)
+    computed: list[torch.dtype] = []
+    product = bf16._product
+
+    def noted(func: Any, *args: Any, **kwargs: Any) -> Tensor:
+        computed.append(args[0].dtype)
+        return product(func, *args, **kwargs)
+
+    monkeypatch.setattr(bf16, "_product", noted)
     with SoftwareBF16():
-        monkeypatch.setattr(
-            "defenselib.bf16._product", lambda *args, **kw: taken.append(args[1].dtype) or plain(*args[1:])
-        )
         ours = F.conv2d(x.bfloat16(), w.bfloat16())
-    assert taken == [torch.float32] and ours.dtype == torch.bfloat16
-    assert torch.equal(ours.float(), plain(x, w))
+    assert computed == [torch.float32] and ours.dtype == torch.bfloat16
+    assert torch.equal(ours.float(), expected)
 
 
 def test_leaves_float32_alone() -> None:
