@@ -1,5 +1,6 @@
 """bf16 in software: exact where sums are exact, within a rounding of float64 elsewhere, nothing outside autocast."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def test_equals_float32_where_bf16_is_exact(batch: int, stride: int, padding: in
 
 
 @pytest.mark.parametrize("op", [lambda x, w: F.linear(x, w), lambda x, w: x @ w.T, lambda x, w: torch.mm(x, w.T)])
-def test_rounds_operands_and_result_to_bf16(op) -> None:
+def test_rounds_operands_and_result_to_bf16(op: Callable[[Tensor, Tensor], Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
     x, w = torch.randn(7, 33, generator=generator), torch.randn(5, 33, generator=generator)
     with SoftwareBF16(), autocast:
