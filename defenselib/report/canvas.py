@@ -53,6 +53,12 @@ def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def leave_empty(axes: np.ndarray, used: int) -> None:
+    """Hide the panels of a grid after the first `used`."""
+    for axis in axes.flat[used:]:
+        axis.axis("off")
+
+
 def smoke_words(ran: pd.DataFrame) -> str:
     """What a title must add where the numbers are those of a smoke run."""
     return "\n(smoke: drawn shapes and a tiny network, no evidence)" if (ran["profile"] == "smoke").any() else ""
@@ -69,14 +75,15 @@ def empty(title: str, words: str = NOTHING) -> Figure:
 
 
 def group_histograms(axis: Axes, parts: pd.DataFrame) -> None:
-    """Counts of clean and poisoned samples over each other: columns group, from, to, count; a logarithmic scale."""
+    """Counts of clean and poisoned samples over each other: columns group, from, to, reproduced; a logarithmic
+    scale."""
     for group, colour in style.GROUPS.items():
         mine = parts[parts["group"] == group]
         if mine.empty:
             continue
         edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
         axis.stairs(
-            mine["count"].to_numpy(),
+            mine["reproduced"].to_numpy(),
             edges,
             fill=True,
             alpha=0.45,

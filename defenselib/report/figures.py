@@ -41,7 +41,7 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
         if counts.empty:
             return empty(title)
         parts = pd.DataFrame([fields(variant) for variant in counts["variant"]], index=counts.index)
-        parts["count"] = counts["reproduced"]
+        parts["reproduced"] = counts["reproduced"]
         figure, axes = grid(7.2, 5.6, 2, 2)
         for (panel, words), axis in zip(PANEL_TITLES.items(), axes.flat, strict=True):
             group_histograms(axis, parts[parts["panel"] == panel])

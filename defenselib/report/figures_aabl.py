@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from defenselib.report import style
-from defenselib.report.canvas import empty, fields, grid, smoke_words
+from defenselib.report.canvas import empty, fields, grid, group_histograms, leave_empty, smoke_words
 
 AXES = {"rate": "poisoning rate", "eps": "budget (grey levels of 255)", "steps": "steps"}
 NUMBERS = {"asr": "ASR (%)", "ra": "RA (%)", "resists": "poison that keeps its label (%)"}
@@ -66,12 +66,11 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
         figure, axes = grid(7.2, 0.6 + 1.9 * rows, rows, wide)
         for axis, (attack, panel) in zip(axes.flat, [(a, p) for a in attacks for p in panels], strict=False):
             mine = ran[(ran["attack"] == attack) & (ran["panel"] == panel)]
-            _histogram(axis, mine[mine["metric"] == "count"])
+            group_histograms(axis, mine[mine["metric"] == "count"])
             for cut in mine.loc[mine["metric"] == "cut", "reproduced"]:
                 axis.axvline(cut, color=style.INK, linestyle=":", label="Otsu's cut")
             axis.set_title(f"{style.label(attack, 'attack')}: {PANELS[panel]}", fontsize=10)
-        for axis in axes.flat[len(attacks) * len(panels) :]:
-            axis.axis("off")
+        leave_empty(axes, len(attacks) * len(panels))
         handles, labels = axes.flat[0].get_legend_handles_labels()
         for axis in axes.flat[1 : len(attacks) * len(panels)]:
             more = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -80,26 +79,6 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         figure.suptitle(smoke_words(counts).strip())
         return figure
-
-
-def _histogram(axis: Axes, parts: pd.DataFrame) -> None:
-    for group in ("clean", "poisoned"):
-        mine = parts[parts["group"] == group]
-        if mine.empty:
-            continue
-        edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
-        axis.stairs(
-            mine["reproduced"].to_numpy(),
-            edges,
-            fill=True,
-            alpha=0.45,
-            facecolor=style.GROUPS[group],
-            edgecolor=style.GROUPS[group],
-            hatch=style.HATCHES[group],
-            label=group,
-        )
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylim(bottom=0)
 
 
 def losses(frame: pd.DataFrame, title: str = "") -> Figure:

@@ -38,7 +38,7 @@ def _losses(ran: pd.DataFrame) -> Figure:
     figure, axes = grid(7.6, 2.9, 1, len(names))
     for name, axis in zip(names, axes.flat, strict=True):
         mine = ran[(ran["defense"] == name) & (ran["metric"] == "count")]
-        group_histograms(axis, mine.assign(count=mine["reproduced"]))
+        group_histograms(axis, mine)
         axis.set(title=style.label(name), xlabel="loss $L_1$", ylabel="training samples" if name == names[0] else "")
     legend(figure, axes.flat[0])
     return figure

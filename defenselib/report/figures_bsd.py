@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from defenselib.report import style
-from defenselib.report.canvas import grid, group_histograms
+from defenselib.report.canvas import grid, group_histograms, leave_empty
 from defenselib.report.figures_bsd_tables import Drawer, drawing, legend, names_of
 
 PANELS = {
@@ -88,8 +88,7 @@ def _poison(ran: pd.DataFrame) -> Figure:
             _by_epoch(total, mine[mine["metric"] == "sum"], ":", colour, "")
         axis.set(title=f"rate {rate}", xlabel="epoch", ylabel="poison in the pool")
         total.set_ylabel("sum")
-    for axis in axes.flat[len(rates) :]:
-        axis.axis("off")
+    leave_empty(axes, len(rates))
     legend(figure, axes.flat[0])
     return figure
 
@@ -99,7 +98,7 @@ def _histograms(ran: pd.DataFrame, panels: Sequence[tuple[str, str, pd.Series]],
     lines = -(-len(panels) // columns)
     figure, axes = grid(min(7.6, 3.8 * columns), 2.5 * lines, lines, columns)
     for (title, label, mask), axis in zip(panels, axes.flat, strict=False):
-        group_histograms(axis, ran[mask & (ran["metric"] == "count")].assign(count=ran["reproduced"]))
+        group_histograms(axis, ran[mask & (ran["metric"] == "count")])
         axis.set(title=title, xlabel=label, ylabel="samples" if axis in axes[:, 0] else "")
     legend(figure, axes.flat[0])
     return figure
@@ -136,8 +135,7 @@ def _votes(ran: pd.DataFrame) -> Figure:
         axis.plot(votes["epoch"].astype(int), votes["reproduced"], "o", color=style.ORANGE, label="vote of the epoch")
         _by_epoch(axis, majority, "-", style.BLUE, "majority so far")
         axis.set(title=style.label(attack, "attack"), xlabel="epoch of the warm-up", ylabel="class", ylim=(-0.5, 9.5))
-    for axis in axes.flat[len(names) :]:
-        axis.axis("off")
+    leave_empty(axes, len(names))
     legend(figure, axes.flat[0])
     return figure
 

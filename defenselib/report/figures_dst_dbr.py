@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from defenselib.data.transforms import TRANSFORMS
 from defenselib.report import style
-from defenselib.report.canvas import empty, fields, grid, smoke_words
+from defenselib.report.canvas import empty, fields, grid, group_histograms, leave_empty, smoke_words
 
 STEPS = {
     "unlearn": (style.ORANGE, "--", "unlearning"),
@@ -39,25 +36,14 @@ def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
         figure, axes = grid(7.2, 1.9 * len(names) + 0.6, len(names), len(moments))
         for line, name in zip(axes, names, strict=True):
             for axis, moment in zip(line, moments, strict=True):
-                _counts(axis, rows[(rows["attack"] == name) & (rows["moment"] == moment)])
+                mine = rows[(rows["attack"] == name) & (rows["moment"] == moment) & (rows["metric"] == "count")]
+                group_histograms(axis, mine)
                 axis.set_title(f"{style.label(name, 'attack')}, {moment} the fine-tuning", fontsize=9.5)
             line[0].set_ylabel("training samples")
         axes[0, 0].legend()
         figure.supxlabel("FCT", fontsize=10)
         figure.suptitle(smoke_words(rows).strip())
         return figure
-
-
-def _counts(axis: Axes, rows: pd.DataFrame) -> None:
-    for group, colour in (("clean", style.GROUPS["clean"]), ("poisoned", style.GROUPS["poisoned"])):
-        mine = rows[(rows["group"] == group) & (rows["metric"] == "count")]
-        if mine.empty:
-            continue
-        edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
-        look: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "hatch": style.HATCHES[group], "label": group}
-        axis.stairs(mine["reproduced"].to_numpy(), edges, fill=True, alpha=0.45, **look)
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylim(bottom=0)
 
 
 def bars(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -77,8 +63,7 @@ def bars(frame: pd.DataFrame, title: str = "") -> Figure:
                 axis.bar(places, heights, 0.4, color=colour, label=metric.upper(), hatch="//" if shift > 0 else "")
             axis.set_xticks(range(len(METRICS)), list(METRICS.values()), rotation=20, fontsize=8)
             axis.set(title=style.label(name, "attack"), ylabel="%", ylim=(0, 102))
-        for axis in list(axes.flat)[len(names) :]:
-            axis.axis("off")
+        leave_empty(axes, len(names))
         axes.flat[0].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.02))
         figure.suptitle(smoke_words(rows).strip())
         return figure

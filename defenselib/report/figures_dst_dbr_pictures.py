@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch
 from defenselib.data import load_dataset
 from defenselib.data.transforms import TRANSFORMS, draw, named
 from defenselib.report import gallery, pictures, style
-from defenselib.report.canvas import empty, grid, smoke_words
+from defenselib.report.canvas import empty, grid, leave_empty, smoke_words
 from defenselib.report.figures_dst_dbr import said
 from defenselib.seeds import generator
 
@@ -74,8 +74,7 @@ def clusters(frame: pd.DataFrame, title: str = "") -> Figure:
         for axis, name in zip(axes.flat, names, strict=False):
             _scatter(axis, _places(rows[rows["attack"] == name]))
             axis.set_title(style.label(name, "attack"))
-        for axis in list(axes.flat)[len(names) :]:
-            axis.axis("off")
+        leave_empty(axes, len(names))
         figure.suptitle(smoke_words(rows).strip())
         return figure
 

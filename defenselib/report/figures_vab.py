@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from defenselib.defenses.vab_victim import Mixture
 from defenselib.report import gallery, style
-from defenselib.report.canvas import empty, fields, grid, smoke_words
+from defenselib.report.canvas import empty, fields, grid, leave_empty, smoke_words
 
 MARKERS = ("o", "s", "^", "D", "v", "*")
 COLOURS = (style.BLACK, style.OCHRE, style.GREEN, style.SKY, style.PURPLE, style.ORANGE)
@@ -56,8 +56,7 @@ def entropies(frame: pd.DataFrame, title: str = "") -> Figure:
         names = list(dict.fromkeys(ran["attack"]))
         lines = -(-len(names) // 3)
         figure, axes = grid(7.2, 0.9 + 2.1 * lines, lines, 3)
-        for axis in axes.flat[len(names) :]:
-            axis.axis("off")
+        leave_empty(axes, len(names))
         for name, axis in zip(names, axes.flat, strict=False):
             rows = ran[ran["attack"] == name]
             parts = pd.DataFrame([fields(variant) for variant in rows["variant"]], index=rows.index)
