@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from defenselib.data.transforms import TRANSFORMS
 from defenselib.report import style
@@ -81,11 +82,15 @@ def steps(frame: pd.DataFrame, title: str = "") -> Figure:
             for line, metric in enumerate(("acc", "asr")):
                 for step, (colour, dash, words) in STEPS.items():
                     mine = rows[(rows["attack"] == name) & (rows["metric"] == metric) & (rows["steps"] == step)]
+                    if mine.empty:
+                        continue
                     order = mine["epoch"].astype(int).sort_values()
                     axes[line, column].plot(order, mine.loc[order.index, "reproduced"], dash, color=colour, label=words)
                 axes[line, column].set(ylim=(-3, 103), ylabel=f"{metric.upper()} (%)" if column == 0 else "")
             axes[0, column].set_title(style.label(name, "attack"))
             axes[1, column].set_xlabel("round")
+            axes[1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes[0, column].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0, 0].legend(fontsize=8)
         figure.suptitle(smoke_words(rows).strip())
         return figure
