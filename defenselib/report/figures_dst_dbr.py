@@ -91,7 +91,7 @@ def steps(frame: pd.DataFrame, title: str = "") -> Figure:
             axes[1, column].set_xlabel("round")
             axes[1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
             axes[0, column].xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[0, 0].legend(fontsize=8)
+        max(axes[0], key=lambda axis: len(axis.lines)).legend(fontsize=8)
         figure.suptitle(smoke_words(rows).strip())
         return figure
 
