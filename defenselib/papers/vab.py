@@ -16,7 +16,7 @@ from defenselib import data
 from defenselib.papers import printed, vab_measures, vab_text, verdict
 from defenselib.papers import vab_claims as claims
 from defenselib.papers.base import Exhibit, Row, Series, Setting, Table, complete
-from defenselib.papers.grid import Cell, Request, Thin
+from defenselib.papers.grid import Cell, Grid, Request, Thin, checked_request
 from defenselib.papers.vab_text import Number, Text
 
 KEY = "vab"
@@ -60,6 +60,15 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "components=F+AT+SST+S(suspicious)": {"suppression": "suspicious"},
     "warmup=automatic": {"warmup": "automatic"},
 }
+
+
+# The first schedule of `laptop`: half of the epochs for stage 2, one cycle of the rate.
+EARLY = Cell(
+    CIFAR,
+    "badnets",
+    "vab",
+    {"defense_args": {"schedule": "onecycle", "milestones": (50, 100, 150), "clean_epochs": 12, "epochs": 24}},
+)
 
 
 def cell_of(row: Row) -> Cell:
@@ -144,6 +153,18 @@ def numbers() -> dict[str, Number]:
         dip = vab_text.place_of("acc", "dip", RATES)
         found[f"{attack}|item=rate-where-BA-fluctuates"] = Number(rate_cells(attack), dip)
     return found
+
+
+def early_suppression(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
+    """Epochs of the Beneficiary under BadNets where stage 3 begins while its rate and its errors are large: epoch,
+    stage, acc, asr, clean_purity and the rest of the history; empty if it was not run. Reads only."""
+    request = checked_request(KEY, profile, False, None, None, None, (0,), store)
+    found = Grid(KEY, request, lambda cell, profile: (0,), Thin()).answer(EARLY).results
+    if not found:
+        return pd.DataFrame({"epoch": [], "stage": []})
+    frame = found[0].history_frame()
+    frame = frame[frame["stage"] != "warmup"].reset_index(drop=True)
+    return frame.assign(epoch=range(len(frame)))
 
 
 def data_sizes() -> pd.DataFrame:

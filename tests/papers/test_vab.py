@@ -204,3 +204,15 @@ def test_the_diagram_draws_what_the_defense_computes():
     assert np.allclose(mixed[:, outside], images[0][:, outside], atol=1e-6)
     figure = PAPER.exhibit("figure-2").draw(PAPER.exhibit("figure-2").reproduce("best", store="/nowhere"))
     assert len(figure._repr_png_()) > 1000
+
+
+def test_early_suppression_numbers_the_beneficiarys_epochs(put, store):
+    assert vab.early_suppression(store=store).empty
+    stages = ["warmup", "warmup", "clean", "clean", "suppression"]
+    history = [{"stage": stage, "epoch": i, "acc": 10.0 * i, "asr": 1.0} for i, stage in enumerate(stages)]
+    made = put(20.0, 1.0, paper="vab", attack="badnets", defense="vab", **vab.EARLY.options)
+    store.put(dataclasses.replace(made, history=history))
+    found = vab.early_suppression(store=store)
+    assert found["epoch"].tolist() == [0, 1, 2]
+    assert found["stage"].tolist() == ["clean", "clean", "suppression"]
+    assert found["acc"].tolist() == [20.0, 30.0, 40.0]
