@@ -18,6 +18,8 @@ from defenselib.report.parameters import convert, parse_kind
 from defenselib.report.style import label
 
 MENTIONED = re.compile(r"{{ *(\w+) *}}")
+# A kernel imports torch before it answers; on a machine that is busy with a training papermill's minute is too short.
+START_SECONDS = 300
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -88,7 +90,12 @@ def execute(notebook: Path, output: Path, given: Mapping[str, str], *, progress:
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     try:
         papermill.execute_notebook(
-            str(notebook), str(temporary), parameters=values, kernel_name="python3", progress_bar=progress
+            str(notebook),
+            str(temporary),
+            parameters=values,
+            kernel_name="python3",
+            progress_bar=progress,
+            start_timeout=START_SECONDS,
         )
         _finish(temporary, notebook, output)
         temporary.replace(output)
