@@ -45,23 +45,28 @@ class _SmallMaps(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, weight = (tensor.permute(0, 2, 3, 1) for tensor in ctx.saved_tensors)
-        for_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        rows, columns = (
-            list(_windows(x.shape[d + 1], weight.shape[d + 1], ctx.stride[d], ctx.padding[d])) for d in (0, 1)
-        )
-        for i, (row, tap_row) in enumerate(rows):
-            for j, (column, tap_column) in enumerate(columns):
-                here = gradient[:, :, i, j]
-                if for_x is not None:
-                    taps = weight[:, tap_row, tap_column]
-                    for_x[:, row, column] += (here @ taps.flatten(1)).view(len(x), *taps.shape[1:])
-                if for_weight is not None:
-                    seen = x[:, row, column]
-                    product = here.t() @ seen.flatten(1)
-                    for_weight[:, tap_row, tap_column] += product.view(len(weight), *seen.shape[1:])
-        return _channels_first(for_x), _channels_first(for_weight), None, None
+        # A search for adversarial images takes its gradients under autocast, which would send the products to the
+        # generic bf16 code that `bf16.py` avoids.
+        with torch.autocast("cpu", enabled=False):
+            return *_gradients(ctx, gradient), None, None
+
+
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = (tensor.permute(0, 2, 3, 1) for tensor in ctx.saved_tensors)
+    for_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+    for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+    rows, columns = (list(_windows(x.shape[d + 1], weight.shape[d + 1], ctx.stride[d], ctx.padding[d])) for d in (0, 1))
+    for i, (row, tap_row) in enumerate(rows):
+        for j, (column, tap_column) in enumerate(columns):
+            here = gradient[:, :, i, j]
+            if for_x is not None:
+                taps = weight[:, tap_row, tap_column]
+                for_x[:, row, column] += (here @ taps.flatten(1)).view(len(x), *taps.shape[1:])
+            if for_weight is not None:
+                seen = x[:, row, column]
+                product = here.t() @ seen.flatten(1)
+                for_weight[:, tap_row, tap_column] += product.view(len(weight), *seen.shape[1:])
+    return _channels_first(for_x), _channels_first(for_weight)
 
 
 def _positions(size: int, kernel: int, stride: int, padding: int) -> int:

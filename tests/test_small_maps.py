@@ -75,3 +75,16 @@ def test_software_bf16_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert small.dtype == torch.bfloat16
     small.sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
+
+
+def test_gradients_asked_for_under_autocast_are_float32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 64, 2, 2, generator=generator, requires_grad=True)
+    weight = torch.randn(64, 64, 3, 3, generator=generator, requires_grad=True)
+    plain = torch.conv2d(x, weight, None, (1, 1), (1, 1))
+    towards = torch.randn(plain.shape, generator=generator)
+    small = small_maps.conv2d(x, weight, (1, 1), (1, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = gradients(small, x, weight, towards)
+    # bf16 sums would be off by about 0.1.
+    torch.testing.assert_close(found, gradients(plain, x, weight, towards), rtol=1e-4, atol=1e-4)
