@@ -136,7 +136,7 @@ def main(
     if place.type == "cuda":
         counts = counts[-1:]
     try:
-        with bf16_arithmetic():
+        with bf16_arithmetic(place):
             columns = {count: measure(model, width, precision, place, count) for count in counts}
     except DefenseLibError as error:
         raise typer.BadParameter(str(error)) from error

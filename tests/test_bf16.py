@@ -82,3 +82,12 @@ def test_is_switched_on_only_where_the_hardware_lacks_it_and_once() -> None:
         assert active() is not hardware_has_bf16()
         with bf16_arithmetic():
             assert torch.overrides._get_current_function_mode_stack() == modes
+
+
+@pytest.mark.parametrize(("device", "switched_on"), [("cpu", True), ("cuda", False)])
+def test_is_for_the_processor_alone(device: str, switched_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bf16, "hardware_has_bf16", lambda: False)
+    monkeypatch.setattr(bf16, "active", lambda: False)
+    before = len(torch.overrides._get_current_function_mode_stack())
+    with bf16_arithmetic(device):
+        assert len(torch.overrides._get_current_function_mode_stack()) == before + switched_on

@@ -46,7 +46,7 @@ def run(
     keep_memory()
     cell = Cell(resolved, store, chosen, progress, _interval() if checkpoint_every is None else checkpoint_every)
     upstream = _upstream(cell, experiment)
-    with store.lock(resolved.hash), bf16_arithmetic():
+    with store.lock(resolved.hash), bf16_arithmetic(chosen):
         return store.get(resolved) or cell.compute(upstream)
 
 
@@ -61,7 +61,7 @@ def attacked(
     What the attack trains first comes from the store or is trained now and kept there.
     """
     cell = Cell(experiment.resolve(), _store(store), torch.device(device), progress, _interval())
-    with cell.store.lock(cell.resolved.hash), bf16_arithmetic():
+    with cell.store.lock(cell.resolved.hash), bf16_arithmetic(cell.device):
         dataset = cell.load()
         attack = cell.attack(dataset)
     return dataset, attack, cell.poison(dataset, attack)
@@ -89,7 +89,7 @@ def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:
     state = cell.store.load_model(below.resolved.hash)
     if state is None:
         # Committed results come without models, so this one has to be made again.
-        with cell.store.lock(below.resolved.hash), bf16_arithmetic():
+        with cell.store.lock(below.resolved.hash), bf16_arithmetic(cell.device):
             below.compute(None)
         state = cell.store.load_model(below.resolved.hash)
         assert state is not None
