@@ -38,8 +38,8 @@ def active() -> bool:
 def bf16_arithmetic(device: torch.device | str = "cpu") -> Iterator[None]:
     """Inside, CPU autocast to bf16 is fast on every processor; nothing changes where the hardware has it.
 
-    Nor where `device`, which does the work, is a GPU: its steps are as fast as torch is called, and `SoftwareBF16` looks
-    at every call.
+    Nor where `device`, which does the work, is a GPU: its steps are as fast as torch is called, and `SoftwareBF16`
+    looks at every call.
     """
     if torch.device(device).type != "cpu" or hardware_has_bf16() or active():
         yield

@@ -208,6 +208,7 @@ def keep(
     hashes: Annotated[list[str] | None, typer.Argument(help="Hashes of results, as run prints them.")] = None,
     profile: Annotated[str | None, typer.Option(help="All results of this profile.")] = None,
     to: Annotated[Path | None, typer.Option(help="Folder; that of the committed results if not given.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Also where another run of the same is there.")] = False,
 ) -> None:
     """Promote results from the working store to the committed ones that the book reads. smoke is never evidence."""
     from defenselib.experiments import Store, default_stores
@@ -223,8 +224,11 @@ def keep(
     for result in chosen:
         if not isinstance(result, str) and result.profile == "smoke":
             raise InvalidValueError(f"{result.hash} was made at smoke, which is no evidence")
-    for kept in promote(chosen, to=to):
-        typer.echo(f"kept: {kept.path}")
+    kept = promote(chosen, to=to, replace=replace)
+    for result in kept:
+        typer.echo(f"kept: {result.path}")
+    if len(kept) < len(chosen):
+        typer.echo(f"{len(chosen) - len(kept)} left as they were: committed already; --replace takes the new runs")
 
 
 def _show(frame: pd.DataFrame, title: str) -> None:

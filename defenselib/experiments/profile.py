@@ -17,6 +17,7 @@ from defenselib.learning.context import PRECISIONS
 
 FOLDER = Path(__file__).parent / "profiles"
 VERDICTS = ("none", "order", "numbers")
+TIMES = ("any", "cpu")
 # The data sets of the papers, whether or not a loader is there for them, and our own.
 DATASETS = (
     "cifar10",
@@ -65,13 +66,14 @@ class Profile:
 
     model, width: what stands in for the papers' ResNet-18, and the channels of every model's first stage (None: the
     paper's). history_test: test images of the curves by epoch. verdict: what its results may be held against:
-    nothing, orderings and thresholds, or numbers.
+    nothing, orderings and thresholds, or numbers. times: the kind of device whose seconds count ("cpu", or "any").
     """
 
     name: str
     precision: str = "fp32"
     history_test: int = 2000
     verdict: str = "none"
+    times: str = "any"
     description: str = ""
     model: str | None = None
     width: int | None = None
@@ -126,7 +128,7 @@ def _read(path: Path, changed: int) -> Profile:
     return _parse(tomllib.loads(path.read_text(encoding="utf-8")), path)
 
 
-_TOP = {"name": str, "precision": str, "history_test": int, "verdict": str, "description": str}
+_TOP = {"name": str, "precision": str, "history_test": int, "verdict": str, "times": str, "description": str}
 _TABLES = ("model", "data", "every", "defense", "attack")
 
 
@@ -141,6 +143,7 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
         raise InvalidValueError(f"{path}: name is {top.get('name')!r}, it must be {path.stem!r} as the file's")
     check_choice(f"precision in {path}:", top.get("precision", "fp32"), PRECISIONS)
     check_choice(f"verdict in {path}:", top.get("verdict", "none"), VERDICTS)
+    check_choice(f"times in {path}:", top.get("times", "any"), TIMES)
     check_range(f"{path}: history_test", top.get("history_test", 0), 0, float("inf"))
     model = typed({"name": str, "width": int}, content.get("model", {}), f"{path} [model]")
     data = {name: _data_rule(name, rule, path) for name, rule in content.get("data", {}).items()}

@@ -137,15 +137,29 @@ def results_folder() -> Path | None:
     return beside if beside.is_dir() else None
 
 
-def keep(results: Iterable[Result | str], store: Store | None = None, to: str | Path | None = None) -> list[Result]:
-    """Promote results (or hashes) of the working store to the committed ones, or to the folder `to`."""
+def keep(
+    results: Iterable[Result | str],
+    store: Store | None = None,
+    to: str | Path | None = None,
+    replace: bool = False,
+) -> list[Result]:
+    """Promote results (or hashes) of the working store to the committed ones, or to the folder `to`.
+
+    Returns those that were written. A committed result of the same hash stays where today's code made it, for pages
+    and texts rely on its numbers; `replace` takes the new run in its place.
+    """
     folder = results_folder() if to is None else Path(to)
     if folder is None:
         raise DefenseLibError("no folder for committed results: set DEFENSELIB_RESULTS or name one")
     source = store or default_stores()
     own, target = Store(source.root), Store(folder)
-    # A result that is in the working store replaces a committed one of the same hash.
-    return [own.keep(item if isinstance(item, str) else item.hash, target) for item in results]
+    kept = []
+    for item in results:
+        key = item if isinstance(item, str) else item.hash
+        there = target.get(key)
+        if replace or there is None or not there.made_by_current_code():
+            kept.append(own.keep(key, target))
+    return kept
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pandas as pd
 
 from defenselib.papers import asd_cells as cells
 from defenselib.papers import frame as frames
-from defenselib.papers import printed, verdict
+from defenselib.papers import printed, times, verdict
 from defenselib.papers.asd_cells import ATTACKS, CIFAR, UpTo, pretrained
 from defenselib.papers.asd_figures import HARD_SHARE
 from defenselib.papers.base import Exhibit, Row
@@ -84,7 +84,13 @@ def seconds(result: Result, names: Sequence[str]) -> float:
 
 
 def mean_seconds(*names: str) -> Callable[[Found], float]:
-    return lambda found: sum(seconds(result, names) for result in found[0]) / len(found[0])
+    """Mean over the seeds, of the results whose times count."""
+
+    def value(found: Found) -> float:
+        made = frames.entry([times.counted(result, seconds(result, names)) for result in found[0]])
+        return float(made["reproduced"])
+
+    return value
 
 
 def difference(found: Found) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from defenselib.errors import check_choice
-from defenselib.papers import best, printed
+from defenselib.papers import best, printed, times
 from defenselib.papers import claims as claims_module
 from defenselib.papers import frame as frames
 from defenselib.papers.claims import Claim
@@ -143,9 +143,9 @@ def metric_of(row: Row, result: Result) -> float:
     DER is no number of a single result: a table takes it seed by seed, with the undefended model (`Table.before`).
     """
     name = str(row["metric"])
-    if name == "hours":
-        return result.seconds / 3600
-    value = getattr(result, name, None) if name in ("acc", "asr", "ra", "seconds") else result.metrics.get(name)
+    if name in ("seconds", "hours"):
+        return times.counted(result, result.seconds / (3600 if name == "hours" else 1))
+    value = getattr(result, name, None) if name in ("acc", "asr", "ra") else result.metrics.get(name)
     return float("nan") if value is None else float(value)
 
 

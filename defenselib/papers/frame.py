@@ -11,7 +11,7 @@ import pandas as pd
 
 from defenselib.experiments import profile as profiles
 from defenselib.learning.evaluation import der
-from defenselib.papers import printed, verdict
+from defenselib.papers import printed, times, verdict
 from defenselib.papers.grid import Answer, Cell, Grid
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict
     numbers = [value(row, result) for result in answer.results]
     reason = answer.reason
     if answer.results and all(math.isnan(number) for number in numbers):
-        reason = f"the result holds no {row['metric']}"
+        late = times.reason(answer.results[0]) if row["metric"] in ("seconds", "hours") else ""
+        reason = late or f"the result holds no {row['metric']}"
     return entry(numbers, map(machine_of, answer.results), reason)
 
 

@@ -16,6 +16,7 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
+from defenselib.papers import times
 from defenselib.papers.claims import RANK
 from defenselib.papers.frame import ders, entry, machine_of
 from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin
@@ -125,7 +126,10 @@ def _cost(result: Result, plain: Answer) -> float:
     """Seconds from the data to the model; a defense that repairs a model pays for that one too.
 
     Of the processor where they are known and there is no GPU: two trainings that ran side by side cost what they cost.
+    NaN where they do not count beside others at the profile (see `times`).
     """
+    if not times.count(result):
+        return math.nan
     own = result.seconds if result.cpu_seconds is None or result.machine.get("gpu") else result.cpu_seconds
     if not result.experiment["upstream"]:
         return own

@@ -16,6 +16,7 @@ import torch
 
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments import Result, Store, default_stores, keep, results_folder
+from defenselib.experiments.code_digest import code_digest
 from defenselib.experiments.store import atomic
 
 
@@ -122,6 +123,22 @@ def test_keep_promotes_a_result_with_its_arrays_and_without_its_model(tmp_path: 
     assert not (tmp_path / "committed" / "models").exists()
     with pytest.raises(DefenseLibError, match="has no result"):
         keep(["3333333333333333"], working, tmp_path / "committed")
+
+
+@pytest.mark.parametrize(
+    ("code", "replace", "acc"), [("today", False, 80.0), ("today", True, 90.0), ("older", False, 90.0)]
+)
+def test_keep_replaces_a_committed_result_of_todays_code_only_where_asked(
+    code: str, replace: bool, acc: float, tmp_path: Path
+) -> None:
+    working, committed = Store(tmp_path / "working"), Store(tmp_path / "committed")
+    today = code_digest("badnets", "none", None)
+    first = make_result(acc=80.0, code=today if code == "today" else "0" * 16)
+    committed.put(first)
+    working.put(make_result(acc=90.0, code=today))
+    kept = keep([first.hash], working, committed.root, replace=replace)
+    assert [result.acc for result in kept] == [acc] * (acc == 90.0)
+    assert next(committed.results()).acc == acc
 
 
 def test_models_come_back_as_they_were(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def putter(store: Store) -> Callable[..., Result]:
     def make(acc: float, asr: float, times: dict[str, float] | None = None, **more: Any) -> Result:
         given = {"profile": "laptop", "dataset": "cifar10", "attack": "badnets", "defense": "bsd", **more}
         attack, defense, metrics = given.pop("attack"), given.pop("defense"), given.pop("metrics", {})
-        history = given.pop("history", None)
+        history, machine = given.pop("history", None), given.pop("machine", {"cores": 2, "gpu": None})
         profile, seed = given.pop("profile"), given.pop("seed", 0)
         cell = papers.Cell(given.pop("dataset"), attack, defense, given, times or {})
         resolved = cell.experiment("bsd", profile, seed).resolve()
@@ -59,6 +59,7 @@ def putter(store: Store) -> Callable[..., Result]:
             seconds=3600.0,
             poisoned_count=POISONED,
             metrics=metrics,
+            machine=machine,
         )
         return store.put(result, arrays() if defense == "bsd" else {})
 

@@ -71,6 +71,30 @@ def test_averages_over_attacks_targets_and_data_sets(put, store):
     assert row(costs, attack="average", defense="bsd", metric="hours")["reproduced"] == 1.0
 
 
+def test_hours_of_a_gpu_do_not_stand_beside_those_of_processors(put, store):
+    put(80, 2)
+    put(80, 2, defense="asd", machine={"gpu": "NVIDIA H200", "cores": 16})
+    exhibit = bsd.PAPER.exhibit("table-5")
+    found = exhibit.reproduce("laptop", seeds=[0], store=store)
+    assert row(found, dataset="cifar10", defense="bsd")["reproduced"] == 1.0
+    left = row(found, dataset="cifar10", defense="asd")
+    assert math.isnan(left["reproduced"]) and "processor" in left["reason"] and "NVIDIA H200" in left["reason"]
+    assert set(exhibit.claims(found)["outcome"]) == {"not run"}
+    # Accuracies count wherever they were made, and at gpu so do the times.
+    assert (
+        row(
+            bsd.PAPER.exhibit("table-1").reproduce("laptop", store=store),
+            dataset="cifar10",
+            attack="badnets",
+            defense="asd",
+            metric="acc",
+        )["n"]
+        == 1
+    )
+    put(80, 2, profile="gpu", machine={"gpu": "NVIDIA H200", "cores": 16})
+    assert row(exhibit.reproduce("gpu", store=store), dataset="cifar10", defense="bsd")["reproduced"] == 1.0
+
+
 def test_printed_ders_follow_from_their_parts_but_for_three():
     checks = {key: bsd_printed.der_check(key) for key in bsd_printed.der_tables()}
     assert sum(map(len, checks.values())) == 189
