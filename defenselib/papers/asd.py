@@ -15,7 +15,7 @@ import pandas as pd
 
 from defenselib.errors import InvalidValueError
 from defenselib.papers import asd_cells as cells
-from defenselib.papers import asd_claims
+from defenselib.papers import asd_claims, scaled
 from defenselib.papers import asd_claims_curves as seen
 from defenselib.papers import asd_claims_parts as claims
 from defenselib.papers import asd_figures as figures
@@ -23,6 +23,7 @@ from defenselib.papers.asd_text import Composed, said, stage_time
 from defenselib.papers.base import Exhibit, Series, Setting, Table, complete
 from defenselib.papers.frame import entry
 from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin, checked_request
+from defenselib.papers.scaled import Twice
 
 KEY = "asd"
 # What is computed where nobody asks for more. Results that lie in the store are shown all the same.
@@ -172,36 +173,19 @@ def _gap(reference: Answer, asd: Answer) -> float:
 
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.
-DOUBLED = {
-    "laptop": (
-        Cell("cifar10", "blend", "none", {"defense_args": {"epochs": 40}}),
-        Cell("cifar10", "blend", "asd", {"defense_args": {"iterations": 300}}),
-    )
-}
+TWICE = (
+    Twice(Cell("cifar10", "blend", "none"), {"epochs": 40}),
+    Twice(Cell("cifar10", "blend", "asd"), {"iterations": 300}),
+)
 
 
 def doubled(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
-    """Cells beside the same at twice the schedule: dataset, attack, defense, acc, asr, twice_acc, twice_asr (percent,
-    NaN where not run). Reads only."""
-    request = checked_request(KEY, profile, False, None, None, None, None, store)
-    grid, rows = Grid(KEY, request, seeds_of, Thin()), []
-    for cell in DOUBLED.get(profile, ()):
-        row: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
-        for prefix, one in (("", replace(cell, options={})), ("twice_", cell)):
-            results = grid.answer(one).results
-            row |= {
-                f"{prefix}{m}": entry([getattr(result, m) for result in results])["reproduced"] for m in ("acc", "asr")
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """`TWICE` beside the usual runs, see `scaled.doubled`. Reads only."""
+    return scaled.doubled(KEY, TWICE, profile, store)
 
 
 def purity(
     profile: str = "laptop", dataset: str = "cifar10", attack: str = "badnets", store: Any = None
 ) -> pd.DataFrame:
-    """History of ASD's runs, one row an epoch and seed (epoch, acc, asr, clean_size, clean_poisoned, clean_purity,
-    seed); empty if there is none. Reads only."""
-    request = checked_request(KEY, profile, False, (dataset,), (attack,), None, None, store)
-    answer = Grid(KEY, request, seeds_of, Thin()).answer(Cell(dataset, attack, "asd"))
-    frames = [result.history_frame().assign(seed=result.experiment["seed"]) for result in answer.results]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"epoch": [], "seed": []})
+    """History of ASD's runs under an attack, see `scaled.history`. Reads only."""
+    return scaled.history(KEY, Cell(dataset, attack, "asd"), profile, store)

@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
+
 from defenselib.papers import bsd_cells as cells
 from defenselib.papers import bsd_claims_figures as seen
 from defenselib.papers import bsd_claims_tables as claims
 from defenselib.papers import bsd_figures as figures
+from defenselib.papers import scaled
 from defenselib.papers.base import Exhibit, Series, Setting, Table, complete
 from defenselib.papers.grid import Cell, Thin
+from defenselib.papers.scaled import Twice
 
 KEY = "bsd"
 # What is computed where nobody asks for more; results that lie in the store are shown all the same. A laptop does the
@@ -85,3 +89,20 @@ EXHIBITS = (
     Table(paper=KEY, key="text-1", setting=SETTING, cell=cells.usual, checks=claims.TEXT_1, plot="bsd-settings"),
 )
 PAPER = complete(KEY, EXHIBITS)
+
+# What was run again at twice the schedule, because a claim failed at the profile's own.
+LONG = {"warmup_epochs": 10, "stage1_end": 16, "pool_epochs": 4, "stage2_end": 36, "epochs": 48, "rampup": 48}
+TWICE = (Twice(Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool": "random"}}), LONG),)
+
+
+def doubled(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
+    """`TWICE` beside the usual runs, see `scaled.doubled`. Reads only."""
+    return scaled.doubled(KEY, TWICE, profile, store)
+
+
+def purity(attack: str = "badnets", profile: str = "laptop", store: Any = None, **defense_args: Any) -> pd.DataFrame:
+    """History of BSD's main model under an attack on CIFAR-10, from the first clean pool on (see `scaled.history`).
+    Reads only."""
+    options = {"defense_args": defense_args} if defense_args else {}
+    found = scaled.history(KEY, Cell("cifar10", attack, "bsd", options), profile, store)
+    return found[found["clean_size"].notna()] if "clean_size" in found else found

@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 
 from defenselib import data
-from defenselib.papers import printed, vab_measures, vab_text, verdict
+from defenselib.papers import printed, scaled, vab_measures, vab_text, verdict
 from defenselib.papers import vab_claims as claims
 from defenselib.papers.base import Exhibit, Row, Series, Setting, Table, complete
-from defenselib.papers.grid import Cell, Grid, Request, Thin, checked_request
+from defenselib.papers.grid import Cell, Request, Thin
+from defenselib.papers.scaled import Twice
 from defenselib.papers.vab_text import Number, Text
 
 KEY = "vab"
@@ -158,13 +159,30 @@ def numbers() -> dict[str, Number]:
 def early_suppression(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
     """Epochs of the Beneficiary under BadNets where stage 3 begins while its rate and its errors are large: epoch,
     stage, acc, asr, clean_purity and the rest of the history; empty if it was not run. Reads only."""
-    request = checked_request(KEY, profile, False, None, None, None, (0,), store)
-    found = Grid(KEY, request, lambda cell, profile: (0,), Thin()).answer(EARLY).results
-    if not found:
-        return pd.DataFrame({"epoch": [], "stage": []})
-    frame = found[0].history_frame()
-    frame = frame[frame["stage"] != "warmup"].reset_index(drop=True)
-    return frame.assign(epoch=range(len(frame)))
+    return _beneficiary(scaled.history(KEY, EARLY, profile, store))
+
+
+# What was run again at twice the schedule, because the profile's own fell short of what was expected of it.
+TWICE = (Twice(Cell(CIFAR, "badnets", "vab"), {"clean_epochs": 36, "epochs": 48, "milestones": (18, 36, 42)}),)
+
+
+def doubled(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
+    """`TWICE` beside the usual runs, see `scaled.doubled`. Reads only."""
+    return scaled.doubled(KEY, TWICE, profile, store)
+
+
+def purity(attack: str = "badnets", profile: str = "laptop", store: Any = None) -> pd.DataFrame:
+    """History of the Beneficiary under an attack on CIFAR-10: its clean pool is what the Victim believes (see
+    `scaled.history`). Reads only."""
+    return _beneficiary(scaled.history(KEY, Cell(CIFAR, attack, "vab"), profile, store))
+
+
+def _beneficiary(found: pd.DataFrame) -> pd.DataFrame:
+    """Stages 2 and 3 as one count of epochs."""
+    if not len(found):
+        return found
+    found = found[found["stage"] != "warmup"]
+    return found.assign(epoch=found.groupby("seed").cumcount()).reset_index(drop=True)
 
 
 def data_sizes() -> pd.DataFrame:

@@ -189,9 +189,12 @@ def soundness(check: pd.DataFrame, caption: str) -> Html:
 
 
 def doubled(frame: pd.DataFrame, caption: str) -> Html:
-    """The rows of `papers.asd.doubled`, in words."""
-    words = {"acc": "ACC", "asr": "ASR", "twice_acc": "ACC, twice", "twice_asr": "ASR, twice"}
-    return render(_named(frame).rename(columns=words), caption, headers=3)
+    """The rows of `papers.scaled.doubled`, in words."""
+    words = {"acc": "ACC", "asr": "ASR", "ra": "RA", "poison_precision": "poison-precision"}
+    words |= {f"twice_{name}": f"{word}, twice" for name, word in words.items()}
+    varied = bool((frame["variant"] != "").any())
+    shown = frame if varied else frame.drop(columns="variant")
+    return render(_named(shown).rename(columns=words), caption, headers=4 if varied else 3)
 
 
 def pools(histories: Mapping[str, pd.DataFrame], caption: str) -> Html:

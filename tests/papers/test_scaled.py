@@ -1,0 +1,63 @@
+"""Runs at twice the schedule beside the usual ones, and what a pool let in."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from defenselib import papers
+from defenselib.papers import Cell, scaled
+from defenselib.report import tables
+
+from .bsd_results import putter
+
+USUAL = Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool": "random"}})
+PAIR = scaled.Twice(USUAL, {"epochs": 48})
+
+
+def lay(store, acc, asr, seed, **fields):
+    args = {"initial_pool": "random", **fields.pop("more", {})}
+    return putter(store)(acc, asr, seed=seed, defense_args=args, **fields)
+
+
+def test_only_seeds_that_both_lengths_have_are_compared(store):
+    lay(store, 50.0, 2.0, 0)
+    lay(store, 60.0, 4.0, 1)
+    (row,) = scaled.doubled("bsd", [PAIR], store=store).to_dict("records")
+    assert row["variant"] == "initial_pool=random" and row["acc"] == 55.0 and math.isnan(row["twice_acc"])
+    lay(store, 70.0, 30.0, 1, more={"epochs": 48})
+    (row,) = scaled.doubled("bsd", [PAIR], store=store).to_dict("records")
+    assert [row[name] for name in ("acc", "asr", "twice_acc", "twice_asr")] == [60.0, 4.0, 70.0, 30.0]
+    shown = str(tables.doubled(scaled.doubled("bsd", [PAIR], store=store), "Twice"))
+    assert "ASR, twice" in shown and "initial_pool=random" in shown and "30.0" in shown
+
+
+def test_measures_of_the_method_stand_beside_when_asked_for(store):
+    lay(store, 50.0, 2.0, 0, metrics={"poison_precision": 40.0})
+    lay(store, 55.0, 1.0, 0, metrics={"poison_precision": 90.0}, more={"epochs": 48})
+    (row,) = scaled.doubled("bsd", [PAIR], store=store, numbers=("poison_precision", "ra")).to_dict("records")
+    assert (row["poison_precision"], row["twice_poison_precision"]) == (40.0, 90.0)
+    assert math.isnan(row["ra"]) and "acc" not in row
+
+
+def test_history_has_every_seed(store):
+    assert scaled.history("bsd", USUAL, store=store).empty
+    for seed in (0, 2):
+        lay(store, 50.0, 2.0, seed, history=[{"stage": "bsd", "epoch": e, "acc": 1.0, "clean_size": 9} for e in (0, 1)])
+    found = scaled.history("bsd", USUAL, store=store)
+    assert found[["seed", "epoch"]].to_numpy().tolist() == [[0, 0], [0, 1], [2, 0], [2, 1]]
+
+
+@pytest.mark.parametrize("key", papers.available())
+def test_what_papers_run_twice_is_longer(key):
+    module = getattr(papers, key)
+    assert module.TWICE
+    for pair in module.TWICE:
+        usual, longer = (cell.experiment(key, "laptop", 0).resolve() for cell in (pair.cell, pair.longer))
+        before, after = usual.describe()["defense_args"], longer.describe()["defense_args"]
+        assert {name for name in before if before[name] != after[name]} == set(pair.schedule)
+        for name in pair.schedule:
+            first, second = (v if isinstance(v, tuple | list) else (v,) for v in (before[name], after[name]))
+            assert tuple(second) == tuple(2 * value for value in first), name
+    assert len(module.doubled("laptop")) == len(module.TWICE)
