@@ -63,13 +63,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-# The first schedule of `laptop`: half of the epochs for stage 2, one cycle of the rate.
-EARLY = Cell(
-    CIFAR,
-    "badnets",
-    "vab",
-    {"defense_args": {"schedule": "onecycle", "milestones": (50, 100, 150), "clean_epochs": 12, "epochs": 24}},
-)
+# The first schedules of `laptop` and `gpu`: about half of the epochs for stage 2, one cycle of the rate.
+_CYCLE = {"schedule": "onecycle", "milestones": (50, 100, 150)}
+EARLY = {
+    "laptop": Cell(CIFAR, "badnets", "vab", {"defense_args": {**_CYCLE, "clean_epochs": 12, "epochs": 24}}),
+    "gpu": Cell(CIFAR, "badnets", "vab", {"defense_args": {**_CYCLE, "clean_epochs": 8, "epochs": 14}}),
+}
 
 
 def cell_of(row: Row) -> Cell:
@@ -156,10 +155,10 @@ def numbers() -> dict[str, Number]:
     return found
 
 
-def early_suppression(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
-    """Epochs of the Beneficiary under BadNets where stage 3 begins while its rate and its errors are large: epoch,
-    stage, acc, asr, clean_purity and the rest of the history; empty if it was not run. Reads only."""
-    return _beneficiary(scaled.history(KEY, EARLY, profile, store))
+def early_suppression(store: Any = None) -> dict[str, pd.DataFrame]:
+    """Epochs of the Beneficiary under BadNets where stage 3 begins while its rate and its errors are large, by profile:
+    epoch, stage, acc, asr, clean_purity and the rest of the history; empty if it was not run. Reads only."""
+    return {name: _beneficiary(scaled.history(KEY, cell, name, store)) for name, cell in EARLY.items()}
 
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.

@@ -22,8 +22,9 @@ DROP = 0.5  # points of BA that count as a drop (Fig. 3); the paper gives none
 
 
 def after_stage(row: Row, result: Result) -> float:
-    """Table 7: the last epoch of stage 2, on the test images of the history, or the end."""
-    if str(row["variant"]) == "after_stage=3":
+    """Table 7: the last epoch of stage 2, on the test images of the history, or the end; of an undefended model, beside
+    which they stand, always the end."""
+    if str(row["variant"]) == "after_stage=3" or result.experiment["defense"] == "none":
         return metric_of(row, result)
     values = [float(one[str(row["metric"])]) for one in result.history if one["stage"] == "clean"]
     return values[-1] if values else float("nan")

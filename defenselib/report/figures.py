@@ -139,26 +139,31 @@ def _dot_legend(ran: pd.DataFrame) -> list[Line2D]:
 
 
 def purity(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """What a splitting defense lets into its clean pool, epoch by epoch; one colour a history.
+    """What a splitting defense lets into its clean pool, epoch by epoch; one colour an attack.
 
-    Each history has the columns epoch, acc, asr, clean_purity (a share) and, with several runs, seed: the line is the
-    mean, the band one standard deviation.
+    histories: by "attack" or "attack, more words"; further ones of a colour are dashed and dotted. Each has the
+    columns epoch, acc, asr, clean_purity (a share) and, with several runs, seed: the line is the mean, the band one
+    standard deviation.
     """
     panels = {"clean_purity": "pool: clean (%)", "acc": "ACC (%)", "asr": "ASR (%)"}
     known = {name: frame for name, frame in histories.items() if len(frame) and "clean_purity" in frame}
     with style.look():
         if not known:
             return empty("Purity of the clean pool")
-        figure, axes = grid(7.2, 2.9, 1, len(panels))
+        figure, axes = grid(7.2, 3.1, 1, len(panels))
         for column, axis in zip(panels, axes.flat, strict=True):
+            drawn: list[str] = []
             for name, frame in known.items():
                 scale = 100.0 if column == "clean_purity" else 1.0
                 mean, sd = (getattr(frame.groupby("epoch")[column], how)() * scale for how in ("mean", "std"))
-                colour = style.attack(name)["color"]
-                axis.plot(mean.index, mean, color=colour, label=style.label(name, "attack"))
-                axis.fill_between(mean.index, mean - sd.fillna(0), mean + sd.fillna(0), color=colour, alpha=0.2)
+                colour = style.attack(name.partition(", ")[0])["color"]
+                line = ("-", "--", ":")[drawn.count(colour) % 3]
+                drawn.append(colour)
+                axis.plot(mean.index, mean, ls=line, color=colour, label=style.run_label(name))
+                band = [(mean + side * sd.fillna(0)).clip(0, 100) for side in (-1, 1)]
+                axis.fill_between(mean.index, *band, color=colour, alpha=0.2)
             axis.set(xlabel="epoch", title=panels[column])
-        axes.flat[0].legend()
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
         return figure
 
 

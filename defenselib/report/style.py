@@ -150,6 +150,12 @@ def label(name: str, kind: str = "defense") -> str:
     return LABELS.get(name, name.upper() if len(name) <= 4 else name)
 
 
+def run_label(name: str) -> str:
+    """The words for one of several runs under an attack, named "attack" or "attack, more words"."""
+    attack_name, comma, more = name.partition(", ")
+    return label(attack_name, "attack") + comma + more
+
+
 def method(name: str) -> dict[str, Any]:
     """Colour and marker of a defense, as keywords for matplotlib; an unknown one is grey."""
     colour, marker = METHODS.get(name, (GREY, "o"))

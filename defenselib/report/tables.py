@@ -199,7 +199,7 @@ def doubled(frame: pd.DataFrame, caption: str) -> Html:
 
 def pools(histories: Mapping[str, pd.DataFrame], caption: str) -> Html:
     """The clean pool of a splitting defense in the last epoch, mean over seeds, one row a history (see `purity`)."""
-    rows = [{"attack": _label(name, "attack"), **_pool(frame)} for name, frame in histories.items() if len(frame)]
+    rows = [{"attack": style.run_label(name), **_pool(frame)} for name, frame in histories.items() if len(frame)]
     return render(pd.DataFrame(rows), caption) if rows else Html("<p>No run in the store yet.</p>")
 
 

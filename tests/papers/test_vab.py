@@ -99,6 +99,12 @@ def test_after_stage_two_is_the_last_clean_epoch(put, store):
     assert mine["asr", "after_stage=2"] == 35.0
     outcomes = PAPER.exhibit("table-7").claims(table).set_index("claim")["outcome"]
     assert outcomes.to_dict() == {"stage-3-acc": "holds", "stage-3-asr": "holds"}
+    # Both stages are held against the finished undefended model.
+    put(82.0, 99.0, paper="vab", attack="blend", defense="none")
+    put(83.0, 2.0, paper="vab", attack="none", defense="none")
+    table = PAPER.exhibit("table-7").reproduce("laptop", store=store)
+    rated = table[table["reproduced"].notna() & (table["metric"] == "acc")].set_index("variant")["verdict"]
+    assert rated.to_dict() == {"after_stage=2": "differs", "after_stage=3": "agrees"}
 
 
 def test_figure_1_means_and_what_is_caught(put, store):
@@ -206,13 +212,15 @@ def test_the_diagram_draws_what_the_defense_computes():
     assert len(figure._repr_png_()) > 1000
 
 
-def test_early_suppression_numbers_the_beneficiarys_epochs(put, store):
-    assert vab.early_suppression(store=store).empty
+@pytest.mark.parametrize("profile", ["laptop", "gpu"])
+def test_early_suppression_numbers_the_beneficiarys_epochs(profile, put, store):
+    assert all(found.empty for found in vab.early_suppression(store).values())
     stages = ["warmup", "warmup", "clean", "clean", "suppression"]
     history = [{"stage": stage, "epoch": i, "acc": 10.0 * i, "asr": 1.0} for i, stage in enumerate(stages)]
-    made = put(20.0, 1.0, paper="vab", attack="badnets", defense="vab", **vab.EARLY.options)
+    early = vab.EARLY[profile].options
+    made = put(20.0, 1.0, paper="vab", attack="badnets", defense="vab", profile=profile, **early)
     store.put(dataclasses.replace(made, history=history))
-    found = vab.early_suppression(store=store)
+    found = vab.early_suppression(store)[profile]
     assert found["epoch"].tolist() == [0, 1, 2]
     assert found["stage"].tolist() == ["clean", "clean", "suppression"]
     assert found["acc"].tolist() == [20.0, 30.0, 40.0]

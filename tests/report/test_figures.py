@@ -54,8 +54,17 @@ def test_curves_have_bands_and_a_dashed_stage_3():
 
 def test_purity_is_drawn_in_percent():
     history = pd.DataFrame({"epoch": [0, 1] * 2, "acc": 50.0, "asr": 1.0, "clean_purity": 0.9, "seed": [0, 0, 1, 1]})
-    figure = figures.purity({"badnets": history, "blend": history.iloc[:0]})
-    assert list(figure.axes[0].get_lines()[0].get_ydata()) == [90.0, 90.0]
+    figure = figures.purity(
+        {
+            "badnets": history,
+            "blend": history.iloc[:0],
+            "badnets, random pool": history.assign(acc=[0.0, 50.0, 40.0, 50.0]),
+        }
+    )
+    first, second = figure.axes[0].get_lines()
+    assert list(first.get_ydata()) == [90.0, 90.0]
+    assert (first.get_label(), second.get_label()) == ("BadNets", "BadNets, random pool")
+    assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--") and first.get_color() == second.get_color()
 
 
 @pytest.mark.parametrize("kind", figures.DRAWERS)

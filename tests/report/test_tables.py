@@ -104,6 +104,7 @@ def test_pools_shows_the_last_epoch():
     assert ">BadNets<" in text
     assert "<td>100.0</td><td>2.0</td><td>98.0</td>" in text
     assert ">Blend<" not in text
+    assert ">BadNets, at gpu<" in str(tables.pools({"badnets, at gpu": frame}, "pools"))
     assert "No run" in str(tables.pools({}, "pools"))
 
 
