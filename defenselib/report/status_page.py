@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
@@ -93,28 +94,37 @@ def older(frame: pd.DataFrame) -> Html:
     return render(counted.assign(results=counted["results"].astype(str)), words, headers=3)
 
 
+_CLOCKS = {
+    "processor": (style.BLUE, style.BLUE, "o", "of the processor"),
+    "clock": ("none", style.BLUE, "o", "of the clock"),
+    "gpu": ("none", style.ORANGE, "s", "of the clock, on a GPU"),
+}
+
+
 def times(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Minutes of every result, a row a defense, the quickest first; filled: of the processor, hollow: of the clock,
-    where only that was recorded or a GPU did the work."""
+    """Minutes of every result, a row a defense, the quickest first. Filled: of the processor; hollow: of the clock, if
+    only that was recorded; squares: of the clock, if a GPU did the work."""
     if frame.empty:
         return empty(title)
-    own = frame["cpu_minutes"].notna() & (frame["gpu"] == "none")
-    rows = frame.assign(own=own, spent=frame["cpu_minutes"].where(own, frame["minutes"]))
+    on_gpu = frame["gpu"] != "none"
+    own = frame["cpu_minutes"].notna() & ~on_gpu
+    kinds = np.select([on_gpu, own], ["gpu", "processor"], "clock")
+    rows = frame.assign(kind=kinds, spent=frame["cpu_minutes"].where(own, frame["minutes"]))
     order = list(rows.groupby("defense")["spent"].median().sort_values().index)
     with style.look():
         figure, axes = grid(7.2, 1.3 + 0.3 * len(order), 1, 1)
         axis = axes[0, 0]
-        for kind, face, label in ((True, style.BLUE, "of the processor"), (False, "none", "of the clock")):
-            mine = rows[rows["own"] == kind]
+        for kind, (face, edge, marker, label) in _CLOCKS.items():
+            mine = rows[rows["kind"] == kind]
             if len(mine):
                 places = [order.index(name) for name in mine["defense"]]
-                axis.scatter(mine["spent"], places, s=36, facecolors=face, edgecolors=style.BLUE, label=label)
+                axis.scatter(mine["spent"], places, s=36, c=face, edgecolors=edge, marker=marker, label=label)
         axis.set_yticks(range(len(order)), [_method(name) for name in order])
         axis.set(xscale="log", xlabel="minutes", ylim=(len(order) - 0.4, -0.6), title=title)
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axis.xaxis.set_minor_formatter(NullFormatter())
-        figure.legend(ncols=2, loc="outside lower center")
+        figure.legend(ncols=3, loc="outside lower center")
         return figure
 
 

@@ -77,3 +77,11 @@ def test_smoke_is_no_evidence(store: Store) -> None:
     )
     assert set(status.provenance(store)["profile"]) == {"laptop"}
     assert set(status.provenance(store, smoke=True)["profile"]) == {"laptop", "smoke"}
+
+
+def test_run_times_tell_whose_minutes_they_are(store: Store) -> None:
+    gpu = {**CURRENT, "gpu": "NVIDIA H200"}
+    store.put(result(2, "0123456789abcdef", machine=gpu, seconds=60.0, cpu_seconds=600.0))
+    (axis,) = status_page.times(status.provenance(store)).axes
+    drawn = {item.get_label(): item.get_offsets()[:, 0].tolist() for item in axis.collections}
+    assert drawn == {"of the processor": [1.5], "of the clock": [4.0], "of the clock, on a GPU": [1.0]}
