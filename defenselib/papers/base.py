@@ -166,12 +166,14 @@ class Table(Exhibit):
     of the others.
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
-    it takes from a result. before: the undefended cell that a row's DER and drop of ACC are taken against.
+    it takes from a result. before: the undefended cell that a row's DER and drop of ACC are taken against. instead: a
+    cell whose result holds the same number, for where that one was run and this one was not.
     """
 
     cell: Callable[[Row], Cell | str | None] = plain_cell
     value: Callable[[Row, Result], float] = metric_of
     before: Callable[[Cell], Cell] = undefended
+    instead: Callable[[Row], Cell] | None = None
 
     @property
     def status(self) -> str:
@@ -179,7 +181,7 @@ class Table(Exhibit):
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         rows = self._printed()
-        found = frames.answered(rows, self.grid(request), self.cell, self.value, self.before)
+        found = frames.answered(rows, self.grid(request), self.cell, self.value, self.before, self.instead)
         reference = self.setting.reference or self.key
         references = (reference,) if isinstance(reference, str) else reference
         return frames.judged(rows, found, self.paper, references, request.profile)

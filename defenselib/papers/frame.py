@@ -78,6 +78,7 @@ def answered(
     cell_of: Callable[[Row], Cell | str | None],
     value: Callable[[Row, Result], float],
     before: Callable[[Cell], Cell],
+    instead: Callable[[Row], Cell] | None = None,
 ) -> list[dict[str, Any]]:
     """One entry a row of a table, with what the verdict needs beside it (undefended, no_attack)."""
     partners = needs_partners(grid.request.profile)
@@ -89,6 +90,8 @@ def answered(
             found.append(entry([], reason="nothing to run" if cell is None else cell))
             continue
         answer = grid.answer(cell)
+        if not answer.results and instead is not None and (other := grid.stored(instead(row))).results:
+            answer = other
         if row["metric"] == "der":
             found.append(_der(answer, cell, grid, before))
             continue

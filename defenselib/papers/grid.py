@@ -170,7 +170,11 @@ class Grid:
             self._answers[key] = self._answer(cell, partner)
         return self._answers[key]
 
-    def _answer(self, cell: Cell, partner: bool) -> Answer:
+    def stored(self, cell: Cell) -> Answer:
+        """What the store has of a cell that nobody left out; it is not run for this."""
+        return self._answer(cell, partner=False, may_run=False)
+
+    def _answer(self, cell: Cell, partner: bool, may_run: bool = True) -> Answer:
         unwanted = self.request.thin.excludes(cell)
         if unwanted and not partner:
             return Answer(reason=f"left out by request: {unwanted}")
@@ -185,7 +189,7 @@ class Grid:
             # Another data set stands in: its results would pass for those of every data set that it stands for.
             return Answer(reason=f"{LEFT_OUT}{thinned}")
         wanted_defenses = self.request.thin.defenses
-        may_run = not thinned if not partner else wanted_defenses is None or cell.defense in wanted_defenses
+        may_run &= not thinned if not partner else wanted_defenses is None or cell.defense in wanted_defenses
         return self._collect(cell, self.request.run and may_run, f"{LEFT_OUT}{thinned}" if thinned else NO_RESULT)
 
     def _collect(self, cell: Cell, run: bool, otherwise: str) -> Answer:

@@ -126,6 +126,20 @@ def test_tables_and_figures_of_the_split(store: Any) -> None:
     table = PAPER.exhibit("table-1").reproduce("laptop", store=store)
     row = table[(table.dataset == "cifar10") & (table.attack == "badnets") & (table.metric == "gamma")].iloc[0]
     assert (row.reproduced, row.verdict) == (90.0, "agrees")
+    # Where the split alone was not run, the whole method holds the same number.
+    put(
+        store,
+        "wanet",
+        50.0,
+        5.0,
+        metrics={"gamma": 76.0, "rho_vul": 12.5},
+        measure=aabl.FULL["wanet"].options["measure"],
+    )
+    table = PAPER.exhibit("table-1").reproduce("laptop", store=store)
+    found = table[table["reproduced"].notna()].set_index(["attack", "metric"])["reproduced"]
+    assert found["wanet", "gamma"] == 76.0 and found["wanet", "rho_vul"] == 12.5 and found["badnets", "gamma"] == 90.0
+    left = PAPER.exhibit("table-1").reproduce("laptop", attacks=["badnets"], store=store)
+    assert set(left[left["reproduced"].notna()]["attack"]) == {"badnets"}
     text = PAPER.exhibit("text-1").reproduce("laptop", store=store)
     kept = text[text.metric == "benign_kept"].iloc[0]
     assert kept.reproduced == 99.0 and kept.reason.startswith("benign_kept is not") and "missing: trojan" in kept.reason
