@@ -50,3 +50,18 @@ def test_a_link_opens_the_exhibit_that_it_names(visit: Any) -> None:
     fold.locator("code", has_text="defenselib reproduce --paper asd").wait_for()
     assert opened.page.locator("#exhibit-table-2 table").first.is_visible()
     assert opened.asked == [] and opened.complaints == []
+
+
+def test_a_chosen_table_opens_at_the_profile_that_tells_most(visit: Any) -> None:
+    opened = visit("book/_executed/explore")
+    picker = opened.page.locator("div.dl-widget", has_text="only rows that were run").last
+    paper, profile = (picker.get_by_label(name, exact=True) for name in ("Paper", "Profile"))
+    for number in range(paper.locator("option").count()):
+        paper.select_option(index=number)
+        rows = picker.locator("table tbody tr")
+        shown = rows.count()
+        assert shown > 0, "a paper opens on a table without a number"
+        for other in profile.locator("option").all_inner_texts():
+            profile.select_option(label=other)
+            assert rows.count() <= shown
+    assert opened.asked == [] and opened.complaints == []

@@ -21,16 +21,21 @@ function render({ model, el }) {
   const boxes = [paperBox.node, tableBox.node, profileBox.node, onlyBox];
   el.append(element("div", { class: "dl-controls" }, ...boxes), said, place);
 
-  const count = (one) => Object.keys(one.found[profile] ?? {}).length;
+  const count = (one, level = profile) => Object.keys(one.found[level] ?? {}).length;
   function choosePaper(at) {
     paper = papers[at];
     tableBox.fill(paper.tables.map((one) => one.name));
-    const first = Math.max(0, paper.tables.findIndex((one) => count(one) > 0));
+    const first = Math.max(0, paper.tables.findIndex((one) => profiles.some((level) => count(one, level) > 0)));
     tableBox.box.selectedIndex = first;
     chooseTable(first);
   }
+  // The profile that tells most about a table is chosen with it; better evidence of two cells would hide that of thirty.
   function chooseTable(at) {
     table = paper.tables[at];
+    const counts = profiles.map((level) => count(table, level));
+    const most = Math.max(0, counts.indexOf(Math.max(...counts)));
+    profile = profiles[most];
+    profileBox.box.selectedIndex = most;
     show();
   }
   function show() {
@@ -47,7 +52,7 @@ function render({ model, el }) {
     place.replaceChildren(
       rows.length
         ? element("table", { class: "dataframe" }, caption, element("thead", {}, head), element("tbody", {}, ...body))
-        : element("p", {}, "None of its numbers was run; untick the box to see what is printed."),
+        : element("p", { class: "dl-nothing" }, "None of its numbers was run; untick the box to see what is printed."),
     );
   }
   function difference(row, there) {
@@ -74,7 +79,6 @@ function render({ model, el }) {
   }
   paperBox.fill(papers.map((one) => one.name));
   profileBox.fill(profiles);
-  profile = profiles[0];
   choosePaper(0);
 }
 
