@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 # Between places as a matter of course; and what does not even take a number (a tensor of no dimension) from elsewhere.
-BETWEEN = {"copy_", "backward", "__deepcopy__", "type_as", "_has_compatible_shallow_copy_type"}
+BETWEEN = {"copy_", "backward", "_has_compatible_shallow_copy_type"}
 STRICT = {"cat", "stack", "concat"}
 
 

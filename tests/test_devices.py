@@ -15,15 +15,10 @@ from defenselib.experiments import clean
 from defenselib.experiments.observer import Observer
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import evaluate
-from defenselib.models import Classifier, build_model
 
-from .attacks.test_every_attack import QUICK
+from .attacks.test_every_attack import QUICK, tiny_model
 from .defenses.tiny import TINY
 from .simulated_gpu import MixedPlacesError, simulated_gpu
-
-
-def tiny_model() -> Classifier:
-    return build_model("resnet10", 10, 32, width=8)
 
 
 def there(*shape: int) -> torch.Tensor:

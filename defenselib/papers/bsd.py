@@ -7,6 +7,7 @@ printed numbers say about one another in `bsd_printed.py`, the claims in `bsd_cl
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -91,13 +92,9 @@ EXHIBITS = (
 PAPER = complete(KEY, EXHIBITS)
 
 # What was run again at twice the schedule, because a claim failed at the profile's own.
-LONG = {"warmup_epochs": 10, "stage1_end": 16, "pool_epochs": 4, "stage2_end": 36, "epochs": 48, "rampup": 48}
-TWICE = (Twice(Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool": "random"}}), LONG),)
-
-
-def doubled(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
-    """`TWICE` beside the usual runs, see `scaled.doubled`. Reads only."""
-    return scaled.doubled(KEY, TWICE, profile, store)
+SCHEDULE = ("warmup_epochs", "stage1_end", "pool_epochs", "stage2_end", "epochs", "rampup")
+TWICE = (Twice(Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool": "random"}}), SCHEDULE),)
+doubled = partial(scaled.doubled, KEY, TWICE)  # beside the usual runs
 
 
 def purity(attack: str = "badnets", profile: str = "laptop", store: Any = None, **defense_args: Any) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -212,9 +213,5 @@ EXHIBITS: tuple[Exhibit, ...] = (
 PAPER = complete(KEY, EXHIBITS)
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.
-TWICE = (Twice(Cell("cifar10", "blend-kitty", "dbr"), {"sd_epochs": 6, "sd_tuning_epochs": 10}),)
-
-
-def doubled(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
-    """`TWICE` beside the usual runs, with the precision of the poisoned part (see `scaled.doubled`). Reads only."""
-    return scaled.doubled(KEY, TWICE, profile, store, ("acc", "asr", "poison_precision"))
+TWICE = (Twice(Cell("cifar10", "blend-kitty", "dbr"), ("sd_epochs", "sd_tuning_epochs")),)
+doubled = partial(scaled.doubled, KEY, TWICE, numbers=("acc", "asr", "poison_precision"))  # beside the usual runs

@@ -55,8 +55,15 @@ class Cell:
         if not self.times:
             return experiment
         usual = experiment.resolve().describe()["defense_args"]
-        scaled = {name: type(usual[name])(round(factor * usual[name], 6)) for name, factor in self.times.items()}
+        scaled = {name: _scaled(usual[name], factor) for name, factor in self.times.items()}
         return experiment.replace(defense_args={**experiment.defense_args, **scaled})
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    """A number, or each number of a sequence, times `factor`, of its own type."""
+    if isinstance(value, list | tuple):
+        return tuple(_scaled(item, factor) for item in value)
+    return type(value)(round(factor * value, 6))
 
 
 @dataclass(frozen=True)

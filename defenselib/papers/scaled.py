@@ -3,7 +3,7 @@ clean pool let in, epoch by epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,14 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Twice:
-    """A cell as the profile has it, and the hyper-parameters that make its schedule twice as long."""
+    """A cell as the profile has it, and the hyper-parameters that make up the length of its schedule."""
 
     cell: Cell
-    schedule: Mapping[str, Any]
+    schedule: tuple[str, ...]
 
     @property
     def longer(self) -> Cell:
-        asked = {**self.cell.options.get("defense_args", {}), **self.schedule}
-        return replace(self.cell, options={**self.cell.options, "defense_args": asked})
+        return replace(self.cell, times=dict.fromkeys(self.schedule, 2.0))
 
 
 def doubled(

@@ -7,7 +7,7 @@ One row a preset. Beside the printed ACC and ASR stand the measured ones, and wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +115,12 @@ def _tuple(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
     return None if seeds is None else tuple(seeds)
 
 
-def answer(case: Case, dataset: str, request: Request, **options: Any) -> Answer:
-    """The results of a case, with further fields of the Experiment."""
-    return Grid(case.paper, request, lambda cell, profile: (0,), Thin()).answer(case.cell(dataset, **options))
+def answer(
+    case: Case, dataset: str, request: Request, times: Mapping[str, float] | None = None, **options: Any
+) -> Answer:
+    """The results of a case, with further fields of the Experiment; times: as those of a `Cell`."""
+    cell = replace(case.cell(dataset, **options), times=times or {})
+    return Grid(case.paper, request, lambda cell, profile: (0,), Thin()).answer(cell)
 
 
 def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
@@ -125,9 +128,7 @@ def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
     poisoned = answer(case, dataset, request)
     # The spread of seeds is of interest for the attack, not for the clean model that it is held against.
     clean = answer(case, dataset, replace(request, seeds=None), rate=0.0)
-    twice = answer(
-        case, dataset, replace(request, run=False), defense_args={"epochs": 2 * _epochs(case, dataset, request)}
-    )
+    twice = answer(case, dataset, replace(request, run=False), times={"epochs": 2.0})
     row: dict[str, Any] = {"attack": case.attack, "preset": case.preset, "rate": attack.plan.rate}
     row |= {"target": attack.plan.target, "count": attack.plan.count}
     row |= {f"printed_{metric}": printed_number(case, dataset, metric) for metric in ("acc", "asr")}
@@ -162,11 +163,6 @@ def printed_number(case: Case, dataset: str, metric: str) -> float:
         if len(values):
             return float(values.iloc[0])
     return math.nan
-
-
-def _epochs(case: Case, dataset: str, request: Request) -> int:
-    experiment = case.cell(dataset).experiment(case.paper, request.profile, 0)
-    return int(experiment.resolve().describe()["defense_args"]["epochs"])
 
 
 def _mean(found: Answer, name: str) -> float:

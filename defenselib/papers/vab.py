@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -162,12 +163,8 @@ def early_suppression(store: Any = None) -> dict[str, pd.DataFrame]:
 
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.
-TWICE = (Twice(Cell(CIFAR, "badnets", "vab"), {"clean_epochs": 36, "epochs": 48, "milestones": (18, 36, 42)}),)
-
-
-def doubled(profile: str = "laptop", store: Any = None) -> pd.DataFrame:
-    """`TWICE` beside the usual runs, see `scaled.doubled`. Reads only."""
-    return scaled.doubled(KEY, TWICE, profile, store)
+TWICE = (Twice(Cell(CIFAR, "badnets", "vab"), ("clean_epochs", "epochs", "milestones")),)
+doubled = partial(scaled.doubled, KEY, TWICE)  # beside the usual runs
 
 
 def purity(attack: str = "badnets", profile: str = "laptop", store: Any = None) -> pd.DataFrame:

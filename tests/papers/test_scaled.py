@@ -13,7 +13,7 @@ from defenselib.report import tables
 from .bsd_results import putter
 
 USUAL = Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool": "random"}})
-PAIR = scaled.Twice(USUAL, {"epochs": 48})
+PAIR = scaled.Twice(USUAL, ("epochs",))
 
 
 def lay(store, acc, asr, seed, **fields):
