@@ -11,13 +11,12 @@ import torch
 from defenselib import attacks, data, defenses
 from defenselib.data.types import PoisonedDataset
 from defenselib.defenses.base import Fitted
-from defenselib.experiments import clean
 from defenselib.experiments.observer import Observer
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import evaluate
 
 from .attacks.test_every_attack import QUICK, tiny_model
-from .defenses.tiny import TINY
+from .defenses.tiny import TINY, granted
 from .simulated_gpu import MixedPlacesError, simulated_gpu
 
 
@@ -82,14 +81,8 @@ def test_every_attack_poisons_where_the_data_are(name: str) -> None:
 
 def fitted_there(name: str, poisoned: PoisonedDataset, upstream: Fitted | None = None) -> Fitted:
     defense = defenses.create(name, **TINY[name])
-    request, given, index = defense.clean_request(), None, None
-    if request is not None:
-        other = data.load_dataset(request.source, limit=64).train.to("cuda") if request.source else None
-        given, index = clean.serve(request, poisoned, 0, other)
-    observer = Observer(poisoned, history_test=20)
-    context = Context(
-        model_factory=tiny_model, device="cuda", clean=given, clean_index=index, upstream=upstream, observer=observer
-    )
+    observer, given = Observer(poisoned, history_test=20), granted(defense, poisoned, "cuda")
+    context = Context(model_factory=tiny_model, device="cuda", upstream=upstream, observer=observer, **given)
     fitted = defense.fit(poisoned.train.channels_last(), context.build_model, context)
     observer.metrics_of(fitted)
     observer.arrays_of(fitted)

@@ -17,6 +17,7 @@ from defenselib.papers.aabl_text import Text
 from defenselib.papers.base import Exhibit, Row, Series, Setting, Table, complete
 from defenselib.papers.grid import Cell, Thin
 from defenselib.papers.scaled import Twice
+from defenselib.papers.spread import several
 
 KEY = "aabl"
 ATTACKS = ("badnets", "trojan", "clb", "iab", "blend", "ssba", "wanet")
@@ -32,13 +33,7 @@ THIN = {
 }
 
 
-def seeds_of(cell: Cell, profile: str) -> tuple[int, ...]:
-    """Three seeds for A-ABL under BadNets at `laptop`, where the spread is shown; one elsewhere and for variants."""
-    usual = cell.defense == "aabl" and cell.attack == "badnets" and set(cell.options) <= {"measure"}
-    return (0, 1, 2) if profile == "laptop" and usual else (0,)
-
-
-SETTING = Setting(seeds_of, THIN)
+SETTING = Setting(several("aabl"), THIN)
 
 
 def split_cell(row: Row) -> Cell:

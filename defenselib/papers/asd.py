@@ -25,6 +25,7 @@ from defenselib.papers.base import Exhibit, Series, Setting, Table, complete
 from defenselib.papers.frame import entry
 from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin, checked_request
 from defenselib.papers.scaled import Twice
+from defenselib.papers.spread import several
 
 KEY = "asd"
 # What is computed where nobody asks for more. Results that lie in the store are shown all the same.
@@ -40,19 +41,16 @@ TIMES = {name: replace(thin, plain=True) for name, thin in FEW.items()}
 FINAL = {"smoke": FEW["smoke"], "laptop": Thin(("cifar10",), ("wanet",))}
 
 
-def seeds_of(cell: Cell, profile: str) -> tuple[int, ...]:
-    """Three seeds for BadNets at `laptop`, where the spread is shown; one elsewhere and for variants."""
-    usual = not cell.options and not cell.times and cell.defense != "dbd-meta-split"
-    several = profile == "laptop" and cell.attack == "badnets" and usual
-    return (0, 1, 2) if several else (0,)
+# What accelerates DBD (Figure 5) is a variant.
+SEEDS = several("none", "asd", "dbd", "abl", "nad", "fp")
 
 
 def five_seeds(cell: Cell, profile: str) -> tuple[int, ...]:
     """Figure 5 is over five runs."""
-    return (0, 1, 2, 3, 4) if profile in ("gpu", "paper") else seeds_of(cell, profile)
+    return (0, 1, 2, 3, 4) if profile in ("gpu", "paper") else SEEDS(cell, profile)
 
 
-SETTING = Setting(seeds_of, THIN, reference="table-2")
+SETTING = Setting(SEEDS, THIN, reference="table-2")
 VARIANTS = replace(SETTING, thin=FEW)
 SOME = replace(SETTING, thin=ONE)
 
@@ -143,7 +141,7 @@ def laptop_check(
     if profile == "best":
         raise InvalidValueError("profile 'best' mixes profiles; gaps are taken within one, so name it")
     request = checked_request(KEY, profile, run, datasets, attacks, None, seeds, store)
-    grid = Grid(KEY, request, seeds_of, THIN.get(profile, Thin()))
+    grid = Grid(KEY, request, SEEDS, THIN.get(profile, Thin()))
     return pd.DataFrame([_check_row(dataset, attack, grid) for dataset in datasets for attack in attacks])
 
 
@@ -182,7 +180,7 @@ doubled = partial(scaled.doubled, KEY, TWICE)  # beside the usual runs
 
 
 def purity(
-    profile: str = "laptop", dataset: str = "cifar10", attack: str = "badnets", store: Any = None
+    attack: str = "badnets", profile: str = "laptop", store: Any = None, dataset: str = "cifar10"
 ) -> pd.DataFrame:
     """History of ASD's runs under an attack, see `scaled.history`. Reads only."""
     return scaled.history(KEY, Cell(dataset, attack, "asd"), profile, store)

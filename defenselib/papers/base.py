@@ -19,6 +19,7 @@ from defenselib.papers import claims as claims_module
 from defenselib.papers import frame as frames
 from defenselib.papers.claims import Claim
 from defenselib.papers.grid import Cell, Grid, Request, Thin, checked_request
+from defenselib.papers.spread import SeedRule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 Row = Mapping[str, Any]
-SeedRule = Callable[[Cell, str], tuple[int, ...]]
 
 
 @dataclass(frozen=True)

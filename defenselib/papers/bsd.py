@@ -20,6 +20,7 @@ from defenselib.papers import scaled
 from defenselib.papers.base import Exhibit, Series, Setting, Table, complete
 from defenselib.papers.grid import Cell, Thin
 from defenselib.papers.scaled import Twice
+from defenselib.papers.spread import several
 
 KEY = "bsd"
 # What is computed where nobody asks for more; results that lie in the store are shown all the same. A laptop does the
@@ -35,13 +36,8 @@ ABLATION = {
 REST = {name: replace(thin, plain=True) for name, thin in MAIN.items()}
 
 
-def seeds_of(cell: Cell, profile: str) -> tuple[int, ...]:
-    """Three seeds for the main comparison under BadNets at `laptop`, where the spread is shown; one elsewhere."""
-    several = profile == "laptop" and cell.attack == "badnets" and not cell.options and not cell.times
-    return (0, 1, 2) if several else (0,)
-
-
-SETTING = Setting(seeds_of, REST)
+SEEDS = several()
+SETTING = Setting(SEEDS, REST)
 AGAINST_1 = replace(SETTING, reference="table-1")
 AGAINST_2 = replace(SETTING, reference="table-2")
 AGAINST_3 = replace(SETTING, reference="table-3")
@@ -62,12 +58,12 @@ def _search(number: int, setting: Setting) -> Table:
 
 
 EXHIBITS = (
-    _table(1, Setting(seeds_of, MAIN), checks=claims.TABLE_1),
+    _table(1, Setting(SEEDS, MAIN), checks=claims.TABLE_1),
     _table(2, cell=cells.searched("table-2"), checks=claims.TABLE_2),
     _table(3, cell=cells.searched("table-3"), checks=claims.TABLE_3),
     _table(4, AGAINST_1, before=cells.before_at_3, checks=claims.TABLE_4, plot="bsd-settings"),
     _table(5, cell=cells.timed, checks=claims.TABLE_5, plot="bsd-hours"),
-    _table(6, Setting(seeds_of, ABLATION, "table-1"), cell=cells.ablated, checks=claims.TABLE_6, plot="bsd-settings"),
+    _table(6, Setting(SEEDS, ABLATION, "table-1"), cell=cells.ablated, checks=claims.TABLE_6, plot="bsd-settings"),
     _table(7, AGAINST_1, cell=cells.ablated, checks=claims.TABLE_7, plot="bsd-settings"),
     _table(8, cell=cells.isolated, value=cells.isolation_of, checks=claims.TABLE_8, plot="bsd-isolation"),
     _table(9, replace(SETTING, reference=("table-1", "table-2")), cell=cells.timed, checks=claims.TABLE_9),

@@ -19,6 +19,7 @@ from defenselib.papers import properties, scaled, verdict
 from defenselib.papers.base import Exhibit, Row, Series, Setting, Table, complete
 from defenselib.papers.grid import Cell, Request, Thin
 from defenselib.papers.scaled import Twice
+from defenselib.papers.spread import several
 
 KEY = "dst_dbr"
 USUAL_RATE = 0.1
@@ -33,13 +34,8 @@ THIN = {
 PLAIN = {**THIN, "laptop": Thin(("cifar10",), ("none", "badnets", "blend-strip", "sig"), plain=True)}
 
 
-def seeds_of(cell: Cell, profile: str) -> tuple[int, ...]:
-    """Three seeds for D-BR and what it repairs under BadNets at `laptop`, where the spread is shown; else one."""
-    several = profile == "laptop" and cell.attack == "badnets" and cell.defense in ("none", "dbr") and not cell.options
-    return (0, 1, 2) if several else (0,)
-
-
-SETTING = Setting(seeds_of, THIN, reference="table-2")
+SEEDS = several("none", "dbr")  # D-BR and what it repairs
+SETTING = Setting(SEEDS, THIN, reference="table-2")
 
 
 def options_of(row: Row) -> dict[str, Any]:
@@ -174,13 +170,13 @@ EXHIBITS: tuple[Exhibit, ...] = (
     table("table-2", claims.TABLE_2),
     table("table-3", claims.TABLE_3),
     Categories(paper=KEY, key="table-4", setting=SETTING),
-    table("table-5", claims.TABLE_5, setting=Setting(seeds_of, THIN, reference="table-5")),
-    table("table-6", claims.TABLE_6, setting=Setting(seeds_of, THIN, reference="table-6")),
+    table("table-5", claims.TABLE_5, setting=Setting(SEEDS, THIN, reference="table-5")),
+    table("table-6", claims.TABLE_6, setting=Setting(SEEDS, THIN, reference="table-6")),
     table(
         "table-7",
         claims.TABLE_7,
         architecture_cell,
-        setting=Setting(seeds_of, PLAIN, reference="table-7"),
+        setting=Setting(SEEDS, PLAIN, reference="table-7"),
         value=measures.architecture_value,
     ),
     table("text-1", (), text_cell, value=measures.text_value, plot=""),

@@ -11,11 +11,10 @@ import pandas as pd
 
 from defenselib.papers.frame import entry
 from defenselib.papers.grid import Answer, Cell, Grid, Thin, checked_request
+from defenselib.papers.spread import SEVERAL
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
-
-SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def history(paper: str, cell: Cell, profile: str = "laptop", store: Any = None) 
 
 def _grid(paper: str, profile: str, store: Any) -> Grid:
     request = checked_request(paper, profile, False, None, None, None, None, store)
-    return Grid(paper, request, lambda cell, profile: SEEDS, Thin())
+    return Grid(paper, request, lambda cell, profile: SEVERAL, Thin())
 
 
 def _by_seed(answer: Answer) -> dict[int, Result]:

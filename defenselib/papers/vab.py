@@ -19,6 +19,7 @@ from defenselib.papers import vab_claims as claims
 from defenselib.papers.base import Exhibit, Row, Series, Setting, Table, complete
 from defenselib.papers.grid import Cell, Request, Thin
 from defenselib.papers.scaled import Twice
+from defenselib.papers.spread import several
 from defenselib.papers.vab_text import Number, Text
 
 KEY = "vab"
@@ -35,14 +36,8 @@ _SMOKE = Thin((CIFAR, "shapes"), ABLATED, ("none", "vab"))
 _LAPTOP = Thin(attacks=("none", "badnets", "blend", "wanet", "sig", "dynamic"), defenses=("none", "vab"))
 
 
-def seeds_of(cell: Cell, profile: str) -> tuple[int, ...]:
-    """Three seeds for BadNets at `laptop`, where the spread is shown; one elsewhere and for variants."""
-    several = profile == "laptop" and cell.attack == "badnets" and not cell.options
-    return (0, 1, 2) if several else (0,)
-
-
 def setting(laptop: Thin, smoke: Thin = _SMOKE) -> Setting:
-    return Setting(seeds_of, {"smoke": smoke, "laptop": laptop}, reference=("table-1", "table-2"))
+    return Setting(several(), {"smoke": smoke, "laptop": laptop}, reference=("table-1", "table-2"))
 
 
 MAIN = setting(_LAPTOP)

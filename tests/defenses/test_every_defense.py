@@ -18,12 +18,11 @@ from defenselib.attacks.base import Attack
 from defenselib.data.types import PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import DefenseLibError, UnknownNameError
-from defenselib.experiments import clean
 from defenselib.experiments.fields import hyper_parameters
 from defenselib.learning.context import Context
 from defenselib.models import build_model
 
-from .tiny import BESIDE, TINY
+from .tiny import BESIDE, TINY, granted
 
 
 def kind_of(attack: Attack) -> str:
@@ -59,13 +58,8 @@ def context_for(defense: defenses.Defense, poisoned: PoisonedDataset, **more: An
     def fresh(**how: Any) -> Context:
         return Context(model_factory=lambda: build_model("resnet10", 10, 32, width=8), **how)
 
-    request = defense.clean_request()
-    given, index = None, None
-    if request is not None:
-        other = data.load_dataset(request.source, limit=64, seed=1).train if request.source else None
-        given, index = clean.serve(request, poisoned, 0, other)
     upstream = backdoored(fresh) if defense.post_training else None
-    return fresh(clean=given, clean_index=index, upstream=upstream, **more)
+    return fresh(upstream=upstream, **granted(defense, poisoned), **more)
 
 
 _UPSTREAM: list[Fitted] = []

@@ -5,6 +5,22 @@ A new defense adds its lines here; tests/defenses/test_every_defense.py then cov
 
 from typing import Any
 
+from defenselib import data
+from defenselib.data.types import PoisonedDataset
+from defenselib.defenses import Defense
+from defenselib.experiments import clean
+
+
+def granted(defense: Defense, poisoned: PoisonedDataset, device: str = "cpu") -> dict[str, Any]:
+    """The clean samples of a defense, as a `Context` takes them."""
+    request = defense.clean_request()
+    if request is None:
+        return {}
+    other = data.load_dataset(request.source, limit=64, seed=1).train.to(device) if request.source else None
+    given, index = clean.serve(request, poisoned, 0, other)
+    return {"clean": given, "clean_index": index}
+
+
 # 64 images of 10 classes, two iterations or so of each stage.
 TINY: dict[str, dict[str, Any]] = {
     "none": {"epochs": 2, "batch_size": 32},

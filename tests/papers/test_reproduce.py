@@ -91,7 +91,7 @@ def test_smoke_trains_at_most_twelve_cells():
     thin = asd.THIN["smoke"]
     cells = {asd_cell for _, r in printed.table("asd", "table-2").iterrows() if (asd_cell := cell_of(r))}
     wanted = [cell for cell in cells if not thin.excludes(cell)]
-    assert 0 < len(wanted) * len(asd.seeds_of(wanted[0], "smoke")) <= 8  # and four more: no attack, the oracle
+    assert 0 < len(wanted) * len(asd.SEEDS(wanted[0], "smoke")) <= 8  # and four more: no attack, the oracle
 
 
 def cell_of(r: pd.Series) -> Cell | None:
@@ -99,9 +99,13 @@ def cell_of(r: pd.Series) -> Cell | None:
 
 
 def test_seeds_are_declared_in_one_place(put, store):
-    assert asd.seeds_of(Cell("cifar10", "badnets", "asd"), "laptop") == (0, 1, 2)
-    assert asd.seeds_of(Cell("cifar10", "blend", "asd"), "laptop") == (0,)
-    assert asd.seeds_of(Cell("cifar10", "badnets", "asd"), "gpu") == (0,)
+    assert asd.SEEDS(Cell("cifar10", "badnets", "asd"), "laptop") == (0, 1, 2)
+    assert asd.SEEDS(Cell("cifar10", "blend", "asd"), "laptop") == (0,)
+    assert asd.SEEDS(Cell("cifar10", "badnets", "asd"), "gpu") == (0,)
+    assert asd.SEEDS(Cell("cifar10", "badnets", "dbd-meta-split"), "laptop") == (0,)
+    assert asd.SEEDS(Cell("cifar10", "badnets", "asd", {"defense_args": {"ssl": "uda"}}), "laptop") == (0,)
+    assert asd.SEEDS(Cell("cifar10", "badnets", "asd", times={"epochs": 2.0}), "laptop") == (0,)
+    assert asd.SEEDS(Cell("cifar10", "badnets", "asd", {"measure": ("acc", "ra")}), "laptop") == (0, 1, 2)
     put(70.0, 1.0, attack="blend", defense="asd", seed=7)
     found = TABLE.reproduce("laptop", store=store, seeds=[7])
     assert row(found, "blend", "asd", "acc")["n"] == 1
@@ -244,7 +248,7 @@ def test_cells_at_twice_the_schedule_stand_beside_the_profiles_own(put, store):
 def test_purity_has_a_row_an_epoch_and_seed(put, store):
     put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
     put(64.0, 1.0, attack="badnets", defense="asd", seed=1)
-    found = asd.purity("laptop", store=store)
+    found = asd.purity(store=store)
     assert len(found) == 12
     assert set(found["seed"]) == {0, 1}
-    assert asd.purity("laptop", attack="blend", store=store).empty
+    assert asd.purity("blend", store=store).empty
