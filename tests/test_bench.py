@@ -1,10 +1,12 @@
 """The benchmark runs; how fast is no business of a test."""
 
+import pytest
 import torch
 
 from defenselib import bench
 
 
+@pytest.mark.slow
 def test_every_row_counts_images(monkeypatch):
     monkeypatch.setattr(bench, "rate", lambda work, device: work())
     monkeypatch.setattr(bench, "IMAGES", 512)

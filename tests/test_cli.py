@@ -43,12 +43,14 @@ def run_tiny(*more: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_run_prints_the_numbers_and_the_second_time_they_come_from_the_store() -> None:
     first = run_tiny()
     assert "shapes" in first and "badnets" in first and "ACC" in first and "ASR" in first
     assert run_tiny() == first, "seconds and all: it was not computed again"
 
 
+@pytest.mark.slow
 def test_hyper_parameters_reach_the_experiment() -> None:
     def hash_of(text: str) -> str:
         return next(line for line in text.splitlines() if " 0 " in line).split()[-2]

@@ -126,6 +126,7 @@ def test_perturbation_equals_a_naive_loop(wrap, random_start):
         assert differs.mean() < 0.01
 
 
+@pytest.mark.slow
 def test_training_images_of_the_target_class_move_within_eps(prepared, shapes):
     train = shapes.train
     index = (train.labels == TARGET).nonzero().flatten()
@@ -160,6 +161,7 @@ def test_poisoned_data(prepared, shapes):
     assert differs[4:6, 4:6].all() and int(differs.sum()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["robust", "standard"])
 def test_the_surrogate_fails_on_its_images(shapes, kind):
     tool = context()

@@ -52,7 +52,13 @@ def dataset() -> Dataset:
     return random_dataset()
 
 
-@pytest.fixture(params=CASES, ids=[f"{name}-{preset}" for name, preset in CASES])
+def case_of(name: str, preset: str | None) -> Any:
+    # A generator or an encoder takes seconds to train even so.
+    marks = pytest.mark.slow if name in ("iab", "dynamic", "ssba") else ()
+    return pytest.param((name, preset), marks=marks, id=f"{name}-{preset}")
+
+
+@pytest.fixture(params=[case_of(*case) for case in CASES])
 def attack(request: pytest.FixtureRequest, dataset: Dataset) -> Attack:
     return prepared(*request.param)
 

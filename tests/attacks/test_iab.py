@@ -240,6 +240,7 @@ def trained(context: Context, **hyper: Any) -> dict[str, Tensor]:
     return dict(attack.prepare(random_dataset(24).train, 3, context).ready())
 
 
+@pytest.mark.slow
 def test_mask_is_shared_by_targets_and_a_killed_run_resumes(tmp_path: Path) -> None:
     kept: dict[str, dict[str, Tensor]] = {}
     makes: list[str] = []
@@ -277,6 +278,7 @@ def test_mask_is_shared_by_targets_and_a_killed_run_resumes(tmp_path: Path) -> N
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())
 
 
+@pytest.mark.slow
 def test_training_keeps_to_its_precision_and_notices_divergence() -> None:
     found = trained(Context(model_factory=tiny_model, precision="bf16"), mask_epochs=1, epochs=1)
     assert {value.dtype for value in found.values()} == {torch.bfloat16}
@@ -284,6 +286,7 @@ def test_training_keeps_to_its_precision_and_notices_divergence() -> None:
         trained(Context(model_factory=tiny_model), mask_epochs=1, epochs=2, classifier_learning_rate=1e38)
 
 
+@pytest.mark.slow
 def test_cross_samples_keep_labels_and_can_be_left_out() -> None:
     data = random_dataset()
     poisoned = attacks.poison(data, made(preset="aabl").untrained(), target=3)

@@ -84,6 +84,7 @@ def test_search_equals_a_naive_loop(rounds):
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
+@pytest.mark.slow
 def test_search_lowers_the_loss_on_the_target_class_within_the_bound(shapes):
     seen = {}
 
@@ -131,6 +132,7 @@ def test_the_search_ends_where_nothing_changes():
     assert rounds == [0]
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_with_the_same_trigger(shapes, tmp_path):
     attack = attacks.create("narcissus", rounds=5, **QUICK)
 

@@ -110,6 +110,7 @@ def test_weight_of_the_image_loss() -> None:
     assert weights == pytest.approx([0, 0, 0, 1, 5, 10, 10])
 
 
+@pytest.mark.slow
 def test_quality_by_hand() -> None:
     images = images_of(40)
     attack = made(epochs=1).prepare(random_dataset(64).train, None, Context(model_factory=tiny_model))
@@ -134,6 +135,7 @@ def test_training_hides_bits_that_the_decoder_reads() -> None:
     assert float(right.float().mean()) > 0.65  # the networks as initialised: 0.5
 
 
+@pytest.mark.slow
 def test_refusals() -> None:
     with pytest.raises(NotPreparedError):
         made()(images_of(1))

@@ -39,6 +39,7 @@ def test_load_dataset_draws_limit_images_and_holds_some_out() -> None:
         make_shapes(0)
 
 
+@pytest.mark.slow
 def test_colour_does_not_tell_the_class_but_a_small_network_does() -> None:
     data = make_shapes(600, 500)
     train, test = (part.images.float() / 255 for part in (data.train, data.test))

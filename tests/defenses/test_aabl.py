@@ -153,6 +153,7 @@ def test_bounds_move_the_cut_to_their_quantile(low, lowest, highest, size):
     assert 0.49 <= kept.otsu_cut < 8.5
 
 
+@pytest.mark.slow
 def test_keeping_everything_is_adversarial_training_and_naive_training_is_no_defense():
     everything = SMALL | {"lowest": 1.0, "highest": 1.0}
     last = {key: SMALL[key] for key in ("epochs", "batch_size", "milestones", "padding")}
@@ -162,6 +163,7 @@ def test_keeping_everything_is_adversarial_training_and_naive_training_is_no_def
     assert same(fit(**everything, training="naive"), fit("none", **last))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path):
     whole, first, second = Observer(), Observer("adversarial"), Observer()
     expected = fit(**SMALL, observer=whole)
@@ -173,6 +175,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path):
     assert same(expected, resumed) and torch.equal(expected.suspects, resumed.suspects)
 
 
+@pytest.mark.slow
 def test_the_naive_model_is_shared_and_changes_nothing_that_follows():
     kept = {}
 

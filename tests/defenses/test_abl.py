@@ -106,6 +106,7 @@ def test_unlearning_raises_the_loss_of_the_isolated():
     assert losses[0] > 0 and losses[-1] > losses[0] + 0.5
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     whole = context()
     wanted = ABL(**SMALL).fit(images(), whole.build_model, whole)

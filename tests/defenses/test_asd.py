@@ -121,6 +121,7 @@ def test_pools_partition_the_data_in_every_epoch_and_follow_the_stages():
     assert [w["lambda_u"] for w in recorder.of("epoch")] == pytest.approx([1.5, 4.5, 7.5, 10.5, 13.5])
 
 
+@pytest.mark.slow
 def test_same_seed_same_model_and_watching_changes_nothing():
     def weights(recorder, seed=0):
         ctx = context(recorder, torch.arange(6), seed=seed)
@@ -189,6 +190,7 @@ def test_the_linear_epoch_moves_the_head_and_nothing_else():
     assert changed == {"head.weight", "head.bias"}
 
 
+@pytest.mark.slow
 def test_a_killed_transferred_run_goes_on_where_it_was(tmp_path):
     given = images(n=6)
 

@@ -252,6 +252,7 @@ def test_altruistic_model_learns_until_stage_2_ends_and_then_stands_still():
     assert learnt == [(epoch, True) for epoch in range(6)]
 
 
+@pytest.mark.slow
 def test_ablations_reach_their_settings():
     def pools(**hyper):
         recorder = Recorder()
@@ -287,6 +288,7 @@ def test_isolation_reports_what_it_set_aside():
     assert recorder.of("target")[-1]["guess"] == split.most_frequent(train.labels[isolated])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop", "hyper"),
     [("warmup:1", {}), ("bsd:7", {}), ("bsd:3", {"all_to_all": True}), ("bsd:1", {"altruistic_update": "mixmatch"})],

@@ -111,6 +111,7 @@ def test_split_takes_the_share_of_least_loss_anew_every_epoch():
     assert weights == pytest.approx([2.5, 7.5, 12.5])  # after the last but one of two steps, ramp of 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death", [("simclr", 0), ("linear", 1), ("dbd", 2)])
 def test_a_killed_run_ends_with_the_same_numbers(tmp_path, death):
     class Killed(Exception):

@@ -37,6 +37,7 @@ def fitted(**more):
     return defenses.create("dbr", **{**PLAIN, **more}).fit(train, tool.build_model, tool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", ["both", "unlearn", "relearn"])
 def test_a_round_is_one_step_up_on_the_poison_then_one_down_on_the_clean(steps):
     data_set, tool = poisoned(), context()
@@ -86,6 +87,7 @@ def test_the_upstream_model_is_not_touched():
         defenses.create("dbr", **PLAIN).fit(train, tool.build_model, tool)
 
 
+@pytest.mark.slow
 def test_probes_report_and_change_nothing():
     data_set = poisoned()
     train, states = data_set.train.channels_last(), []

@@ -64,6 +64,7 @@ def test_only_the_head_learns_in_stage_two_and_uncertain_samples_do_not_count():
     assert torch.equal(heads[0], heads[1])
 
 
+@pytest.mark.slow
 def test_extractors_that_use_no_split_are_those_of_the_baselines():
     train = poisoned().train.channels_last()
     shared = {k: v for k, v in TINY["dst"].items() if k in TINY["simclr-baseline"]}
@@ -79,6 +80,7 @@ def test_extractors_that_use_no_split_are_those_of_the_baselines():
         assert all(torch.equal(states[0][key], states[1][key]) for key in features)
 
 
+@pytest.mark.slow
 def test_the_extractor_is_shared_by_all_weights_of_the_classifiers_loss():
     train, store = poisoned().train.channels_last(), {}
 

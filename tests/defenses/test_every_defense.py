@@ -128,6 +128,7 @@ def test_tiny_settings_are_there_for_every_defense_and_no_other() -> None:
         assert parameter in hyper_parameters(defenses.DEFENSES[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", defenses.available())
 def test_trains_under_every_kind_of_attack(name: str, kind: str) -> None:
@@ -161,6 +162,7 @@ def tiny_outcome(name: str) -> str:
     return fingerprint(name, poisoned_by(KINDS["dirty label"]), TINY[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 def test_every_hyper_parameter_changes_the_outcome(name: str, parameter: str) -> None:
     poisoned = poisoned_by(KINDS["dirty label"])

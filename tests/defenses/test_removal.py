@@ -242,6 +242,7 @@ def test_nad_student_takes_the_step_of_its_loss():
         torch.testing.assert_close(found.double(), old - 0.1 * gradient, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_shared_stages_are_trained_once_for_a_grid_and_change_nothing():
     kept, made = {}, []
 

@@ -186,6 +186,7 @@ def test_mixture_finds_two_clusters_and_its_thresholds():
     assert one.density([0.1])[0, 0] == pytest.approx(peak)
 
 
+@pytest.mark.slow
 def test_pools_partition_the_data_and_the_victim_learns_the_suspicious(monkeypatch):
     learned, original = [], vab_victim.supervised_epoch
 
@@ -237,6 +238,7 @@ def test_the_automatic_warm_up_stops_when_the_mixture_is_apart():
     assert recorder.of("split")[0]["poison"].tolist() == np.flatnonzero(low > high).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [("epoch", "warmup", 1), ("epoch", "clean", 2), ("epoch", "suppression", 1)])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(where, tmp_path):
     whole = fit(Recorder())

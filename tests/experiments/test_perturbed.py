@@ -58,6 +58,7 @@ def test_resistance_is_the_share_that_keeps_its_label(poisoned: Any) -> None:
     assert found["resists/eps=2"] == found["resists/steps=5"]
 
 
+@pytest.mark.slow
 def test_losses_of_both_groups(poisoned: Any) -> None:
     probe = perturbed.history_of(poisoned, asked("losses"))
     assert probe is not None
@@ -93,6 +94,7 @@ def test_the_kept_part_is_compared_with_the_truth(poisoned: Any) -> None:
     assert watch.metrics == pytest.approx(expected | {"cut": 1.5})
 
 
+@pytest.mark.slow
 def test_a_cell_that_stops_after_the_split_has_all_of_it(tmp_path: Any) -> None:
     """The naive model that it leaves is the one that was split with, and the full cell takes it from the store."""
     store = Store(tmp_path)

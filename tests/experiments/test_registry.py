@@ -24,6 +24,7 @@ PAIRS = [("badnets", defense) for defense in defenses.available()]
 PAIRS += [(attack, "none") for attack in attacks.available() if attack != "badnets"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "defense"), PAIRS)
 def test_trains_and_is_given_no_ground_truth(
     attack: str, defense: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ def numbers(result: Result) -> tuple[Any, ...]:
     return result.acc, result.asr, result.per_class, result.history, result.metrics, result.poisoned_count
 
 
+@pytest.mark.slow
 def test_a_result_says_what_it_is(run_once: Callable[..., Result], shared_store: Store) -> None:
     result = run_once(dataset="cifar10", defense="asd")
     described = result.experiment
@@ -59,6 +60,7 @@ def test_a_result_says_what_it_is(run_once: Callable[..., Result], shared_store:
     assert not shared_store.checkpoints(result.hash).exists()
 
 
+@pytest.mark.slow
 def test_the_second_time_it_is_read(run_once: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     first = run_once()
 
@@ -70,6 +72,7 @@ def test_the_second_time_it_is_read(run_once: Callable[..., Result], monkeypatch
     assert numbers(first) == numbers(second) and first.created == second.created
 
 
+@pytest.mark.slow
 def test_same_seed_same_numbers(run_once: Callable[..., Result], tmp_path: Path) -> None:
     first = run_once()
     torch.rand(3)  # what others drew from torch's global stream does not matter
@@ -88,6 +91,7 @@ run(Experiment(defense="asd", defense_args=arguments), Store(sys.argv[1]), "cpu"
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_gives_the_same_numbers(
     run_once: Callable[..., Result], shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +127,7 @@ def test_killed_and_started_again_it_gives_the_same_numbers(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_killed_after_the_last_epoch_it_only_finishes(
     run_once: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +146,7 @@ def test_killed_after_the_last_epoch_it_only_finishes(
     assert result.seconds > result.stages["asd"] > 0
 
 
+@pytest.mark.slow
 def test_stop_after_ends_early_even_if_killed_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = Experiment(stop_after="train:1")
     with monkeypatch.context() as patch:
@@ -173,6 +179,7 @@ def test_robust_accuracy_when_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.ra is not None and 0 <= result.ra <= result.acc
 
 
+@pytest.mark.slow
 def test_the_oracle_keeps_poison_out_of_the_pools(tmp_path: Path) -> None:
     experiment = Experiment(defense="asd", defense_args=SHORT, diagnostic="oracle-split")
     result = run(experiment, Store(tmp_path), device="cpu", progress=False)
@@ -228,6 +235,7 @@ def test_a_post_training_defense_gets_model_and_clean_data(
     )
 
 
+@pytest.mark.slow
 def test_an_upstream_result_without_its_model_is_made_again(
     run_once: Callable[..., Result], shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +264,7 @@ class Surrogate(BadNets):
         return super().__call__(images, index)
 
 
+@pytest.mark.slow
 def test_an_attack_is_prepared_and_its_surrogate_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(attacks.ATTACKS, "surrogate", Surrogate)
     store = Store(tmp_path)
@@ -291,6 +300,7 @@ def test_models_get_the_data_sets_normalisation() -> None:
     assert torch.allclose(model.mean.flatten(), torch.tensor(data.info("gtsrb").mean))
 
 
+@pytest.mark.slow
 def test_a_trigger_is_tried_on_the_clean_model_without_training_it_again(
     run_once: Callable[..., Result], shared_store: Store
 ) -> None:

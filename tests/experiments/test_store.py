@@ -184,6 +184,7 @@ print(result.acc, result.asr, result.created)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_compute_a_cell_once_and_both_have_it(tmp_path: Path) -> None:
     workers = [
         subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), name], stdout=subprocess.PIPE, text=True)

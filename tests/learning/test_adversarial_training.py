@@ -68,6 +68,7 @@ def test_one_epoch_equals_a_naive_loop():
     np.testing.assert_allclose(model[1].bias.detach().numpy(), bias, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_feature_below_eps_is_not_learned_and_one_above_is():
     """Of two features that both give the label away, one differs by 12 grey levels, the other by 120."""
     n, stream = 400, torch.Generator().manual_seed(0)

@@ -103,6 +103,7 @@ def state_of(encoder, train=None, settings=SMALL, **more):
     return encoder(settings, train or images(), ctx.build_model, ctx).state_dict()
 
 
+@pytest.mark.slow
 def test_simclr_reads_no_label_and_supcon_does():
     other = images(torch.arange(40) % 2)
     one, two = state_of(simclr_encoder), state_of(simclr_encoder, other)

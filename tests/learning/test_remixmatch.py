@@ -157,6 +157,7 @@ def test_state_survives_saving_and_the_seed_decides():
         assert not torch.equal(through["learner"][name], fresh[name]), name
 
 
+@pytest.mark.slow
 def test_labels_of_unlabelled_samples_are_never_read_and_every_setting_counts():
     labels = torch.arange(40) % 3
     assert same(run(labels=labels), run(labels=torch.cat([labels[:20], (labels[20:] + 1) % 3])))

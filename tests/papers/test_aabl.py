@@ -120,6 +120,7 @@ def split_result(store: Any, attack: str, poison_score: float, resists: float) -
     )
 
 
+@pytest.mark.slow
 def test_tables_and_figures_of_the_split(store: Any) -> None:
     split_result(store, "badnets", 0.2, 97.0)
     split_result(store, "blend", 9.5, 3.0)
@@ -163,6 +164,7 @@ def history(stage: str) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_figures_of_the_trainings(store: Any) -> None:
     options = {k: v for k, v in cell_options(aabl.FULL["blend"]).items() if k != "attack"}
     poisoned = np.arange(100) < 10

@@ -95,6 +95,7 @@ def test_hours_of_a_gpu_do_not_stand_beside_those_of_processors(put, store):
     assert row(exhibit.reproduce("gpu", store=store), dataset="cifar10", defense="bsd")["reproduced"] == 1.0
 
 
+@pytest.mark.slow
 def test_printed_ders_follow_from_their_parts_but_for_three():
     checks = {key: bsd_printed.der_check(key) for key in bsd_printed.der_tables()}
     assert sum(map(len, checks.values())) == 189

@@ -28,6 +28,7 @@ def some(put: Callable[..., Result], store: Store) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_every_printed_number_is_counted_once(some: Store) -> None:
     found = coverage.collect(papers.get("asd"), store=some)
     numbers = coverage.numbers(found)
@@ -48,6 +49,7 @@ def test_every_printed_number_is_counted_once(some: Store) -> None:
     assert best.drop(columns="profile").equals(laptop.drop(columns="profile"))
 
 
+@pytest.mark.slow
 def test_totals_add_up_over_exhibits_and_papers(store: Store) -> None:
     found = [one for key in ("asd", "dst_dbr") for one in coverage.collect(papers.get(key), "laptop", store)]
     totals = coverage.totals(coverage.numbers(found)).set_index("paper")

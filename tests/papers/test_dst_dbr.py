@@ -118,6 +118,7 @@ def drawn(key, store):
     return found, exhibit.claims(found).set_index("claim")["outcome"].to_dict()
 
 
+@pytest.mark.slow
 def test_histograms_curves_and_numbers_of_the_text_come_from_results(put):
     store, make = put
     make(dst_dbr.dbr("badnets"), clean_poisoned=3.0)
@@ -166,6 +167,7 @@ def test_ablations_and_pairs(put):
     assert set(outcome.values()) == {"holds"} and (found["attack"] == "badnets").sum() == 72
 
 
+@pytest.mark.slow
 def test_an_empty_store_draws_and_says_so(tmp_path):
     for exhibit in PAPER.exhibits:
         if exhibit.key.startswith("figure") and exhibit.key != "figure-9":

@@ -32,6 +32,7 @@ def test_der_is_taken_seed_by_seed_and_what_is_missing_stays_empty(put: Callable
     assert html.index("ASD") < html.index("no defense") and "73.5\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}3.5" in html
 
 
+@pytest.mark.slow
 def test_a_repair_pays_for_the_model_it_repairs(store: Store) -> None:
     if "ft" not in defenses.available():
         pytest.skip("no post-training defense")

@@ -21,6 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("undefended"))
 
 
+@pytest.mark.slow
 def test_every_attack_that_poisons_has_a_first_case_of_its_own() -> None:
     first = undefended.first_cases()
     assert len({(case.attack, case.preset) for case in first}) == len(first)
@@ -54,6 +55,7 @@ def test_what_counts_as_a_working_attack(asr: float, clean: float, clean_label: 
     assert undefended.works(asr, clean, clean_label) is outcome
 
 
+@pytest.mark.slow
 def test_a_run_at_smoke_fills_the_table_the_pictures_and_the_categories(store: Store) -> None:
     chosen = [Case("badnets", "dst_dbr"), Case("blend-strip", "dst_dbr")]
     empty = undefended.table("smoke", chosen=chosen, store=store)

@@ -128,6 +128,7 @@ def test_a_dead_kernel_is_a_failure_that_is_told(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deadly.ipynb", "out.failed.ipynb"]
 
 
+@pytest.mark.slow
 def test_the_text_names_the_parameters_values(tmp_path: Path) -> None:
     path = write(tmp_path / "page.ipynb", "print(paper)", parameters='paper: str = "asd"')
     content = nbformat.read(path, as_version=4)

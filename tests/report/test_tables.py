@@ -81,6 +81,7 @@ def test_counts(found):
     assert tables.counts(found) == {"agrees": 1, "differs": 1, "not run": 4}
 
 
+@pytest.mark.slow
 def test_exhibits_lists_all_of_a_paper():
     paper = papers.get("asd")
     text = str(tables.exhibits(paper))

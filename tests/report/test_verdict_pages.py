@@ -17,6 +17,7 @@ from defenselib.report import verdict_pages as pages
 bs4 = pytest.importorskip("bs4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", ("asd", "aabl"))
 def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
     found = coverage.collect(papers.get(paper), "laptop", Store(tmp_path))

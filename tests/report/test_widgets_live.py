@@ -79,6 +79,7 @@ def test_an_uploaded_image_is_squared_and_resized():
         live.opened(b"words", 32)
 
 
+@pytest.mark.slow
 def test_the_controls_answer_in_a_kernel(store):
     panel = live._Panel(live.families(store))
     first = panel.shown.value
