@@ -119,7 +119,12 @@ TABLE_4 = (
         "Sec. 4.4",
         every("asr", ASR_HIGH, 100.0, attack=("blend", "wanet", "dynamic"), **F),
     ),
-    Claim("at-asr", "AttentionMix lowers the ASR of filtering.", "Sec. 4.4", moves("asr", -1, F, AT, SLACK)),
+    Claim(
+        "at-asr",
+        f"AttentionMix lowers the ASR of filtering, or leaves it within {SLACK:g} point.",
+        "Sec. 4.4",
+        moves("asr", -1, F, AT, SLACK),
+    ),
     Claim("at-acc", "AttentionMix costs BA.", "Sec. 4.4", moves("acc", -1, F, AT)),
     Claim("sst-acc", "Semi-supervised training raises the BA.", "Sec. 4.4", moves("acc", 1, AT, SST)),
     Claim(
@@ -136,13 +141,13 @@ TABLE_4 = (
     ),
     Claim(
         "suspicious",
-        f"Suppressing the labels of suspicious samples lowers the ASR (up to {SLACK:g} point).",
+        f"Suppressing the labels of suspicious samples lowers the ASR, or leaves it within {SLACK:g} point.",
         "Sec. 4.4",
         moves("asr", -1, SST, S, SLACK),
     ),
     Claim(
         "credible",
-        f"Suppressing those of credible samples too lowers it further (up to {SLACK:g} point).",
+        f"Suppressing those of credible samples too lowers it further, or leaves it within {SLACK:g} point.",
         "Sec. 4.4",
         moves("asr", -1, S, ALL, SLACK),
     ),
