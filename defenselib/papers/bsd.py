@@ -93,9 +93,11 @@ TWICE = (Twice(Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool
 doubled = partial(scaled.doubled, KEY, TWICE)  # beside the usual runs
 
 
-def purity(attack: str = "badnets", profile: str = "laptop", store: Any = None, **defense_args: Any) -> pd.DataFrame:
-    """History of BSD's main model under an attack on CIFAR-10, from the first clean pool on (see `scaled.history`).
-    Reads only."""
-    options = {"defense_args": defense_args} if defense_args else {}
-    found = scaled.history(KEY, Cell("cifar10", attack, "bsd", options), profile, store)
+def purity(
+    attack: str = "badnets", profile: str = "laptop", store: Any = None, twice: bool = False, **defense_args: Any
+) -> pd.DataFrame:
+    """History of BSD's main model under an attack on CIFAR-10, from the first clean pool on (see `scaled.history`);
+    twice: of the run at twice the schedule. Reads only."""
+    cell = Cell("cifar10", attack, "bsd", {"defense_args": defense_args} if defense_args else {})
+    found = scaled.history(KEY, Twice(cell, SCHEDULE).longer if twice else cell, profile, store)
     return found[found["clean_size"].notna()] if "clean_size" in found else found

@@ -49,6 +49,22 @@ def test_history_has_every_seed(store):
     assert found[["seed", "epoch"]].to_numpy().tolist() == [[0, 0], [0, 1], [2, 0], [2, 1]]
 
 
+def test_the_pool_at_twice_the_schedule_is_that_of_the_longer_run(store):
+    doubled = {name: 2 * value for name, value in usual_schedule().items()}
+    for args, purity in (({}, 0.9), (doubled, 0.7)):
+        history = [{"stage": "warmup", "epoch": 0, "acc": 1.0}]
+        history += [{"stage": "bsd", "epoch": 0, "acc": 1.0, "clean_size": 9, "clean_purity": purity}]
+        lay(store, 50.0, 2.0, 0, more=args, history=history)
+    for twice, purity in ((False, 0.9), (True, 0.7)):
+        found = papers.bsd.purity(store=store, twice=twice, initial_pool="random")
+        assert found["clean_purity"].tolist() == [purity]
+
+
+def usual_schedule():
+    usual = USUAL.experiment("bsd", "laptop", 0).resolve().describe()["defense_args"]
+    return {name: usual[name] for name in papers.bsd.SCHEDULE}
+
+
 @pytest.mark.parametrize("key", papers.available())
 def test_what_papers_run_twice_is_longer(key):
     module = getattr(papers, key)
