@@ -163,7 +163,9 @@ def purity(histories: Mapping[str, pd.DataFrame]) -> Figure:
                 band = [(mean + side * sd.fillna(0)).clip(0, 100) for side in (-1, 1)]
                 axis.fill_between(mean.index, *band, color=colour, alpha=0.2)
             axis.set(xlabel="epoch", title=panels[column])
-        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        columns = max(1, min(5, 100 // (max(map(len, labels)) + 5)))  # the figure is about 100 letters wide
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         return figure
 
 

@@ -67,6 +67,16 @@ def test_purity_is_drawn_in_percent():
     assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--") and first.get_color() == second.get_color()
 
 
+def test_long_names_of_runs_stay_within_the_figure():
+    history = pd.DataFrame({"epoch": [0, 1], "acc": 50.0, "asr": 1.0, "clean_purity": 0.9, "seed": 0})
+    names = ("badnets", "blend", "wanet", "badnets, random first pool", "badnets, random first pool, twice as long")
+    figure = figures.purity(dict.fromkeys(names, history))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and len(legend.get_texts()) == len(names)
+
+
 @pytest.mark.parametrize("kind", figures.DRAWERS)
 def test_nothing_to_draw_is_said(kind):
     empty = filled([where(variant=None, metric="acc")], [math.nan])
