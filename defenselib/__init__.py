@@ -5,7 +5,7 @@
 >>> result.acc, result.asr
 """
 
-from defenselib import attacks, data, defenses, learning, models, networks, papers
+from defenselib import attacks, data, defenses, learning, models, papers
 from defenselib.attacks.poisoning import poison
 from defenselib.data import load_dataset
 from defenselib.data.types import Dataset, ImageSet, PoisonedDataset
@@ -14,7 +14,6 @@ from defenselib.experiments import Experiment, Result, Store, run
 from defenselib.learning.evaluation import Evaluation, der, evaluate
 from defenselib.models import build_model
 
-networks.register()
 __version__ = "0.1.0"
 
 __all__ = [

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from defenselib import attacks, defenses
-from defenselib.allocator import keep_memory
 from defenselib.attacks.base import Attack
-from defenselib.bf16 import bf16_arithmetic
-from defenselib.data.augment import Augment
+from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.bf16 import bf16_arithmetic
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD

@@ -137,7 +137,7 @@ def _check_names(paper: str, given: dict[str, str]) -> None:
     """Refuse data sets, attacks and defenses that the paper knows nothing of, before a kernel is started."""
     from defenselib import papers
     from defenselib.errors import check_choice
-    from defenselib.papers import printed
+    from defenselib.papers.kit import printed
     from defenselib.report.parameters import convert
 
     for axis in ("dataset", "attack", "defense") if paper in papers.available() else ():

@@ -10,7 +10,7 @@ import matplotlib
 import pytest
 import torch
 
-from defenselib.bf16 import bf16_arithmetic
+from defenselib.cpu.bf16 import bf16_arithmetic
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenselib import bf16
-from defenselib.bf16 import SoftwareBF16, active, bf16_arithmetic, hardware_has_bf16
+from defenselib.cpu import bf16
+from defenselib.cpu.bf16 import SoftwareBF16, active, bf16_arithmetic, hardware_has_bf16
 
 autocast = torch.autocast("cpu", dtype=torch.bfloat16)
 

@@ -11,7 +11,7 @@ import torch
 from defenselib import attacks, data, defenses
 from defenselib.data.types import PoisonedDataset
 from defenselib.defenses.base import Fitted
-from defenselib.experiments.observer import Observer
+from defenselib.experiments.measure.observer import Observer
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import evaluate
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from defenselib import small_maps
-from defenselib.bf16 import SoftwareBF16
+from defenselib.cpu import small_maps
+from defenselib.cpu.bf16 import SoftwareBF16
 
 # size of the input, kernel, stride, padding: padding on all sides, on one, none, wider than the kernel reaches
 CASES = [

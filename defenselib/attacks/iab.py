@@ -19,7 +19,7 @@ from defenselib.attacks.iab_networks import Generator, blend, steep
 from defenselib.attacks.iab_training import NORMALISATIONS, JointTraining, MaskTraining, Pairs, normalise
 from defenselib.attacks.networks import TensorDict, by_chunks, initialised, precision_of, restored, tensors_of
 from defenselib.attacks.trained import TrainedAttack
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.learning.stages import stage_key

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from defenselib.attacks.iab_networks import Generator, blend, density_loss, diversity_loss, steep
 from defenselib.attacks.networks import TensorDict, initialised, restored, tensors_of
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
+from defenselib.data.augment.transforms import Rotate, draw
 from defenselib.data.pixels import to_float
-from defenselib.data.transforms import Rotate, draw
 from defenselib.learning.batches import shuffled
 from defenselib.learning.supervised import Schedule, check_finite, make_optimizer
 

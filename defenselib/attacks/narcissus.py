@@ -20,7 +20,7 @@ from defenselib.attacks.additive import add
 from defenselib.attacks.base import Plan, Preset
 from defenselib.attacks.surrogates import Training, surrogate
 from defenselib.attacks.trained import TrainedAttack
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.info import KNOWN
 from defenselib.data.load import load_dataset
 from defenselib.data.pixels import to_float

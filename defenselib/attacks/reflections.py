@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from defenselib.data.folder import EXTENSIONS, images_below, split_of
-from defenselib.data.images import fill
 from defenselib.data.load import find, load_dataset
+from defenselib.data.sources.folder import EXTENSIONS, images_below, split_of
+from defenselib.data.sources.images import fill
 from defenselib.data.types import Dataset
 from defenselib.errors import DataError, unknown
 from defenselib.seeds import generator

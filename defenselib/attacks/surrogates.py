@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
 from defenselib.learning.stages import stage_key

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from defenselib.data.names import CIFAR10_CLASSES, CIFAR100_CLASSES, GTSRB_CLASSES, SHAPES_CLASSES
+from defenselib.data.sources.names import CIFAR10_CLASSES, CIFAR100_CLASSES, GTSRB_CLASSES, SHAPES_CLASSES
 from defenselib.data.types import Dataset
 
 Colour = tuple[float, float, float]

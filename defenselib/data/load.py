@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from defenselib.data.cache import cache_root, load_decoded
-from defenselib.data.folder import class_folders, list_folder, splits
-from defenselib.data.images import Listing
 from defenselib.data.info import KNOWN, DatasetInfo
-from defenselib.data.parquet import list_parquet
-from defenselib.data.shapes import TRAIN_SIZE, make_shapes
+from defenselib.data.sources.cache import cache_root, load_decoded
+from defenselib.data.sources.folder import class_folders, list_folder, splits
+from defenselib.data.sources.images import Listing
+from defenselib.data.sources.parquet import list_parquet
+from defenselib.data.sources.shapes import TRAIN_SIZE, make_shapes
+from defenselib.data.sources.torchvision_sets import can_download, download, list_torchvision
 from defenselib.data.subset import TEST_SHARE, split_tree, take
-from defenselib.data.torchvision_sets import can_download, download, list_torchvision
 from defenselib.data.types import Dataset
 from defenselib.errors import DataError, InvalidValueError, unknown
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.data.augment import Augment
-from defenselib.data.cutout import CutoutAugment
+from defenselib.data.augment.crop_flip import Augment
+from defenselib.data.augment.cutout import CutoutAugment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Defense, Fitted
 from defenselib.defenses.scores import loss_under_ascent, nesterov

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd_transfer import transferred
 from defenselib.defenses.base import BuildModel, CleanRequest, Defense, Fitted, per_class

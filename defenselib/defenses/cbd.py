@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from defenselib.data.cutout import CutoutAugment
+from defenselib.data.augment.cutout import CutoutAugment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Defense, Fitted

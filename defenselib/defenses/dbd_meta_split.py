@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD, lowest
 from defenselib.defenses.dbd import DBD

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from skimage.filters import threshold_otsu
 from torch import Tensor, nn
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
+from defenselib.data.augment.transforms import Transform, draw, named
 from defenselib.data.pixels import to_float
-from defenselib.data.transforms import Transform, draw, named
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError
 from defenselib.learning.adversarial import ifgsm
@@ -122,8 +122,8 @@ def fct(
 ) -> Tensor:
     """Feature consistency towards transformations, ||f(x) - f(tau(x))||^2 (D-ST Eq. 1): large is taken for poison.
 
-    transform: one of `defenselib.data.transforms.TRANSFORMS`, several in their order (D-ST: ("rotate", "affine")), or
-    a transformation of one's own. Every sample has one draw, made from `seed` for all samples at once.
+    transform: one of `defenselib.data.augment.transforms.TRANSFORMS`, several in their order (D-ST: ("rotate",
+    "affine")), or a transformation of one's own. Every sample has one draw, made from `seed` for all samples at once.
     """
     chosen = named(transform) if isinstance(transform, str | Sequence) else transform
     draws = draw(chosen, len(images), generator(seed, "fct", device=images.device))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from defenselib.data.transforms import TRANSFORMS, draw, named
+from defenselib.data.augment.transforms import TRANSFORMS, draw, named
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.base import BuildModel

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Defense, Fitted
 from defenselib.defenses.vab_beneficiary import Beneficiary, Mixing

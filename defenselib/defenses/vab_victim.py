@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.errors import TrainingDivergedError
 from defenselib.learning.batches import infer

@@ -18,11 +18,12 @@ from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
-from defenselib.experiments import clean, perturbed, provenance, recovery
+from defenselib.experiments import clean, provenance
 from defenselib.experiments.code_digest import code_digest
 from defenselib.experiments.experiment import Resolved
-from defenselib.experiments.looks import looks
-from defenselib.experiments.observer import Observer
+from defenselib.experiments.measure import perturbed, recovery
+from defenselib.experiments.measure.looks import looks
+from defenselib.experiments.measure.observer import Observer
 from defenselib.experiments.oracle import with_oracle
 from defenselib.experiments.result import Result
 from defenselib.experiments.shared import SharedStages

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from defenselib.bf16 import hardware_has_bf16
+from defenselib.cpu.bf16 import hardware_has_bf16
 
 
 def machine(device: torch.device) -> dict[str, Any]:

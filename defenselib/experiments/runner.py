@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from defenselib import data as datasets
-from defenselib.allocator import keep_memory
 from defenselib.attacks import Attack
-from defenselib.bf16 import bf16_arithmetic
+from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from defenselib.data.augment.views import Views
 from defenselib.data.types import ImageSet
-from defenselib.data.views import Views
 from defenselib.errors import InvalidValueError, check_range
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context

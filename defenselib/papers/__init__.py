@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from defenselib.errors import check_choice
-from defenselib.papers import aabl, asd, bsd, dst_dbr, vab
-from defenselib.papers.base import Cell, Exhibit, Paper, Series, Table, complete
-from defenselib.papers.claims import Claim
+from defenselib.papers.aabl import exhibits as aabl
+from defenselib.papers.asd import exhibits as asd
+from defenselib.papers.bsd import exhibits as bsd
+from defenselib.papers.dst_dbr import exhibits as dst_dbr
+from defenselib.papers.kit.claims import Claim
+from defenselib.papers.kit.exhibit import Cell, Exhibit, Paper, Series, Table, complete
+from defenselib.papers.vab import exhibits as vab
 
 # A paper without a module of its own shows its printed numbers and says that nothing is reproduced yet.
 PAPERS: dict[str, Paper] = {

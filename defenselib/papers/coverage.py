@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from defenselib.papers import printed
-from defenselib.papers.base import Exhibit, Paper
-from defenselib.papers.claims import FAILS, HOLDS, RANK
-from defenselib.papers.claims import NOT_RUN as OPEN
-from defenselib.papers.verdict import AGREES, DIFFERS, NOT_RUN
+from defenselib.papers.kit import printed
+from defenselib.papers.kit.claims import FAILS, HOLDS, RANK
+from defenselib.papers.kit.claims import NOT_RUN as OPEN
+from defenselib.papers.kit.exhibit import Exhibit, Paper
+from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN
 
 NOT_COMPARABLE = "not comparable"
 VERDICTS = (AGREES, DIFFERS, NOT_COMPARABLE, NOT_RUN)

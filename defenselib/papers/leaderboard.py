@@ -16,10 +16,10 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
-from defenselib.papers import times
-from defenselib.papers.claims import RANK
-from defenselib.papers.frame import ders, entry, machine_of
-from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin
+from defenselib.papers.kit import times
+from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.frame import ders, entry, machine_of
+from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

@@ -17,10 +17,10 @@ from defenselib import attacks
 from defenselib.errors import check_choice
 from defenselib.experiments import fields
 from defenselib.experiments import profile as profiles
-from defenselib.papers import printed
-from defenselib.papers.claims import RANK
-from defenselib.papers.frame import entry
-from defenselib.papers.grid import Answer, Cell, Grid, Request, Thin
+from defenselib.papers.kit import printed
+from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from defenselib.papers.claims import FAILS, HOLDS
 from defenselib.papers.coverage import NOT_COMPARABLE, OUTCOMES, VERDICTS
-from defenselib.papers.verdict import AGREES, DIFFERS, NOT_RUN
-from defenselib.report import style
-from defenselib.report.canvas import grid
+from defenselib.papers.kit.claims import FAILS, HOLDS
+from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN
+from defenselib.plots import style
+from defenselib.plots.canvas import grid
 from defenselib.report.tables import Html, render
 
 # Told apart without colours by their hatches.

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from defenselib.papers.verdict import AGREES, DIFFERS, NOT_RUN, TIMES
-from defenselib.report import style
-from defenselib.report.canvas import empty, grid
+from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN, TIMES
+from defenselib.plots import style
+from defenselib.plots.canvas import empty, grid
 from defenselib.report.tables import rate
 
 LOOKS = {

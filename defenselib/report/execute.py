@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from defenselib.errors import DefenseLibError, InvalidValueError, unknown
+from defenselib.plots.style import label
 from defenselib.report.parameters import convert, parse_kind
-from defenselib.report.style import label
 
 MENTIONED = re.compile(r"{{ *(\w+) *}}")
 # A kernel imports torch before it answers; on a machine that is busy with a training papermill's minute is too short.

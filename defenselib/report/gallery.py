@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from defenselib import attacks
 from defenselib.experiments.result import Result
-from defenselib.papers import printed
+from defenselib.papers.kit import printed
 from defenselib.papers.undefended import CLEAN_LABEL_RISE, DIRTY_ASR, Case, looks_of
-from defenselib.report import style
-from defenselib.report.canvas import Picture, empty
+from defenselib.plots import style
+from defenselib.plots.canvas import Picture, empty
 from defenselib.report.tables import Html, render
 
 MAGNIFY = 4

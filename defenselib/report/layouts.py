@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from defenselib.report import style
+from defenselib.plots import style
 from defenselib.report.tables import MARKS, Html, render
 
 DOUBTFUL = "†"

@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from defenselib.papers.verdict import ASR_HIGH, asr_class
-from defenselib.report import interactive, style
-from defenselib.report.canvas import empty, grid
+from defenselib.papers.kit.verdict import ASR_HIGH, asr_class
+from defenselib.plots import style
+from defenselib.plots.canvas import empty, grid
+from defenselib.report import interactive
 from defenselib.report.tables import Html, render
 
 FAILED_ASR = ASR_HIGH  # a backdoor that succeeds more often than not is still there

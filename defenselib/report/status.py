@@ -11,8 +11,8 @@ import pandas as pd
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores
 from defenselib.experiments.experiment import hash_of
-from defenselib.papers.base import Exhibit, Paper
-from defenselib.papers.claims import RANK
+from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.exhibit import Exhibit, Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
 

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from defenselib.report import interactive, style
-from defenselib.report.canvas import empty, grid
+from defenselib.plots import style
+from defenselib.plots.canvas import empty, grid
+from defenselib.report import interactive
 from defenselib.report.status import MACHINE, VERSIONS
 from defenselib.report.tables import Html, render
 

@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from defenselib.experiments import Experiment
-from defenselib.papers.base import Paper
-from defenselib.papers.verdict import AGREES, DIFFERS, NOT_RUN
-from defenselib.report import style
+from defenselib.papers.kit.exhibit import Paper
+from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN
+from defenselib.plots import style
 
 MARKS = {
     AGREES: "✓ agrees",

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from defenselib.papers import coverage
 from defenselib.papers.coverage import VERDICTS, Found
+from defenselib.plots.alt import describe
+from defenselib.plots.canvas import Picture
 from defenselib.report import differences, tables
-from defenselib.report.alt import describe
-from defenselib.report.canvas import Picture
 from defenselib.report.coverage import stacked
 from defenselib.report.tables import Html, render
 

@@ -10,7 +10,7 @@ import yaml
 
 from defenselib import attacks
 from defenselib.attacks.base import COUNTS
-from defenselib.papers import verdict
+from defenselib.papers.kit import verdict
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,9 @@ import defenselib as dl
 from defenselib import cli, experiments
 from defenselib.errors import DataError, UnknownNameError
 from defenselib.experiments.fields import hyper_parameters
-from defenselib.report import alt, api, canvas, figures, inline, myst, style
+from defenselib.plots import alt, canvas, style
+from defenselib.plots import drawings as figures
+from defenselib.report import api, inline, myst
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.errors import DefenseLibError
 
 NUMPY_MODES = {"reflect": "reflect", "zeros": "constant", "edge": "edge"}

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from defenselib.data import cache, load_dataset
+from defenselib.data import load_dataset
+from defenselib.data.sources import cache
 
 
 def decoded_entry(root: Path) -> Path:

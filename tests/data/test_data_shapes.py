@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from defenselib.data import info, load_dataset, source_of
-from defenselib.data.shapes import make_shapes
+from defenselib.data.sources.shapes import make_shapes
 from defenselib.errors import InvalidValueError
 
 

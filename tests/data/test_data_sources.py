@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from defenselib.data import cache, digest_of, digests, info, load_dataset, source_of, torchvision_sets
+from defenselib.data import digest_of, digests, info, load_dataset, source_of
 from defenselib.data.info import KNOWN
+from defenselib.data.sources import cache, torchvision_sets
 from defenselib.errors import DataError, InvalidValueError, UnknownNameError
 
 CIFAR = KNOWN["cifar10"].classes

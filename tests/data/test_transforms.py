@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchvision.transforms import functional as tv
 
-from defenselib.data.augment import Augment
-from defenselib.data.cutout import CutoutAugment
-from defenselib.data.transforms import TRANSFORMS, Affine, Blur, Crop, Erase, Flip, Rotate, draw, named
+from defenselib.data.augment.crop_flip import Augment
+from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.transforms import TRANSFORMS, Affine, Blur, Crop, Erase, Flip, Rotate, draw, named
 from defenselib.errors import DefenseLibError
 
 

@@ -7,10 +7,10 @@ import torch
 import torchvision.transforms.v2.functional as reference
 from torchvision.transforms import InterpolationMode
 
-from defenselib.data.colour import shift_hue
-from defenselib.data.operations import BLENDED, OPERATIONS
-from defenselib.data.randaugment import RANDAUGMENT, CTAugment, RandAugment, operate
-from defenselib.data.views import Views, blur
+from defenselib.data.augment.colour import shift_hue
+from defenselib.data.augment.operations import BLENDED, OPERATIONS
+from defenselib.data.augment.randaugment import RANDAUGMENT, CTAugment, RandAugment, operate
+from defenselib.data.augment.views import Views, blur
 from defenselib.errors import DefenseLibError
 
 GRAY_GREY = torch.full((3, 16, 16), 77, dtype=torch.uint8)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from defenselib import defenses
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD, LEARNERS, lowest
 from defenselib.defenses.asd_transfer import joined, linear_epoch

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from defenselib import defenses
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses import bsd_models
 from defenselib.defenses import bsd_split as split

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from defenselib import defenses
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.dbd import DBD
 from defenselib.errors import DefenseLibError

@@ -8,7 +8,7 @@ from defenselib import attacks, data, defenses
 from defenselib.defenses.base import Fitted
 from defenselib.defenses.dbr import ascent
 from defenselib.errors import DefenseLibError
-from defenselib.experiments.observer import Observer
+from defenselib.experiments.measure.observer import Observer
 from defenselib.learning.context import Context
 from defenselib.models import build_model
 

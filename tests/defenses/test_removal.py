@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from defenselib import defenses
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses import fp, mcr, nad
 from defenselib.defenses.anp import ANP, Neurons

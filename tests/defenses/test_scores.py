@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defenselib.data.transforms import TRANSFORMS, draw, named
+from defenselib.data.augment.transforms import TRANSFORMS, draw, named
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.errors import DefenseLibError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from defenselib import defenses
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores, vab_victim
 from defenselib.defenses.vab_beneficiary import Beneficiary, Mixing, pace

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from defenselib import attacks, data
-from defenselib.experiments.looks import distances, looks, sample_specific
+from defenselib.experiments.measure.looks import distances, looks, sample_specific
 
 
 def test_distances_by_definition() -> None:

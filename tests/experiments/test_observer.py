@@ -9,7 +9,7 @@ from torch import nn
 
 from defenselib import attacks, data
 from defenselib.data.types import PoisonedDataset
-from defenselib.experiments.observer import Observer
+from defenselib.experiments.measure.observer import Observer
 from defenselib.models import build_model
 
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from defenselib import attacks, data
 from defenselib.defenses.base import Fitted
-from defenselib.experiments import Experiment, Store, perturbed, run
-from defenselib.experiments.observer import Observer
+from defenselib.experiments import Experiment, Store, run
+from defenselib.experiments.measure import perturbed
+from defenselib.experiments.measure.observer import Observer
 from defenselib.models import build_model
 
 

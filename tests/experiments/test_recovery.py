@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from defenselib import attacks, data
 from defenselib.defenses.base import Fitted
-from defenselib.experiments import Experiment, recovery
+from defenselib.experiments import Experiment
+from defenselib.experiments.measure import recovery
 
 
 class Constant(nn.Module):

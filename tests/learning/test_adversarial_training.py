@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, TrainingDivergedError
 from defenselib.learning.adversarial_training import Adversary, adversarial_epoch

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.learning.batches import endless
 from defenselib.learning.context import Context

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from defenselib.data.augment import Augment
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context

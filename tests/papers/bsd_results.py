@@ -10,7 +10,7 @@ import pandas as pd
 
 from defenselib import papers
 from defenselib.experiments import Result, Store
-from defenselib.papers import frame, printed
+from defenselib.papers.kit import frame, printed
 
 from .made import made
 

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from defenselib import papers
 from defenselib.experiments import Experiment, Result
 from defenselib.learning.losses import symmetric_cross_entropy
-from defenselib.papers import aabl, aabl_figures, claims, printed
-from defenselib.report.canvas import NOTHING
+from defenselib.papers.aabl import exhibits as aabl
+from defenselib.papers.aabl import measures as aabl_figures
+from defenselib.papers.kit import claims, printed
+from defenselib.plots.canvas import NOTHING
 
 PAPER = papers.get("aabl")
 # What the paper says and its own tables do not.

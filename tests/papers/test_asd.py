@@ -7,8 +7,10 @@ import math
 import pytest
 
 from defenselib import papers
-from defenselib.papers import asd_cells, asd_text, frame, grid, printed, verdict
-from defenselib.papers.claims import as_printed
+from defenselib.papers.asd import cells as asd_cells
+from defenselib.papers.asd import text as asd_text
+from defenselib.papers.kit import frame, grid, printed, verdict
+from defenselib.papers.kit.claims import as_printed
 
 from .asd_results import change, exhibit, outcomes, putter
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from defenselib import papers
-from defenselib.papers import asd_cells
+from defenselib.papers.asd import cells as asd_cells
 
 from .asd_results import N, change, curve, exhibit, outcomes, putter
 

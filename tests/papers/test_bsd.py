@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from defenselib import papers
-from defenselib.papers import bsd, bsd_cells, bsd_printed, frame, grid, printed
+from defenselib.papers.bsd import cells as bsd_cells
+from defenselib.papers.bsd import exhibits as bsd
+from defenselib.papers.bsd import printed as bsd_printed
+from defenselib.papers.kit import frame, grid, printed
 from defenselib.report import layouts
 
 from .bsd_results import POISONED, putter, row

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from defenselib.papers import bsd, printed
+from defenselib.papers.bsd import exhibits as bsd
+from defenselib.papers.kit import printed
 
 from .bsd_results import as_printed, change
 

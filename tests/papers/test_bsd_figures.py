@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from defenselib.experiments import Store
-from defenselib.papers import bsd, bsd_cells
-from defenselib.report import canvas
+from defenselib.papers.bsd import cells as bsd_cells
+from defenselib.papers.bsd import exhibits as bsd
+from defenselib.plots import canvas
 
 from .bsd_results import change, putter, row
 

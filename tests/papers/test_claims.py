@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from defenselib import papers
-from defenselib.papers import asd_claims, claims, frame, measures, printed
+from defenselib.papers.asd import claims as asd_claims
+from defenselib.papers.kit import claims, frame, measures, printed
 
 TABLE = papers.get("asd").exhibit("table-2")
 KEYS = [claim.key for claim in asd_claims.TABLE_2]

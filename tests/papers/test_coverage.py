@@ -9,8 +9,9 @@ import pytest
 
 from defenselib import papers
 from defenselib.experiments import Result, Store
-from defenselib.papers import coverage, printed
-from defenselib.papers.claims import RANK
+from defenselib.papers import coverage
+from defenselib.papers.kit import printed
+from defenselib.papers.kit.claims import RANK
 
 
 def rows_of(paper: str, exhibit: str) -> int:

@@ -9,9 +9,11 @@ import pytest
 
 from defenselib import papers
 from defenselib.experiments import Experiment, Result, Store
-from defenselib.papers import dst_dbr, dst_dbr_printed, frame, printed, properties
-from defenselib.papers import dst_dbr_measures as measures
-from defenselib.papers.grid import Cell
+from defenselib.papers.dst_dbr import exhibits as dst_dbr
+from defenselib.papers.dst_dbr import measures, properties
+from defenselib.papers.dst_dbr import printed as dst_dbr_printed
+from defenselib.papers.kit import frame, printed
+from defenselib.papers.kit.grid import Cell
 
 PAPER = papers.get("dst_dbr")
 N = 100

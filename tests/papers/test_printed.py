@@ -7,7 +7,7 @@ import pytest
 
 from defenselib import papers
 from defenselib.errors import UnknownNameError
-from defenselib.papers import printed
+from defenselib.papers.kit import printed
 
 TABLES = [(paper, key) for paper in printed.TITLES for key in printed.tables(paper)]
 COUNTS = {"aabl": 741, "asd": 399, "bsd": 1252, "dst_dbr": 546, "vab": 351}

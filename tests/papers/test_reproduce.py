@@ -9,8 +9,10 @@ import pytest
 
 from defenselib import papers
 from defenselib.errors import InvalidValueError, UnknownNameError
-from defenselib.papers import Cell, Table, asd, frame, printed
-from defenselib.papers.grid import Thin
+from defenselib.papers import Cell, Table
+from defenselib.papers.asd import exhibits as asd
+from defenselib.papers.kit import frame, printed
+from defenselib.papers.kit.grid import Thin
 
 TABLE = papers.get("asd").exhibit("table-2")
 

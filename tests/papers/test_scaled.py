@@ -7,7 +7,8 @@ import math
 import pytest
 
 from defenselib import papers
-from defenselib.papers import Cell, scaled
+from defenselib.papers import Cell
+from defenselib.papers.kit import scaled
 from defenselib.report import tables
 
 from .bsd_results import putter

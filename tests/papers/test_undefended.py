@@ -11,7 +11,9 @@ import pytest
 from defenselib import attacks
 from defenselib.errors import UnknownNameError
 from defenselib.experiments import Store
-from defenselib.papers import printed, properties, undefended
+from defenselib.papers import undefended
+from defenselib.papers.dst_dbr import properties
+from defenselib.papers.kit import printed
 from defenselib.papers.undefended import Case
 from defenselib.report import gallery
 

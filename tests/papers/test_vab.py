@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from defenselib import papers
-from defenselib.papers import Cell, frame, printed, vab, vab_measures
-from defenselib.papers.claims import as_printed
-from defenselib.report import figures
+from defenselib.papers import Cell
+from defenselib.papers.kit import frame, printed
+from defenselib.papers.kit.claims import as_printed
+from defenselib.papers.vab import exhibits as vab
+from defenselib.papers.vab import measures as vab_measures
+from defenselib.plots import drawings as figures
 
 PAPER = papers.get("vab")
 N = 200
@@ -202,7 +205,7 @@ def test_few_cells_at_smoke():
 
 
 def test_the_diagram_draws_what_the_defense_computes():
-    from defenselib.report import figures_vab_pipeline
+    from defenselib.papers.vab import pipeline as figures_vab_pipeline
 
     images, found, mixed, label = figures_vab_pipeline.example()
     assert images.shape[0] == 2 and label.sum() == pytest.approx(1.0) and 0 < label[1] < 1

@@ -8,8 +8,8 @@ import pytest
 
 from defenselib.errors import UnknownNameError
 from defenselib.learning.evaluation import der
-from defenselib.papers import verdict
-from defenselib.papers.verdict import Comparison, asr_class, judge
+from defenselib.papers.kit import verdict
+from defenselib.papers.kit.verdict import Comparison, asr_class, judge
 
 NAN = math.nan
 

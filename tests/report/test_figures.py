@@ -9,8 +9,10 @@ import pytest
 
 from defenselib import papers
 from defenselib.errors import UnknownNameError
-from defenselib.papers import Exhibit, frame, printed
-from defenselib.report import canvas, figures, style
+from defenselib.papers import Exhibit
+from defenselib.papers.kit import frame, printed
+from defenselib.plots import canvas, style
+from defenselib.plots import drawings as figures
 
 
 def filled(rows: list[dict], values: list[float]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from defenselib.report import pictures
+from defenselib.plots import pictures
 
 
 def test_gallery_has_a_row_a_name():

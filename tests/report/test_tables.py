@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from defenselib import papers
-from defenselib.papers import asd, frame, printed
+from defenselib.papers.asd import exhibits as asd
+from defenselib.papers.kit import frame, printed
 from defenselib.report import tables
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from defenselib import papers
 from defenselib.experiments import Store
-from defenselib.papers import coverage, frame, printed
+from defenselib.papers import coverage
 from defenselib.papers.coverage import Found
+from defenselib.papers.kit import frame, printed
 from defenselib.report import differences, tables
 from defenselib.report import verdict_pages as pages
 

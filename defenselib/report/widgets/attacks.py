@@ -19,11 +19,11 @@ from defenselib import attacks
 from defenselib.attacks.base import Attack
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data import load_dataset
-from defenselib.experiments.looks import distances
+from defenselib.experiments.measure.looks import distances
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
 from defenselib.papers.undefended import Case, first_cases, looks_of
-from defenselib.report import style
+from defenselib.plots import style
 from defenselib.report.gallery import MAGNIFY, name_of
 from defenselib.report.widgets.client import stylesheet
 from defenselib.report.widgets.evidence import SMOKE

@@ -10,7 +10,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from defenselib.report import style
+from defenselib.plots import style
 
 HERE = Path(__file__).parent
 PALETTE = {

@@ -14,9 +14,9 @@ from defenselib.experiments import run as run_experiment
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
-from defenselib.papers.claims import RANK
-from defenselib.papers.grid import Cell
-from defenselib.report import style
+from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.grid import Cell
+from defenselib.plots import style
 
 SMOKE = "smoke"
 # The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
-from defenselib.papers import measures
-from defenselib.report import style
-from defenselib.report.canvas import empty, grid
+from defenselib.papers.kit import measures
+from defenselib.plots import style
+from defenselib.plots.canvas import empty, grid
 from defenselib.report.tables import Html
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Thresholds, number

@@ -9,10 +9,10 @@ import pandas as pd
 
 from defenselib import papers
 from defenselib.experiments.store import Store, default_stores
-from defenselib.papers import printed
-from defenselib.papers.base import Exhibit
-from defenselib.papers.claims import RANK
-from defenselib.report import style
+from defenselib.papers.kit import printed
+from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.exhibit import Exhibit
+from defenselib.plots import style
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Tables, number
 

@@ -1,0 +1,41 @@
+"""Random crop, flip and Cutout (DeVries, Taylor 2017), as ABL and CBD augment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from defenselib.data.augment.crop_flip import Augment
+from defenselib.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class CutoutAugment(Augment):
+    """Crop and flip, then one black square about a random pixel.
+
+    length: ABL and CBD give 3, and their square reaches from length // 2 pixels before its centre up to the last one
+    before length // 2 pixels after it, so that it is 2 x 2 pixels and smaller at the border; 0 and 1 cut nothing.
+    """
+
+    length: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 0:
+            raise InvalidValueError(f"the length of a cutout is {self.length}, it must not be negative")
+
+    def __call__(self, images: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
+        out = super().__call__(images, index, generator)
+        reach = self.length // 2
+        sides = torch.tensor(out.shape[-2:], device=generator.device)
+        centre = (torch.rand(len(index), 2, generator=generator, device=generator.device) * sides).long()
+        rows, columns = (self._away(centre[:, axis], out.shape[axis - 2], reach) for axis in (0, 1))
+        return out * (rows[:, None, :, None] | columns[:, None, None, :])
+
+    @staticmethod
+    def _away(centre: Tensor, size: int, reach: int) -> Tensor:
+        """Whether each coordinate of an axis lies outside [centre - reach, centre + reach), bool (B, size)."""
+        distance = torch.arange(size, device=centre.device) - centre[:, None]
+        return (distance < -reach) | (distance >= reach)

@@ -1,0 +1,191 @@
+"""Image operations of RandAugment and CTAugment as batched tensor code: one level in [0, 1] a sample.
+
+Lists and ranges: UDA (Xie et al. 2020, App. on RandAugment) and ReMixMatch (Berthelot et al. 2020, Table 8). Every
+operation is a function (images, level, where) -> images: images float (B, 3, H, W) in [0, 1]; level (B,); where (B, 2),
+uniform numbers for what an operation places at random. Geometric ones map level 0.5 to no change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from defenselib.data.augment.colour import blend, gray, per_sample
+
+Operation = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def identity(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    return images
+
+
+def brightness(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    return blend(images, torch.zeros_like(images), _factor(level))
+
+
+def contrast(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    return blend(images, gray(images).mean((2, 3), keepdim=True), _factor(level))
+
+
+def color(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    return blend(images, gray(images), _factor(level))
+
+
+def sharpness(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    return blend(images, _smoothed(images), _factor(level))
+
+
+def smooth(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Blend with a 3x3 mean whose centre weighs 5; level 1 is all of it."""
+    return blend(images, _smoothed(images), 1 - level)
+
+
+def blur(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Blend with the mean over the border of a 5x5 square; level 1 is all of it."""
+    kernel = torch.ones(5, 5, device=images.device)
+    kernel[1:4, 1:4] = 0
+    return blend(images, _filtered(images, kernel), 1 - level)
+
+
+def invert(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    return blend(images, 1 - images, 1 - level)
+
+
+def autocontrast(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Stretch each channel to [0, 1], blended by level."""
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    flat = high <= low
+    stretched = (images - low) / torch.where(flat, torch.ones_like(high), high - low)
+    return blend(images, torch.where(flat, images, stretched), 1 - level)
+
+
+def equalize(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Histogram equalisation of each channel over 256 grey values, blended by level."""
+    values = (images * 255).round().long().flatten(2)
+    histogram = torch.zeros(*values.shape[:2], 256, device=images.device)
+    histogram.scatter_add_(2, values, torch.ones_like(values, dtype=histogram.dtype))
+    # The last grey value that occurs is not counted: it maps to white.
+    last = values.amax(2, keepdim=True)
+    step = ((histogram.sum(2, keepdim=True) - histogram.gather(2, last)) / 255).floor()
+    table = ((histogram.cumsum(2) + (step / 2).floor()) / step.clamp(min=1)).floor()
+    table = F.pad(table, (1, -1)).clamp(0, 255)
+    equalised = torch.where(step > 0, table.gather(2, values), values.float()).view_as(images) / 255
+    return blend(images, equalised, 1 - level)
+
+
+def posterize(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Keep 4 to 8 bits; level 0 keeps 4."""
+    width = 2.0 ** (4 - (4 * level).round())
+    width = per_sample(width, images)
+    return ((images * 255).round() / width).floor() * width / 255
+
+
+def solarize(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Invert what is at least as bright as `level`."""
+    return torch.where(images >= per_sample(level, images), 1 - images, images)
+
+
+def rotate(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """By up to 30 degrees either way, counter-clockwise above 0.5."""
+    turn = (2 * level - 1) * math.radians(30)
+    return _warp(images, turn.cos(), -turn.sin(), turn.sin(), turn.cos())
+
+
+def shear_x(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    one, zero = torch.ones_like(level), torch.zeros_like(level)
+    return _warp(images, one, 0.3 * (2 * level - 1), zero, one)
+
+
+def shear_y(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    one, zero = torch.ones_like(level), torch.zeros_like(level)
+    return _warp(images, one, zero, 0.3 * (2 * level - 1), one)
+
+
+def translate_x(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """By whole pixels, up to 5/16 of the width either way (10 of 32 pixels), to the right above 0.5."""
+    shift = ((2 * level - 1) * 0.3125 * images.shape[3]).round().long()
+    source = torch.arange(images.shape[3], device=images.device) - shift[:, None]
+    inside = (source >= 0) & (source < images.shape[3])
+    source = source.clamp(0, images.shape[3] - 1)[:, None, None, :].expand_as(images)
+    return images.gather(3, source) * inside[:, None, None, :]
+
+
+def translate_y(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """As `translate_x`, down above 0.5."""
+    return translate_x(images.transpose(2, 3), level, where).transpose(2, 3)
+
+
+def rescale(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """Enlarge the centre of the image; level 0 shows half of each side."""
+    shown, zero = 0.5 + 0.5 * level, torch.zeros_like(level)
+    return _warp(images, shown, zero, zero, shown)
+
+
+def cutout(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
+    """A grey square of level / 2 of the side around a random pixel; what lies outside the image is lost."""
+    height, width = images.shape[2:]
+    inside = []
+    for size, place in ((height, where[:, 0]), (width, where[:, 1])):
+        side = (0.5 * size * level).round()
+        start = (place * size).floor() - (side / 2).floor()
+        pixel = torch.arange(size, device=images.device)
+        inside.append((pixel >= start[:, None]) & (pixel < (start + side)[:, None]))
+    return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.5)
+
+
+def _factor(level: Tensor) -> Tensor:
+    """From 0.1 to 1.9."""
+    return 0.1 + 1.8 * level
+
+
+def _smoothed(images: Tensor) -> Tensor:
+    kernel = torch.ones(3, 3, device=images.device)
+    kernel[1, 1] = 5
+    return _filtered(images, kernel)
+
+
+def _filtered(images: Tensor, kernel: Tensor) -> Tensor:
+    """Weighted mean of the neighbourhood; the border, where there is none, stays as it is."""
+    edge = len(kernel) // 2
+    weight = (kernel / kernel.sum()).expand(images.shape[1], 1, *kernel.shape)
+    out = images.clone()
+    out[:, :, edge:-edge, edge:-edge] = F.conv2d(images, weight, groups=images.shape[1])
+    return out
+
+
+def _warp(images: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """The pixel (x, y) from the centre, y downwards, shows the input at (a x + b y, c x + d y); black outside."""
+    height, width = images.shape[2:]
+    zero = torch.zeros_like(a)
+    rows = torch.stack([a, b * (height / width), zero, c * (width / height), d, zero], 1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "identity": identity,
+    "autocontrast": autocontrast,
+    "equalize": equalize,
+    "invert": invert,
+    "rotate": rotate,
+    "posterize": posterize,
+    "solarize": solarize,
+    "color": color,
+    "contrast": contrast,
+    "brightness": brightness,
+    "sharpness": sharpness,
+    "shear_x": shear_x,
+    "shear_y": shear_y,
+    "translate_x": translate_x,
+    "translate_y": translate_y,
+    "cutout": cutout,
+    "blur": blur,
+    "smooth": smooth,
+    "rescale": rescale,
+}
+# Those whose level only says how much of the outcome is blended in; RandAugment takes all of it.
+BLENDED = ("autocontrast", "equalize", "invert")

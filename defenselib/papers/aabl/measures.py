@@ -1,0 +1,145 @@
+"""What A-ABL's figures read from results (Zhao and Wressnegger, AISec 2024, Figures 2 to 11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+Results = tuple["Result", ...]
+Points = list[dict[str, Any]]
+
+# Fixed, so that panels and profiles can be laid side by side. SCE: its reverse part ends at 9.21, and 0.1 CE adds 1.6
+# where p = 1e-7.
+SCE_EDGES = np.linspace(0.0, 11.0, 45)
+CE_EDGES = np.linspace(0.0, 16.0, 49)
+CE_GRID = np.linspace(0.0, 60.0, 60001)
+GROUPS = ("clean", "poisoned")
+
+
+def by_rate(cell: Cell, results: Results) -> Points:
+    """Figures 2 and 7: ASR at the cell's poisoning rate."""
+    return [point(f"rate={results[0].experiment['rate']:g}", "asr", *(result.asr for result in results))]
+
+
+def by_training_budget(cell: Cell, results: Results) -> Points:
+    """Figure 6: RA and ASR at the budget that the model was trained with (grey levels of 255)."""
+    eps = results[0].experiment["defense_args"].get("eps", 0.0)
+    robust = [result.ra for result in results if result.ra is not None]
+    return [
+        point(f"eps={eps:g}", "ra", *robust),
+        point(f"eps={eps:g}", "asr", *(result.asr for result in results)),
+    ]
+
+
+def by_budget(cell: Cell, results: Results) -> Points:
+    """Figure 3: percent of poisoned training samples that keep their label under iFGSM, by budget."""
+    return _resistance(results, "eps")
+
+
+def by_steps(cell: Cell, results: Results) -> Points:
+    """Figure 5: the same by number of steps."""
+    return _resistance(results, "steps")
+
+
+def _resistance(results: Results, axis: str) -> Points:
+    names = [name for name in results[0].metrics if name.startswith(f"resists/{axis}=")]
+    return [
+        point(name.partition("/")[2], "resists", *(result.metrics.get(name, np.nan) for result in results))
+        for name in names
+    ]
+
+
+def vulnerability(cell: Cell, results: Results) -> Points:
+    """Figure 4 from the first seed: SCE under iFGSM of clean and poisoned samples, and where Otsu cuts."""
+    values = results[0].arrays.get("scores/vulnerability/0")
+    if values is None:
+        return []
+    cut = results[0].metrics.get("otsu_cut", np.nan)
+    below = 100 * float((np.asarray(values, np.float64) <= cut).mean())
+    found = _histograms("panel=sce", np.asarray(values, np.float64), results[0], SCE_EDGES)
+    return [*found, point("panel=sce", "cut", cut), point("panel=sce", "below", below)]
+
+
+def two_losses(cell: Cell, results: Results) -> Points:
+    """Figure 9: the same in SCE and in CE."""
+    found = vulnerability(cell, results)
+    if not found:
+        return []
+    alpha, beta = weights(results[0])
+    values = np.asarray(results[0].arrays["scores/vulnerability/0"], np.float64)
+    cut = cross_entropy_of(np.array([results[0].metrics.get("otsu_cut", np.nan)]), alpha, beta)
+    found += _histograms("panel=ce", cross_entropy_of(values, alpha, beta), results[0], CE_EDGES)
+    return [*found, point("panel=ce", "cut", float(cut[0]))]
+
+
+def outcome(cell: Cell, results: Results) -> Points:
+    """Figure 11: SCE of all training samples under the final model, as they are and under iFGSM."""
+    found: Points = []
+    for panel in ("plain", "ifgsm"):
+        values = results[0].arrays.get(f"perturbed/{panel}")
+        if values is not None:
+            found += _histograms(f"panel={panel}", np.asarray(values, np.float64), results[0], SCE_EDGES)
+    return found
+
+
+def naive_losses(cell: Cell, results: Results) -> Points:
+    """Figure 8: loss by epoch, plain and under iFGSM (2/255, 5 steps)."""
+    return _by_epoch(results, "train", {"plain": "_loss", "ifgsm": "_loss_ifgsm"}, f"rate={cell.options['rate']:g};")
+
+
+def robust_losses(cell: Cell, results: Results) -> Points:
+    """Figure 10: in the last stage ACC, RA and loss by epoch, plain and under PGD (8/255, 10 steps)."""
+    found = _by_epoch(results, "adversarial", {"plain": "_loss", "pgd": "_loss_pgd"}, "")
+    for row in _history(results[0], "adversarial"):
+        found += [point(f"panel=accuracy;epoch={row['epoch']}", name, row[name]) for name in ("acc", "ra")]
+    return found
+
+
+def _by_epoch(results: Results, stage: str, forms: dict[str, str], where: str) -> Points:
+    return [
+        point(f"{where}panel={form};group={group};epoch={row['epoch']}", "loss", row[group + ending])
+        for form, ending in forms.items()
+        for group in GROUPS
+        for row in _history(results[0], stage)
+        if group + ending in row
+    ]
+
+
+def _history(result: Result, stage: str) -> list[dict[str, Any]]:
+    """Rows of a stage in which losses were followed."""
+    return [row for row in result.history if row["stage"] == stage and "clean_loss" in row]
+
+
+def cross_entropy_of(scores: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """The CE that belongs to an SCE: SCE = alpha CE + beta 9.21 (1 - exp(-CE)) grows with CE, so it can be read off."""
+    return np.interp(scores, alpha * CE_GRID - beta * np.log(1e-4) * -np.expm1(-CE_GRID), CE_GRID)
+
+
+def weights(result: Result) -> tuple[float, float]:
+    """alpha and beta of SCE in an A-ABL run."""
+    chosen = result.experiment["defense_args"]
+    return float(chosen["sce_alpha"]), float(chosen["sce_beta"])
+
+
+def _histograms(where: str, values: np.ndarray, result: Result, edges: np.ndarray) -> Points:
+    poisoned = poisoned_in(result, len(values))
+    found: Points = []
+    for group, part in zip(GROUPS, (~poisoned, poisoned), strict=True):
+        if part.any():
+            found += histogram(f"{where};group={group}", values[part], edges)
+            found.append(point(f"{where};group={group}", "median", float(np.median(values[part]))))
+    if poisoned.any():
+        # Low is poison here: the share of pairs in which the clean sample has the larger value.
+        found.append(point(where, "separation", 100 * separation(values[~poisoned], values[poisoned])))
+        # Between the groups, as a share of all variance: what Otsu's threshold could use of the two labels.
+        gap = values[poisoned].mean() - values[~poisoned].mean()
+        between = poisoned.mean() * (1 - poisoned.mean()) * gap**2
+        found.append(point(where, "between", 100 * between / values.var() if values.var() > 0 else float("nan")))
+    return found

@@ -1,0 +1,40 @@
+"""What figures read from results: points, histograms, how well two groups stand apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from defenselib.papers.kit.frame import entry
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+
+def point(variant: str, metric: str, *values: float) -> dict[str, Any]:
+    """One number of a figure, the mean of `values` where there are several."""
+    return {"variant": variant, "metric": metric, **entry(values)}
+
+
+def histogram(where: str, values: np.ndarray, edges: np.ndarray) -> list[dict[str, Any]]:
+    """A point with metric `count` a bin; values beyond the edges count in the outermost bins, so that the counts add
+    up to the samples."""
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    return [point(f"{where};from={low:g};to={high:g}", "count", float(count)) for low, high, count in bins]
+
+
+def poisoned_in(result: Result, n: int) -> np.ndarray:
+    """bool (n,): which training samples are poisoned (stored as packed bits)."""
+    return np.unpackbits(result.arrays["is_poisoned"], count=n).astype(bool)
+
+
+def separation(poisoned: np.ndarray, clean: np.ndarray) -> float:
+    """Share of pairs in which the poisoned sample has the larger value, ties half (the area under the ROC curve)."""
+    ranks = pd.Series(np.concatenate([poisoned, clean])).rank().to_numpy()
+    count = len(poisoned) * len(clean)
+    if count == 0:
+        return float("nan")
+    return float((ranks[: len(poisoned)].sum() - len(poisoned) * (len(poisoned) + 1) / 2) / count)

@@ -1,0 +1,105 @@
+"""The printed numbers of the five papers, as committed under `published/` (one CSV a table, one row a number)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from defenselib.errors import unknown
+
+FOLDER = Path(__file__).parents[1] / "published"
+# The columns that say which number a row is; `published` follows them where the CSV has `value`.
+WHERE = ("dataset", "model", "attack", "target", "poisoning_rate", "defense", "variant", "metric")
+COLUMNS = (*WHERE, "published", "note")
+TITLES = {
+    "asd": "Backdoor Defense via Adaptively Splitting Poisoned Dataset (Gao et al., CVPR 2023)",
+    "bsd": "Bi-perspective Splitting Defense (Shen et al., ICML 2025)",
+    "vab": "The Victim and The Beneficiary (Zhu et al., ICCV 2023)",
+    "dst_dbr": "Effective Backdoor Defense by Exploiting Sensitivity of Poisoned Samples (Chen et al., NeurIPS 2022)",
+    "aabl": "Adversarially Robust Anti-Backdoor Learning (Zhao and Wressnegger, AISec 2024)",
+}
+
+
+def table(paper: str, exhibit: str) -> pd.DataFrame:
+    """The rows of one CSV in order, with `value` renamed `published` (words stay words, a dash is NaN)."""
+    path = FOLDER / paper / f"{exhibit}.csv"
+    if not path.exists():
+        raise unknown(f"table of {paper!r}:", exhibit, tables(paper))
+    return _read(path).rename(columns={"value": "published"})
+
+
+def tables(paper: str) -> tuple[str, ...]:
+    """Keys of the exhibits that have printed numbers: table-1, table-2, ..., text-1."""
+    stems = [path.stem for path in (FOLDER / paper).glob("*.csv") if path.stem != "exhibits"]
+    return tuple(sorted(stems, key=_natural))
+
+
+@cache
+def exhibits(paper: str) -> pd.DataFrame:
+    """Every table and figure of a paper and its `text-1`, indexed by exhibit key; empty fields are empty strings.
+
+    The frame is shared: do not write to it.
+    """
+    frame = _read(FOLDER / paper / "exhibits.csv").fillna("").set_index("exhibit")
+    for key in tables(paper):
+        if key not in frame.index:
+            count = len(table(paper, key))
+            frame.loc[key] = {
+                **dict.fromkeys(frame.columns, ""),
+                "kind": "text",
+                "title": "Numbers that stand only in the running text",
+                "numbers": count,
+            }
+    return frame.loc[sorted(frame.index, key=_natural)]
+
+
+@cache
+def vocabulary(paper: str, column: str) -> tuple[str, ...]:
+    """Every data set, attack or defense that some exhibit of the paper names (`none` attack included)."""
+    names: dict[str, None] = {}
+    for key in tables(paper):
+        names.update(dict.fromkeys(table(paper, key)[column].dropna().astype(str)))
+    for listed in exhibits(paper)[f"{column}s"].astype(str):
+        # Where the paper states no name, some exhibits say so in words.
+        names.update(dict.fromkeys(item for item in listed.split(";") if re.fullmatch(r"[a-z0-9_-]+", item)))
+    if column in ("attack", "defense"):
+        names["none"] = None
+    for aggregate in ("average", "worst"):
+        names.pop(aggregate, None)
+    return tuple(names)
+
+
+def undefended(
+    paper: str, exhibit: str, dataset: str, attack: str, metric: str, same: Mapping[str, object] | None = None
+) -> float:
+    """The printed number of the undefended model in `exhibit`, NaN if the exhibit has none. same: where it has several
+    that differ in one of these columns, the one with this value."""
+    if exhibit not in tables(paper):
+        return float("nan")
+    frame = table(paper, exhibit)
+    hit = frame[
+        (frame.dataset == dataset) & (frame.attack == attack) & (frame.defense == "none") & (frame.metric == metric)
+    ]
+    for column, value in (same or {}).items():
+        if hit[column].nunique() > 1:
+            hit = hit[hit[column] == value]
+    return float(hit.published.iloc[0]) if len(hit) else float("nan")
+
+
+@cache
+def _cached(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return _cached(path).copy()
+
+
+def _natural(key: str) -> tuple[str, int]:
+    kind, _, number = key.partition("-")
+    order = {"table": "0", "figure": "1", "text": "2"}
+    return order.get(kind, kind), int(number) if number.isdigit() else 0

@@ -1,0 +1,96 @@
+"""What every drawing of the book starts from: figures that show themselves, panels, the words of a missing result."""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from defenselib.plots import style
+from defenselib.plots.alt import describe
+
+NOTHING = "not run: no result to draw"
+
+
+def fields(variant: object) -> dict[str, str]:
+    """ "panel=a;group=clean" as a dictionary; empty for a missing variant."""
+    if not isinstance(variant, str):
+        return {}
+    return dict(part.split("=", 1) for part in variant.split(";") if "=" in part)
+
+
+class Picture(Figure):
+    """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open.
+
+    It brings its alternative text along, which the book puts on the image (`report.myst`). `nothing`: no result to
+    draw.
+    """
+
+    nothing = False
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        words = describe(self)
+        shown = {"image/png": base64.b64encode(self._repr_png_()).decode(), "text/plain": words}
+        return shown, {"image/png": {"alt": words, "nothing": self.nothing}}
+
+
+def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes, always (rows, columns)."""
+    figure = Picture(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def leave_empty(axes: np.ndarray, used: int) -> None:
+    """Hide the panels of a grid after the first `used`."""
+    for axis in axes.flat[used:]:
+        axis.axis("off")
+
+
+def smoke_words(ran: pd.DataFrame) -> str:
+    """What a title must add where the numbers are those of a smoke run."""
+    return "\n(smoke: drawn shapes and a tiny network, no evidence)" if (ran["profile"] == "smoke").any() else ""
+
+
+def empty(title: str, words: str = NOTHING) -> Figure:
+    figure = Picture(figsize=(7.2, 1.2))
+    figure.nothing = True
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.text(0.5, 0.5, words, ha="center", va="center")
+    figure.suptitle(textwrap.fill(title, 70))
+    return figure
+
+
+def group_histograms(axis: Axes, parts: pd.DataFrame) -> None:
+    """Counts of clean and poisoned samples over each other: columns group, from, to, reproduced; a logarithmic
+    scale."""
+    for group, colour in style.GROUPS.items():
+        mine = parts[parts["group"] == group]
+        if mine.empty:
+            continue
+        edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
+        axis.stairs(
+            mine["reproduced"].to_numpy(),
+            edges,
+            fill=True,
+            alpha=0.45,
+            facecolor=colour,
+            edgecolor=colour,
+            hatch=style.HATCHES.get(group, ""),
+            label=group,
+        )
+    axis.set_yscale("symlog", linthresh=1)
+    axis.set_ylim(bottom=0)
