@@ -18,13 +18,6 @@ from defenselib.plots.alt import describe
 NOTHING = "not run: no result to draw"
 
 
-def fields(variant: object) -> dict[str, str]:
-    """ "panel=a;group=clean" as a dictionary; empty for a missing variant."""
-    if not isinstance(variant, str):
-        return {}
-    return dict(part.split("=", 1) for part in variant.split(";") if "=" in part)
-
-
 class Picture(Figure):
     """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open.
 
@@ -59,9 +52,10 @@ def leave_empty(axes: np.ndarray, used: int) -> None:
         axis.axis("off")
 
 
-def smoke_words(ran: pd.DataFrame) -> str:
-    """What a title must add where the numbers are those of a smoke run."""
-    return "\n(smoke: drawn shapes and a tiny network, no evidence)" if (ran["profile"] == "smoke").any() else ""
+def small_words(ran: pd.DataFrame) -> str:
+    """What a title must add where the numbers are of drawn images."""
+    drawn = sorted({"smoke", "demo"} & set(ran["profile"]))
+    return f"\n({drawn[0]}: drawn shapes and a tiny network, no evidence)" if drawn else ""
 
 
 def empty(title: str, words: str = NOTHING) -> Figure:
@@ -75,13 +69,13 @@ def empty(title: str, words: str = NOTHING) -> Figure:
 
 
 def group_histograms(axis: Axes, parts: pd.DataFrame) -> None:
-    """Counts of clean and poisoned samples over each other: columns group, from, to, reproduced; a logarithmic
+    """Counts of clean and poisoned samples over each other: columns group, low, high, reproduced; a logarithmic
     scale."""
     for group, colour in style.GROUPS.items():
         mine = parts[parts["group"] == group]
         if mine.empty:
             continue
-        edges = np.append(mine["from"].astype(float), float(mine["to"].iloc[-1]))
+        edges = np.append(mine["low"].astype(float), float(mine["high"].iloc[-1]))
         axis.stairs(
             mine["reproduced"].to_numpy(),
             edges,

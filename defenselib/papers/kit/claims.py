@@ -1,118 +1,164 @@
-"""A paper's statements as code: each holds, fails, or was not run, and says which numbers it used."""
+"""A paper's statements as data: each an expression over one profile's numbers, with the sentence and its place.
+
+An expression names the cells that the sentence speaks of and what must be true of each. So a claim
+
+- *holds*, where it is true of all of them; *fails*, where it is false of one;
+- *holds so far* (k of n), where it is true of some and the others were not run or are undecided;
+- is *undecided*, where all that was run is: a gate is closed, or a difference lies within the seeds' spread;
+- was *not run*.
+
+See `statements` for the expressions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 
-HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
+from defenselib.experiments import profile as profiles
+from defenselib.papers.kit.view import View
+
+HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN = "holds", "holds so far", "fails", "undecided", "not run"
+OUTCOMES = (HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN)
 # The best evidence comes first; a claim is decided within one profile, never across two.
 RANK = ("paper", "gpu", "laptop")
-
-
-class Missing(Exception):
-    """A number that a claim needs is not there."""
+NAMED = 6  # cells that an outcome names, of each kind
+State = Literal["true", "false", "open", "absent"]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """`holds`, `fails` or `not run`, with the numbers that decided."""
+class Point:
+    """One cell that a sentence speaks of. value: its number in words. why: what keeps it open or absent."""
 
-    outcome: str
-    numbers: str
-    profile: str = ""
+    state: State
+    value: str = ""
+    where: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+class Statement(Protocol):
+    """rule: what must be true, in words and numbers. decide: of all points, see `every_point`."""
+
+    @property
+    def rule(self) -> str: ...
+
+    def points(self, view: View) -> list[Point]: ...
+
+    def decide(self, points: Sequence[Point]) -> str: ...
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A checkable statement of a paper.
-
-    check: gets the `Numbers` of one profile, returns (whether it holds, the numbers as text); raises `Missing`.
-    source: where the paper says so.
-    """
+    """A checkable statement of a paper; source: where the paper says so."""
 
     key: str
-    statement: str
+    sentence: str
     source: str
-    check: Callable[[Numbers], tuple[bool, str]]
+    expression: Statement
 
-    def judge(self, frame: pd.DataFrame) -> Outcome:
-        """Decide on the rows of `frame` that were run, profile by profile, best first; smoke rows never count."""
-        reasons = []
-        for profile in RANK:
-            rows = frame[(frame["profile"] == profile) & frame["reproduced"].notna()]
-            if rows.empty:
-                continue
-            try:
-                holds, numbers = self.check(Numbers(rows, frame))
-            except Missing as missing:
-                reasons.append(f"{profile}: {missing}")
-                continue
-            return Outcome(HOLDS if holds else FAILS, numbers, profile)
-        return Outcome(NOT_RUN, "; ".join(reasons) or "no evidence yet (smoke does not count)")
-
-
-class Numbers:
-    """The reproduced numbers of one profile, asked for by column: `acc(dataset="cifar10", defense="asd", ...)`."""
-
-    def __init__(self, rows: pd.DataFrame, frame: pd.DataFrame) -> None:
-        self.rows = rows
-        self.frame = frame
-
-    def select(self, **where: object) -> pd.DataFrame:
-        """The rows that were run in which every named column has the given value or one of the given tuple."""
-        return _select(self.rows, where)
-
-    def one(self, **where: object) -> float:
-        """The single number that `where` names; raises `Missing` if it was not run."""
-        found = self.select(**where)
-        if found.empty:
-            raise Missing(f"needs {_words(where)}")
-        return float(found["reproduced"].iloc[0])
-
-    def many(self, **where: object) -> tuple[dict[str, float], str]:
-        """All numbers that `where` names and that were run, by label, and the words "3 of 18 cells"."""
-        found, wanted = self.select(**where), _select(self.frame, where)
-        wanted = wanted.drop_duplicates(["dataset", "attack", "defense", "variant", "metric"])
-        if found.empty:
-            raise Missing(f"needs {_words(where)}")
-        labels = found["dataset"] + "/" + found["attack"] + "/" + found["defense"]
-        numbers = dict(zip(labels, found["reproduced"].astype(float), strict=True))
-        return numbers, f"{len(found)} of {len(wanted)} cells"
+    def judge(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """claim, statement, source, rule, outcome, numbers (what decided), profile, true, of (cells)."""
+        profile = _profile_of(frame)
+        row = {"claim": self.key, "statement": self.sentence, "source": self.source, "rule": self.expression.rule}
+        mode = "none" if profile not in RANK else profiles.load(profile).verdict
+        if mode == "none":
+            said = "" if frame["reproduced"].isna().all() else f"{profile} is no evidence"
+            return {**row, "outcome": NOT_RUN, "numbers": said, "profile": profile, "true": 0, "of": 0}
+        points = self.expression.points(View(frame[frame["profile"] == profile], mode))
+        outcome = self.expression.decide(points)
+        true = sum(point.state == "true" for point in points)
+        said = words(points)
+        return {**row, "outcome": outcome, "numbers": said, "profile": profile, "true": true, "of": len(points)}
 
 
-def _words(where: dict[str, object]) -> str:
-    # A tuple stands for "any of these": naming them all would bury what is missing.
-    return " ".join(str(value) for value in where.values() if not isinstance(value, tuple | list))
+def every_point(points: Sequence[Point]) -> str:
+    """The outcome of a statement on all of its cells."""
+    states = [point.state for point in points]
+    if "false" in states:
+        return FAILS
+    if "true" in states:
+        return HOLDS if set(states) == {"true"} else SO_FAR
+    return UNDECIDED if "open" in states else NOT_RUN
 
 
-def _select(rows: pd.DataFrame, where: dict[str, object]) -> pd.DataFrame:
-    for column, wanted in where.items():
-        rows = rows[rows[column].isin(list(wanted) if isinstance(wanted, tuple | list) else [wanted])]
-    return rows
+def most_points(points: Sequence[Point]) -> str:
+    """The outcome of a statement on more than half of its cells."""
+    true, false = (sum(point.state == state for point in points) for state in ("true", "false"))
+    if 2 * true > len(points):
+        return HOLDS
+    if points and 2 * false >= len(points):
+        return FAILS
+    if true > false:
+        return SO_FAR
+    return UNDECIDED if any(point.state != "absent" for point in points) else NOT_RUN
 
 
-def table_of(claims: tuple[Claim, ...], frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a claim: claim, statement, source, outcome, numbers, profile."""
-    rows = []
-    for claim in claims:
-        found = claim.judge(frame)
-        rows.append(
-            {
-                "claim": claim.key,
-                "statement": claim.statement,
-                "source": claim.source,
-                "outcome": found.outcome,
-                "numbers": found.numbers,
-                "profile": found.profile,
-            }
-        )
-    return pd.DataFrame(rows, columns=["claim", "statement", "source", "outcome", "numbers", "profile"])
+def any_point(points: Sequence[Point]) -> str:
+    """The outcome of a statement on at least one of its cells."""
+    states = [point.state for point in points]
+    if "true" in states:
+        return HOLDS
+    if states and set(states) == {"false"}:
+        return FAILS
+    return UNDECIDED if "open" in states or "false" in states else NOT_RUN
+
+
+def words(points: Sequence[Point]) -> str:
+    """What decided: how many cells there are of each kind, and the first of each by name."""
+    told = _telling(points)
+    parts = []
+    for state, called in (("false", "against"), ("true", "for"), ("open", "undecided"), ("absent", "not run")):
+        mine = [point for point in points if point.state == state]
+        if mine and len(points) > 1:
+            parts.append(f"{len(mine)} of {len(points)} {called}: {_named(mine, told)}")
+        elif mine:
+            parts.append(" ".join(filter(None, ("" if state in ("true", "false") else called, _said(mine[0], told)))))
+    return "; ".join(parts)
+
+
+def _telling(points: Sequence[Point]) -> list[str]:
+    """The fewest columns that tell the points apart."""
+    told = [key for key in (points[0].where if points else ()) if len({str(p.where.get(key)) for p in points}) > 1]
+    for key in reversed(told):
+        fewer = [other for other in told if other != key]
+        if fewer and len({tuple(str(p.where.get(other)) for other in fewer) for p in points}) == len(points):
+            told = fewer
+    return told
+
+
+def _named(points: Sequence[Point], told: Sequence[str]) -> str:
+    rest = len(points) - NAMED
+    listed = [_said(point, told) for point in points[:NAMED]]
+    return ", ".join(listed) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _said(point: Point, told: Sequence[str]) -> str:
+    name = "/".join(str(point.where[key]) for key in told if not _blank(point.where.get(key)))
+    why = f"({point.why})" if point.why else ""
+    return " ".join(part for part in (name, point.value, why) if part)
+
+
+def _blank(value: Any) -> bool:
+    return value is None or value == "" or value != value
+
+
+def table_of(claims: Sequence[Claim], frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a claim: claim, statement, source, rule, outcome, numbers, profile, true, of."""
+    columns = ["claim", "statement", "source", "rule", "outcome", "numbers", "profile", "true", "of"]
+    return pd.DataFrame([claim.judge(frame) for claim in claims], columns=columns)
 
 
 def as_printed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as if every printed number had been reproduced: do a paper's statements hold in its own tables?"""
-    published = pd.to_numeric(frame["published"], errors="coerce")
-    return frame.assign(reproduced=published, profile="paper")
+    numbers = pd.to_numeric(frame["published"], errors="coerce")
+    seeds = pd.Series([{} if number != number else {0: number} for number in numbers], index=frame.index, dtype=object)
+    return frame.assign(reproduced=numbers, profile="paper", gate="", spread=0.0, by_seed=seeds)
+
+
+def _profile_of(frame: pd.DataFrame) -> str:
+    """The profile of most rows: a frame holds those of one, and a stray row of another must not matter."""
+    counted = frame["profile"].value_counts()
+    return str(counted.index[0]) if len(counted) else ""

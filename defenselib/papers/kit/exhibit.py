@@ -1,23 +1,24 @@
 """What a paper is to this book: exhibits that know their printed numbers, their cells and their claims.
 
 To add an exhibit, name its cells: a `Table` maps a row of its CSV to the `Cell` that answers it, a `Series` lists its
-cells and says what to read from their results. Everything else (look-up, running, thinning, averages, verdicts,
-profiles side by side) is here and in `frame.py`.
+cells and says what to read from their results. Everything else (look-up, running, thinning, averages, gates, verdicts,
+claims) is in this folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from defenselib.errors import check_choice
-from defenselib.papers.kit import best, printed, times
-from defenselib.papers.kit import claims as claims_module
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit.claims import Claim
+from defenselib.papers.kit import printed, verdict
+from defenselib.papers.kit.claims import RANK, Claim, table_of
+from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.grid import Cell, Grid, Request, Thin, checked_request
 from defenselib.papers.kit.spread import SeedRule
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from defenselib.experiments.result import Result
 
-Row = Mapping[str, Any]
+Drawer = Callable[[pd.DataFrame, str], "Figure"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,15 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """A table or figure of a paper. This base has no code behind it: its frame says `not in this version yet`."""
+    """A table or figure of a paper. This base has no code behind it: its frame says that nothing is to be run.
+
+    plot: draws its frame; None where there is nothing to draw.
+    """
 
     paper: str
     key: str
     setting: Setting = Setting()
-    plot: str = ""
+    plot: Drawer | None = None
     checks: tuple[Claim, ...] = ()
 
     @property
@@ -61,6 +65,12 @@ class Exhibit:
     @property
     def title(self) -> str:
         return str(self.info["title"])
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The tables that print the undefended models of this one."""
+        named = self.setting.reference or self.key
+        return (named,) if isinstance(named, str) else named
 
     @property
     def status(self) -> str:
@@ -84,143 +94,130 @@ class Exhibit:
     ) -> pd.DataFrame:
         """Printed and reproduced numbers side by side: the rows of the CSV, all of them and in order.
 
-        profile: one of the profiles, or `best`: for every row the best evidence there is (paper, gpu, laptop; never
-        smoke). run: compute what the store lacks. datasets, attacks, defenses, seeds: only these are looked up and
+        profile: one of the profiles, or `best`: the one profile (of paper, gpu, laptop) that answers most of the
+        exhibit. run: compute what the store lacks. datasets, attacks, defenses, seeds: only these are looked up and
         computed; the other rows stay and say so. store: where results are read from and written to.
 
         Columns: those of the CSV with `value` named published (a dash is NaN), then reproduced (mean over seeds, NaN
-        where not run), n (seeds), sd (over seeds), verdict (agrees, differs, not run), profile, ran_on, reason (why
-        there is no number or no verdict, or which seeds are missing). Percent, seconds or counts as `metric` says.
-        Raises UnknownNameError or InvalidValueError for a name that neither profile nor paper knows.
+        where not run), n (seeds), sd (over seeds), verdict (see `verdict`), profile, ran_on, reason (why there is no
+        number or no verdict, or which seeds are missing), gate (why a low ASR or a DER does not count), spread (what
+        chance alone moves, in points), by_seed, and the exhibit's own axes. Percent, seconds or counts as `metric`
+        says. Raises UnknownNameError or InvalidValueError for a name that neither profile nor paper knows.
         """
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
-        return self._evidence(_requests(request))["best"] if profile == "best" else self._reproduce(request)
+        if profile == "best":
+            return best_of(self._levels(request))
+        return self._reproduce(request)
 
     def evidence(self, store: Any = None) -> dict[str, pd.DataFrame]:
-        """The frames of every profile that counts (paper, gpu, laptop) and of `best`, as `reproduce` gives them, with
-        each cell looked up once."""
-        request = checked_request(self.paper, "best", False, None, None, None, None, store)
-        return self._evidence(_requests(request))
+        """The frames of every profile that counts (paper, gpu, laptop), as `reproduce` gives them."""
+        return self._levels(checked_request(self.paper, "best", False, None, None, None, None, store))
 
     def draw(self, frame: pd.DataFrame) -> Figure:
         """The figure of `frame`, as `reproduce` gave it."""
-        # Loaded when something is drawn: reproducing needs no plotting library, and report/ stands above papers/.
-        from importlib import import_module
-
-        figures = import_module("defenselib.plots.drawings")
-        drawers = {**figures.DRAWERS, **figures.DIAGRAMS}
-        return cast("Figure", drawers[check_choice("drawing", self.plot or "dots", drawers)](frame, self.title))
+        if self.plot is None:
+            raise LookupError(f"nothing is drawn of {self.key} of {self.paper!r}")
+        return self.plot(frame, self.title)
 
     def claims(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The exhibit's claims on `frame`: columns claim, statement, source, outcome, numbers, profile."""
-        return claims_module.table_of(self.checks, frame)
+        """The exhibit's claims on `frame`, see `claims.table_of`."""
+        return table_of(self.checks, frame)
 
     def grid(self, request: Request) -> Grid:
         declared = self.setting.thin.get(request.profile, Thin())
         return Grid(self.paper, request, self.setting.seeds, declared)
 
+    def _levels(self, request: Request) -> dict[str, pd.DataFrame]:
+        return {name: self._reproduce(replace(request, profile=name, run=False)) for name in RANK}
+
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)
-
-    def _evidence(self, requests: Mapping[str, Request]) -> dict[str, pd.DataFrame]:
-        levels = {name: self._reproduce(request) for name, request in requests.items()}
-        return {**levels, "best": best.best_rows(levels)}
 
     def _printed(self) -> pd.DataFrame:
         if self.key in printed.tables(self.paper):
             return printed.table(self.paper, self.key)
-        return frames.empty_rows([{}])
+        return frames.rows_of([{}])
 
 
-def _requests(request: Request) -> dict[str, Request]:
-    """The request at every profile that counts, best first."""
-    return {name: replace(request, profile=name, run=False) for name in claims_module.RANK}
+def best_of(levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The frame of the one profile that answers most: numbers that agree or differ first, then all that were run; of
+    equals the first. No row of another profile stands in it."""
 
+    def answers(frame: pd.DataFrame) -> tuple[int, int]:
+        decided = frame["verdict"].isin([verdict.AGREES, verdict.DIFFERS])
+        return int(decided.sum()), int(frame["reproduced"].notna().sum())
 
-def metric_of(row: Row, result: Result) -> float:
-    """The number of a result that a row asks for: acc, asr, ra, seconds or hours of the result, or one of its metrics.
-
-    DER is no number of a single result: a table takes it seed by seed, with the undefended model (`Table.before`).
-    """
-    name = str(row["metric"])
-    if name in ("seconds", "hours"):
-        return times.counted(result, result.seconds / (3600 if name == "hours" else 1))
-    value = getattr(result, name, None) if name in ("acc", "asr", "ra") else result.metrics.get(name)
-    return float("nan") if value is None else float(value)
-
-
-def plain_cell(row: Row) -> Cell:
-    """The cell of a row that is fixed by data set, attack and defense alone."""
-    return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]))
-
-
-def undefended(cell: Cell) -> Cell:
-    """The undefended model of a cell: the same poisoned data, the same network."""
-    asked = {key: cell.options[key] for key in ("rate", "target", "attack_args", "model") if key in cell.options}
-    return Cell(cell.dataset, cell.attack, "none", asked)
+    return max(levels.values(), key=answers)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Exhibit):
-    """A table: every row of the CSV is one number of one cell; rows of attack, data set or target `average` are means
-    of the others.
-
-    cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
-    it takes from a result. before: the undefended cell that a row's DER and drop of ACC are taken against. instead: a
-    cell whose result holds the same number, for where that one was run and this one was not.
-    """
-
-    cell: Callable[[Row], Cell | str | None] = plain_cell
-    value: Callable[[Row, Result], float] = metric_of
-    before: Callable[[Cell], Cell] = undefended
-    instead: Callable[[Row], Cell] | None = None
+class Drawing(Exhibit):
+    """A figure of images or boxes: nothing is counted, so the frame has one row without a number."""
 
     @property
     def status(self) -> str:
         return "available"
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
-        rows = self._printed()
-        found = frames.answered(rows, self.grid(request), self.cell, self.value, self.before, self.instead)
-        reference = self.setting.reference or self.key
-        references = (reference,) if isinstance(reference, str) else reference
-        return frames.judged(rows, found, self.paper, references, request.profile)
+        return frames.unanswered(self._printed(), request.profile, "a picture: it holds no number")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series(Exhibit):
-    """A figure: cells, and what to read from the results of each as rows (variant, metric, reproduced, n, sd).
+    """A figure: cells, and what to read from the results of each as rows (metric, axes, reproduced, n, sd).
 
-    The paper prints no number of a figure, so `published` is NaN and no row has a verdict: the claims judge.
+    axes: what a cell itself says of where its rows stand ({"rate": 0.1}), also of one that was not run. The paper
+    prints no number of a figure, so `published` is NaN and no row has a verdict: the claims judge.
     """
 
     cells: tuple[Cell, ...]
     measure: Callable[[Cell, tuple[Result, ...]], list[dict[str, Any]]]
+    axes: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
 
     @property
     def status(self) -> str:
         return "available"
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
-        return pd.concat(self._parts(request), ignore_index=True)
-
-    def _parts(self, request: Request) -> list[pd.DataFrame]:
         grid = self.grid(request)
-        return [frames.measured(cell, grid, self.measure, request.profile) for cell in self.cells]
+        found = [row for cell in self.cells for row in self._rows(cell, grid)]
+        return frames.finish(frames.rows_of(found), found, request.profile)
 
-    def _evidence(self, requests: Mapping[str, Request]) -> dict[str, pd.DataFrame]:
-        levels = {name: self._parts(request) for name, request in requests.items()}
-        joined = {name: pd.concat(parts, ignore_index=True) for name, parts in levels.items()}
-        return {**joined, "best": best.best_parts(levels)}
+    def _rows(self, cell: Cell, grid: Grid) -> list[dict[str, Any]]:
+        """The rows of one cell; without a result one that says why."""
+        where: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
+        where |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate")}
+        where |= self.axes(cell)
+        answer = grid.answer(cell)
+        points = self.measure(cell, answer.results) if answer.results else []
+        if not points:
+            reason = answer.reason or "the result does not hold what the figure shows"
+            return [{**where, **frames.entry([]), "verdict": verdict.NOT_RUN, "reason": reason}]
+        machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
+        added = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
+        return [
+            {**where, **point, **added, "spread": verdict.ASSUMED_SPREAD.get(point["metric"], 0.0)} for point in points
+        ]
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: key, title, exhibits in the paper's order."""
+    """A paper: key, title, exhibits in the paper's order; those that nobody wrote are listed as not there yet."""
 
     key: str
-    title: str
-    exhibits: tuple[Exhibit, ...]
+    written: tuple[Exhibit, ...]
+
+    @property
+    def title(self) -> str:
+        return printed.TITLES[self.key]
+
+    @cached_property
+    def exhibits(self) -> tuple[Exhibit, ...]:
+        by_key = {exhibit.key: exhibit for exhibit in self.written}
+        keys = list(printed.exhibits(self.key).index)
+        for name in by_key:
+            check_choice(f"exhibit of {self.key!r}:", name, keys)
+        return tuple(by_key.get(name) or Exhibit(paper=self.key, key=name) for name in keys)
 
     def exhibit(self, key: str) -> Exhibit:
         """The exhibit called `table-2`, `figure-3`, ...; an unknown key raises and names the nearest."""
@@ -242,11 +239,4 @@ class Paper:
         return pd.DataFrame(rows)
 
 
-def complete(key: str, written: Sequence[Exhibit] = ()) -> Paper:
-    """The paper with every exhibit of its exhibits.csv: those `written`, the others listed as not there yet."""
-    by_key = {exhibit.key: exhibit for exhibit in written}
-    keys = list(printed.exhibits(key).index)
-    for name in by_key:
-        check_choice(f"exhibit of {key!r}:", name, keys)
-    exhibits = tuple(by_key.get(name) or Exhibit(paper=key, key=name) for name in keys)
-    return Paper(key, printed.TITLES[key], exhibits)
+__all__ = ["Drawing", "Exhibit", "Paper", "Row", "Series", "Setting", "best_of"]

@@ -165,14 +165,14 @@ class Grid:
         self.request = request
         self._seeds = seeds
         self._declared = declared.without(request.thin)
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[tuple[Cell, bool], Answer] = {}
         self._sources: dict[str, str] = {}
         self._profile = profiles.load(request.profile)
 
     def answer(self, cell: Cell, partner: bool = False) -> Answer:
         """The results of a cell. A partner is only there to judge another cell by, so no request leaves it out:
         it is looked up always, and run unless the request leaves out its defense."""
-        key = f"{cell!r}/{partner}"
+        key = cell, partner
         if key not in self._answers:
             self._answers[key] = self._answer(cell, partner)
         return self._answers[key]

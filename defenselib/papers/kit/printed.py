@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,17 +26,17 @@ TITLES = {
 
 
 def table(paper: str, exhibit: str) -> pd.DataFrame:
-    """The rows of one CSV in order, with `value` renamed `published` (words stay words, a dash is NaN)."""
+    """The rows of one CSV in order, with `value` renamed `published` (words stay words, a dash is NaN), and a column
+    for each key of `variant` ("alpha=0.3;beta=0.2": alpha, beta; numbers as numbers)."""
     path = FOLDER / paper / f"{exhibit}.csv"
     if not path.exists():
         raise unknown(f"table of {paper!r}:", exhibit, tables(paper))
-    return _read(path).rename(columns={"value": "published"})
+    return _table(path).copy()
 
 
 def tables(paper: str) -> tuple[str, ...]:
     """Keys of the exhibits that have printed numbers: table-1, table-2, ..., text-1."""
-    stems = [path.stem for path in (FOLDER / paper).glob("*.csv") if path.stem != "exhibits"]
-    return tuple(sorted(stems, key=_natural))
+    return tuple(key for key in exhibits(paper).index if (FOLDER / paper / f"{key}.csv").exists())
 
 
 @cache
@@ -44,16 +45,11 @@ def exhibits(paper: str) -> pd.DataFrame:
 
     The frame is shared: do not write to it.
     """
-    frame = _read(FOLDER / paper / "exhibits.csv").fillna("").set_index("exhibit")
-    for key in tables(paper):
-        if key not in frame.index:
-            count = len(table(paper, key))
-            frame.loc[key] = {
-                **dict.fromkeys(frame.columns, ""),
-                "kind": "text",
-                "title": "Numbers that stand only in the running text",
-                "numbers": count,
-            }
+    frame = pd.read_csv(FOLDER / paper / "exhibits.csv").fillna("").set_index("exhibit")
+    for path in (FOLDER / paper).glob("*.csv"):
+        if path.stem != "exhibits" and path.stem not in frame.index:
+            facts = {"kind": "text", "title": "Numbers that stand only in the running text"}
+            frame.loc[path.stem] = {**dict.fromkeys(frame.columns, ""), **facts, "numbers": len(pd.read_csv(path))}
     return frame.loc[sorted(frame.index, key=_natural)]
 
 
@@ -78,25 +74,44 @@ def undefended(
 ) -> float:
     """The printed number of the undefended model in `exhibit`, NaN if the exhibit has none. same: where it has several
     that differ in one of these columns, the one with this value."""
-    if exhibit not in tables(paper):
+    found = _undefended(paper, exhibit).get((dataset, attack, metric))
+    if found is None:
         return float("nan")
-    frame = table(paper, exhibit)
-    hit = frame[
-        (frame.dataset == dataset) & (frame.attack == attack) & (frame.defense == "none") & (frame.metric == metric)
-    ]
     for column, value in (same or {}).items():
-        if hit[column].nunique() > 1:
-            hit = hit[hit[column] == value]
-    return float(hit.published.iloc[0]) if len(hit) else float("nan")
+        if found[column].nunique() > 1:
+            found = found[found[column] == value]
+    return float(found["published"].iloc[0]) if len(found) else float("nan")
 
 
 @cache
-def _cached(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path)
+def _undefended(paper: str, exhibit: str) -> dict[tuple[str, ...], pd.DataFrame]:
+    if exhibit not in tables(paper):
+        return {}
+    rows = table(paper, exhibit)
+    rows = rows[rows["defense"] == "none"]
+    return {tuple(map(str, key)): part for key, part in rows.groupby(["dataset", "attack", "metric"])}
 
 
-def _read(path: Path) -> pd.DataFrame:
-    return _cached(path).copy()
+def settings(variant: object) -> dict[str, Any]:
+    """ "alpha=0.3;ssl=uda" as {"alpha": 0.3, "ssl": "uda"}; empty for a missing variant."""
+    if not isinstance(variant, str):
+        return {}
+    return {key: _typed(value) for key, _, value in (part.partition("=") for part in variant.split(";"))}
+
+
+def _typed(text: str) -> float | str:
+    return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
+
+
+@cache
+def _table(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path).rename(columns={"value": "published"})
+    said = [settings(variant) for variant in frame["variant"]]
+    axes = {key: [one.get(key) for one in said] for key in dict.fromkeys(key for one in said for key in one)}
+    clash = set(axes) & set(frame.columns)
+    if clash:
+        raise ValueError(f"{path}: the variants use the names of columns: {', '.join(sorted(clash))}")
+    return pd.concat([frame, pd.DataFrame(axes, index=frame.index)], axis=1)
 
 
 def _natural(key: str) -> tuple[str, int]:

@@ -1,19 +1,22 @@
-"""When does a reproduced number agree with a printed one? Every rule of the book stands in this module.
+"""What a reproduced number says about a printed one. Every rule on numbers stands in this module.
+
+`agrees`, `differs`; `undecided`: it was run, but what would decide is missing, closed (see `gates`) or within the
+spread of the seeds; `not comparable`: no rule can compare them; `not run`.
 
 The profile says how strict the comparison can be (`verdict` in its TOML file):
 
-- `none` (smoke): nothing is compared. Toy images say nothing about a paper.
+- `none` (smoke, demo): nothing is compared. Toy images say nothing about a paper.
 - `order` (laptop): smaller data, model and schedule move every decimal, so only thresholds and orderings count.
     - ASR: printed low (<= 10) agrees with reproduced low, printed high (>= 50) with reproduced high; a printed
       value in between agrees within 20 points.
-    - ACC of a defense: the drop against the undefended model under the same attack lies on the same side of a
-      margin of 5 points as the printed drop.
+    - ACC of a defense: the drop against the undefended model under the same attack, seed by seed, lies on the same side
+      of a margin of 5 points as the printed drop; undecided where it lies within the seeds' spread of the margin.
     - ACC of an undefended model: it lies within 5 points of the undefended model trained without attack at the
       same profile (the printed number takes no part: its level belongs to the full model and data).
     - DER: printed high (>= 85) agrees with reproduced high, printed low (<= 75) with reproduced low; a printed value in
       between agrees within 10 points. The bounds follow from those of its parts: an attack of 85 % that falls to 10 %
       and costs 5 points of ACC leaves 85; an attack of 100 % that stays at 50 % leaves 75.
-    - RA: on the same side of 10 % (a network that nobody hardened has next to none).
+    - RA: the share of the ACC that survives the perturbation, within 10 percent of the ACC.
     - gamma, the share of the training set that is kept: within 20 points.
     - rho_vul, the share of poison in what is kept: on the same side of 1 %, where a backdoor begins.
     - clean_precision: on the same side of 99 %; poison_precision: on the same side of 50 %.
@@ -25,8 +28,8 @@ The profile says how strict the comparison can be (`verdict` in its TOML file):
   within a factor of 2.
 - `correct` (was the target label found: 1 or 0) agrees, in both modes, if most seeds say what is printed.
 
-The mean over the seeds decides; the frame shows how many there were and their spread. Where the number that a rule
-needs beside it is missing, the verdict is `not run` with that reason: nothing is guessed.
+In both modes a defended ASR that is not high, and every DER, is undecided while its gate is closed; a high ASR counts
+only where it exceeds the share of clean images of other classes that are called the target.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ from dataclasses import dataclass
 
 from defenselib.errors import check_choice
 
-AGREES, DIFFERS, NOT_RUN = "agrees", "differs", "not run"
+AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
+NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
+VERDICTS = (AGREES, DIFFERS, UNDECIDED, NOT_COMPARABLE, NOT_RUN)
 MODES = ("none", "order", "numbers")
 
 ASR_LOW, ASR_HIGH, ASR_MIDDLE = 10.0, 50.0, 20.0  # order: thresholds, and the tolerance between them (points)
@@ -46,7 +51,7 @@ ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points
 ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
 DER_HIGH, DER_LOW, DER_MIDDLE = 85.0, 75.0, 10.0  # order: see above (points)
 DER_CLOSE = (ACC_CLOSE + ASR_CLOSE) / 2  # numbers
-RA_ROBUST, RA_CLOSE = 10.0, 5.0  # order: threshold in percent; numbers: points
+RA_SHARE, RA_CLOSE = 10.0, 5.0  # order: percent of the ACC; numbers: points
 GAMMA_NEAR, GAMMA_CLOSE = 20.0, 10.0  # order, numbers: points
 POISON_LEFT, POISON_CLOSE = 1.0, 1.0  # rho_vul. order: threshold in percent; numbers: points
 CLEAN_PURE, CLEAN_CLOSE = 99.0, 0.5  # clean_precision, the same
@@ -54,14 +59,18 @@ MOSTLY_POISON, SUSPECT_CLOSE = 50.0, 5.0  # poison_precision, the same
 COUNT_FACTOR, COUNT_FEW = 2.0, 10.0  # numbers
 TIME_FACTOR = 2.0
 TIMES = ("seconds", "hours")
+# By how much chance alone moves a number where no cell of the profile has three seeds to tell (points).
+ASSUMED_SPREAD = {"acc": ACC_CLOSE, "asr": ASR_CLOSE, "ra": RA_CLOSE, "der": DER_CLOSE}
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One printed number, one reproduced number, and what the rules may need beside them (percent; NaN: missing).
 
-    printed_undefended, undefended: ACC of the undefended model under the same attack, printed and reproduced.
-    no_attack: reproduced ACC of the undefended model that was trained without attack.
+    printed_undefended: ACC of the undefended model under the same attack as printed; drop: ACC that the defense costs,
+    over the seeds that both have. no_attack: reproduced ACC of the undefended model that was trained without attack.
+    acc, printed_acc: of the same cell, beside an RA. gate: why a low ASR or a DER does not count. false_target: share
+    of clean images of other classes that are called the target. spread: what chance alone moves.
     """
 
     metric: str
@@ -69,26 +78,35 @@ class Comparison:
     published: float
     reproduced: float
     printed_undefended: float = math.nan
-    undefended: float = math.nan
+    drop: float = math.nan
     no_attack: float = math.nan
+    acc: float = math.nan
+    printed_acc: float = math.nan
+    gate: str = ""
+    false_target: float = math.nan
+    spread: float = 0.0
 
 
-Judgement = tuple[str, str]  # verdict, and why it is `not run`
+Judgement = tuple[str, str]  # verdict, and why it is neither `agrees` nor `differs`
 Rule = Callable[[Comparison], Judgement]
 
 
 def judge(case: Comparison, mode: str) -> Judgement:
-    """`agrees`, `differs` or `not run`, with the reason of the last."""
+    """The verdict, with its reason where it is neither `agrees` nor `differs`."""
     check_choice("verdict mode", mode, MODES)
-    if mode == "none":
-        return NOT_RUN, "a smoke run never feeds a verdict"
-    if math.isnan(case.published):
-        return NOT_RUN, "the paper prints no number here"
     if math.isnan(case.reproduced):
         return NOT_RUN, "no number to compare"
+    if mode == "none":
+        return NOT_COMPARABLE, "drawn images and a small network say nothing about a paper"
+    if math.isnan(case.published):
+        return NOT_COMPARABLE, "the paper prints no number here"
     rule = RULES[mode].get(case.metric)
     if rule is None:
-        return NOT_RUN, f"{case.metric} is not comparable at this profile"
+        return NOT_COMPARABLE, f"{case.metric} is not comparable at this profile"
+    if case.gate and (case.metric == "der" or (case.metric == "asr" and case.reproduced < ASR_HIGH)):
+        return UNDECIDED, case.gate
+    if case.metric == "asr" and case.reproduced >= ASR_HIGH and case.reproduced <= case.false_target:
+        return UNDECIDED, f"{case.false_target:.1f} % of clean images of other classes are called the target as well"
     return rule(case)
 
 
@@ -115,14 +133,16 @@ def _asr_order(case: Comparison) -> Judgement:
 def _acc_order(case: Comparison) -> Judgement:
     if case.defense == "none":
         if math.isnan(case.no_attack):
-            return NOT_RUN, "needs the undefended model without attack, which was not run"
+            return UNDECIDED, "needs the undefended model without attack, which was not run"
         return _said(abs(_gap(case.reproduced, case.no_attack)) <= ACC_MARGIN)
-    if math.isnan(case.undefended):
-        return NOT_RUN, "needs the undefended model under the same attack, which was not run"
+    if math.isnan(case.drop):
+        return UNDECIDED, "needs the undefended model under the same attack and with the same seed, which was not run"
     if math.isnan(case.printed_undefended):
-        return NOT_RUN, "the paper prints no undefended model to compare the drop with"
+        return NOT_COMPARABLE, "the paper prints no undefended model to compare the drop with"
+    if abs(_gap(case.drop, ACC_MARGIN)) < case.spread:
+        return UNDECIDED, f"it costs {case.drop:.1f} points of ACC, within the spread of the margin of {ACC_MARGIN:g}"
     printed = _gap(case.printed_undefended, case.published) <= ACC_MARGIN
-    return _said(printed == (_gap(case.undefended, case.reproduced) <= ACC_MARGIN))
+    return _said(printed == (_gap(case.drop, ACC_MARGIN) <= 0))
 
 
 def _asr_numbers(case: Comparison) -> Judgement:
@@ -134,6 +154,13 @@ def _der_order(case: Comparison) -> Judgement:
     if DER_LOW < case.published < DER_HIGH:
         return _said(abs(_gap(case.published, case.reproduced)) <= DER_MIDDLE)
     return _said(case.reproduced >= DER_HIGH if case.published >= DER_HIGH else case.reproduced <= DER_LOW)
+
+
+def _ra_order(case: Comparison) -> Judgement:
+    if math.isnan(case.acc) or math.isnan(case.printed_acc):
+        return NOT_COMPARABLE, "needs the ACC beside it, printed and reproduced"
+    shares = 100 * case.published / case.printed_acc, 100 * case.reproduced / case.acc
+    return _said(abs(_gap(*shares)) <= RA_SHARE)
 
 
 def _within(points: float) -> Rule:
@@ -176,7 +203,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "acc": _acc_order,
         "asr": _asr_order,
         "der": _der_order,
-        "ra": _both_reach(RA_ROBUST),
+        "ra": _ra_order,
         "gamma": _within(GAMMA_NEAR),
         "rho_vul": _any_left,
         "clean_precision": _both_reach(CLEAN_PURE),

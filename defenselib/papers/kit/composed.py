@@ -1,0 +1,76 @@
+"""Rows that several trainings answer together: bounds, averages, ratios, places on a curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from defenselib.papers.kit import frame as frames
+from defenselib.papers.kit import verdict
+from defenselib.papers.kit.exhibit import Exhibit
+from defenselib.papers.kit.frame import Row, entry, machine_of
+from defenselib.papers.kit.grid import Cell, Grid, Request
+from defenselib.papers.kit.table import judged, mode_of
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+Found = Sequence["tuple[Result, ...]"]  # the results of each cell, one a seed
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number made of several trainings: all the cells that it needs, and what it takes from their results."""
+
+    cells: tuple[Cell, ...]
+    value: Callable[[Found], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(Exhibit):
+    """Rows of which each is made of one or several cells. number: what makes it, or why nothing does.
+
+    A number that the paper prints as a bound (`bound`: 1 for a lower, -1 for an upper one, 0 for none) agrees where it
+    lies on that side.
+    """
+
+    number: Callable[[Row], Number | str]
+    bound: Callable[[Row], int] = lambda row: 0
+
+    @property
+    def status(self) -> str:
+        return "available"
+
+    def _reproduce(self, request: Request) -> pd.DataFrame:
+        rows, grid = self._printed(), self.grid(request)
+        found = [_composed(self.number(row), grid) for row in frames.records(rows)]
+        frame = judged(rows, found, self.paper, (), request.profile)
+        if mode_of(request.profile) != "numbers":
+            return frame
+        sides = [self.bound(row) for row in frames.records(frame)]
+        for label, side in zip(frame.index, sides, strict=True):
+            if side and not math.isnan(frame.loc[label, "reproduced"]):
+                agrees = side * (frame.loc[label, "reproduced"] - float(frame.loc[label, "published"])) >= 0
+                frame.loc[label, "verdict"] = verdict.AGREES if agrees else verdict.DIFFERS
+        return frame
+
+
+def _composed(number: Number | str, grid: Grid) -> dict[str, Any]:
+    if isinstance(number, str):
+        return entry([], reason=number)
+    answers = [grid.answer(cell) for cell in number.cells]
+    missing = [cell.attack for cell, answer in zip(number.cells, answers, strict=True) if not answer.results]
+    if missing:
+        reasons = "; ".join(dict.fromkeys(answer.reason for answer in answers if not answer.results))
+        if len(answers) == 1:
+            return entry([], reason=reasons)
+        lacking = ", ".join(dict.fromkeys(missing))
+        return entry([], reason=f"needs {len(answers)} cells, {len(missing)} missing ({lacking}): {reasons}")
+    value = number.value([answer.results for answer in answers])
+    machines = [machine_of(result) for answer in answers for result in answer.results]
+    reason = f"over {len(answers)} cells" if len(answers) > 1 else answers[0].reason
+    return entry([value], machines, "no such place in these results" if math.isnan(value) else reason)

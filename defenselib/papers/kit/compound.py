@@ -1,0 +1,132 @@
+"""Statements made of others.
+
+`both`, `most`, `one`, `one_each` say of how many cells; `along("epoch", "last", ...)` looks at the end of curves,
+`combined("acc - asr", {...}, ...)` at a sum of metrics; `Check` is for what nothing else says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from defenselib.papers.kit.claims import Point, Statement, any_point, most_points
+from defenselib.papers.kit.statements import All
+from defenselib.papers.kit.view import View
+
+
+@dataclass(frozen=True)
+class Both(All):
+    parts: tuple[Statement, ...]
+
+    @property
+    def rule(self) -> str:
+        return "; ".join(part.rule for part in self.parts)
+
+    def points(self, view: View) -> list[Point]:
+        found = []
+        for part in self.parts:
+            mine = part.points(view)
+            # A part that is no sentence on all of its cells counts as one cell.
+            found += mine if isinstance(part, All) else [as_one(mine, part.decide(mine))]
+        return found
+
+
+def both(*parts: Statement) -> Both:
+    """All of these statements."""
+    return Both(parts)
+
+
+def as_one(points: Sequence[Point], outcome: str) -> Point:
+    """Several points as the one that their outcome makes."""
+    state = {"holds": "true", "fails": "false", "not run": "absent"}.get(outcome, "open")
+    return Point(state, ", ".join(point.value for point in points if point.value), points[0].where if points else {})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    inner: Statement
+    called: str
+    rule_of: Callable[[Sequence[Point]], str]
+
+    @property
+    def rule(self) -> str:
+        return f"{self.called}: {self.inner.rule}"
+
+    def points(self, view: View) -> list[Point]:
+        return self.inner.points(view)
+
+    def decide(self, points: Sequence[Point]) -> str:
+        return self.rule_of(points)
+
+
+def most(inner: Statement) -> Statement:
+    """True of more than half of the cells."""
+    return _Counted(inner, "in most cells", most_points)
+
+
+def one(inner: Statement) -> Statement:
+    """True of one cell at least."""
+    return _Counted(inner, "in one cell at least", any_point)
+
+
+@dataclass(frozen=True)
+class _OneEach(All):
+    axis: str
+    inner: Statement
+
+    @property
+    def rule(self) -> str:
+        return f"for each {self.axis} once at least: {self.inner.rule}"
+
+    def points(self, view: View) -> list[Point]:
+        groups: dict[Any, list[Point]] = {}
+        for point in self.inner.points(view):
+            groups.setdefault(point.where.get(self.axis), []).append(point)
+        made = [as_one(mine, any_point(mine)) for mine in groups.values()]
+        return [Point(p.state, p.value, {self.axis: name}, p.why) for name, p in zip(groups, made, strict=True)]
+
+
+def one_each(axis: str, inner: Statement) -> Statement:
+    """For each value of an axis true of one cell at least."""
+    return _OneEach(axis, inner)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A statement on another view of the numbers."""
+
+    inner: Statement
+    said: str
+    see: Callable[[View], View]
+
+    @property
+    def rule(self) -> str:
+        return f"{self.inner.rule} ({self.said})" if self.said else self.inner.rule
+
+    def points(self, view: View) -> list[Point]:
+        return self.inner.points(self.see(view))
+
+    def decide(self, points: Sequence[Point]) -> str:
+        return self.inner.decide(points)
+
+
+def along(axis: str, how: str, inner: Statement) -> Statement:
+    """On the first, last, mean, sum, max, min or span of the numbers along an axis."""
+    return _Seen(inner, f"{how} over {axis}", lambda view: view.reduced(axis, how))
+
+
+def combined(name: str, weights: Mapping[str, float], inner: Statement) -> Statement:
+    """On a weighted sum of metrics, called `name` in the inner statement."""
+    return _Seen(inner, "", lambda view: view.derived(name, weights))
+
+
+@dataclass(frozen=True)
+class Check(All):
+    """What no other expression says. rule: in words. find: the points of a view."""
+
+    rule: str
+    find: Callable[[View], list[Point]]
+
+    def points(self, view: View) -> list[Point]:
+        return self.find(view)

@@ -1,0 +1,248 @@
+"""The expressions that claims are made of. Each names cells by column and says what must be true of each.
+
+`every("asr", "<=", LOW, defense="asd")`: numbers against a bound. `change("acc", "defense", "none", "asd", ">=", -5)`:
+a difference, seed by seed, outside the seeds' spread. `leads("acc", "asd", others)`: the best of several in every cell.
+How they are joined, counted and shifted to other numbers is in `compound`.
+
+A bound may be a pair (at laptop, at gpu and paper): where numbers are compared, the paper's own bound counts.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from defenselib.papers.kit import frame as frames
+from defenselib.papers.kit.claims import Point, every_point
+from defenselib.papers.kit.verdict import ASR_LOW
+from defenselib.papers.kit.view import Not, View
+
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+Bound = float | tuple[float, float]
+Row = Mapping[str, Any]
+EPSILON = 1e-6  # 94.2 - 89.2 is 5 points and not a little more
+
+
+def low(printed: float) -> Bound:
+    """A low ASR: at laptop what every table calls low; where numbers are compared, what the paper prints at most."""
+    return ASR_LOW, printed
+
+
+def bound_at(bound: Bound, mode: str) -> float:
+    return bound if isinstance(bound, int | float) else bound[0 if mode == "order" else 1]
+
+
+@dataclass(frozen=True)
+class All:
+    """A statement on all of its points."""
+
+    def decide(self, points: Sequence[Point]) -> str:
+        return every_point(points)
+
+
+@dataclass(frozen=True)
+class Every(All):
+    metric: str
+    op: str
+    bound: Bound
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> str:
+        return f"{_metric(self.metric)} {self.op} {_bound(self.bound)}{_words(self.where)}"
+
+    def points(self, view: View) -> list[Point]:
+        limit = bound_at(self.bound, view.mode)
+        return [self._point(row, limit, view.keys) for row in frames.records(view.select(self.metric, **self.where))]
+
+    def _point(self, row: Row, limit: float, keys: Sequence[str]) -> Point:
+        if _missing(row):
+            return _absent(row, keys)
+        value = float(row["reproduced"])
+        true = OPERATORS[self.op](round(value, 6), limit)
+        rests = true == self.op.startswith("<") if self.metric == "asr" else self.metric == "der"
+        return _settled(true, f"{value:.2f}", _where(row, keys), str(row["gate"]) if rests else "")
+
+
+def every(metric: str, op: str, bound: Bound, **where: Any) -> Every:
+    """Every number of the metric that `where` names stands so to the bound. A low ASR counts only with an open gate."""
+    return Every(metric, op, bound, where)
+
+
+@dataclass(frozen=True)
+class Change(All):
+    metric: str
+    first: Mapping[str, Any]
+    second: Mapping[str, Any]
+    op: str
+    bound: Bound
+    where: Mapping[str, Any]
+
+    @property
+    def rule(self) -> str:
+        steps = " to ".join(" and ".join(f"{k} {v}" for k, v in side.items()) for side in (self.first, self.second))
+        bound = _bound(self.bound, signed=True)
+        return f"change of {_metric(self.metric)} from {steps} {self.op} {bound}{_words(self.where)}"
+
+    def points(self, view: View) -> list[Point]:
+        chosen = {**self.first, **self.second}
+        keys = [key for key in view.keys if key not in chosen and key not in ("variant",)]
+        sides = [
+            {_key(row, keys): row for row in frames.records(view.select(self.metric, **{**self.where, **side}))}
+            for side in (self.first, self.second)
+        ]
+        # A cell that only one side has in print is no pair.
+        both = [key for key in sides[0] if key in sides[1]]
+        limit = bound_at(self.bound, view.mode)
+        return [self._point(sides[0][key], sides[1][key], limit, keys) for key in both]
+
+    def _point(self, one: Row, two: Row, limit: float, keys: Sequence[str]) -> Point:
+        if _missing(one) or _missing(two):
+            return _absent(one if _missing(one) else two, keys)
+        step, spread = difference(one, two)
+        value = f"{float(one['reproduced']):.2f} to {float(two['reproduced']):.2f}"
+        return _compared(
+            OPERATORS[self.op](round(step, 6), limit), step - limit, spread, value, one, two, self.metric, keys
+        )
+
+
+def change(metric: str, axis: str, first: Any, second: Any, op: str, bound: Bound = 0.0, **where: Any) -> Change:
+    """From `first` to `second` along an axis the number moves so, in every cell that has both.
+
+    first and second may be selections of their own ({"setting": "default"}, {"without": "init"}); axis is "" then.
+    """
+    one, two = (side if isinstance(side, Mapping) else {axis: side} for side in (first, second))
+    return Change(metric, one, two, op, bound, where)
+
+
+@dataclass(frozen=True)
+class Leads(All):
+    metric: str
+    axis: str
+    who: Any
+    others: tuple[Any, ...]
+    lowest: bool
+    margin: float
+    where: Mapping[str, Any]
+
+    @property
+    def rule(self) -> str:
+        ahead = f" by {self.margin:g} points or more" if self.margin else ""
+        rivals = ", ".join(map(str, self.others))
+        side = "lowest" if self.lowest else "highest"
+        return f"{self.who} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
+
+    def points(self, view: View) -> list[Point]:
+        keys = [key for key in view.keys if key != self.axis]
+        names = (self.who, *self.others)
+        groups: dict[tuple[str, ...], dict[Any, Row]] = {}
+        for row in frames.records(view.select(self.metric, **{**self.where, self.axis: names})):
+            groups.setdefault(_key(row, keys), {})[row[self.axis]] = row
+        return [self._point(rows, keys) for rows in groups.values() if self.who in rows and len(rows) > 1]
+
+    def _point(self, rows: Mapping[Any, Row], keys: Sequence[str]) -> Point:
+        mine = rows[self.who]
+        rivals = {name: row for name, row in rows.items() if name != self.who}
+        ran = {name: row for name, row in rivals.items() if not _missing(row)}
+        if _missing(mine) or not ran:
+            return _absent(mine, keys)
+        value = ", ".join(f"{name} {float(row['reproduced']):.2f}" for name, row in {self.who: mine, **ran}.items())
+        settled = [self._against(mine, row, value, keys) for row in ran.values()]
+        worst = min(settled, key=lambda point: ("false", "open", "true").index(point.state))
+        absent = [str(name) for name in rivals if name not in ran]
+        if worst.state == "true" and absent:
+            return Point("absent", value, worst.where, f"needs {', '.join(absent)}")
+        return worst
+
+    def _against(self, mine: Row, rival: Row, value: str, keys: Sequence[str]) -> Point:
+        step, spread = difference(rival, mine)
+        ahead = (-step if self.lowest else step) - self.margin
+        return _compared(round(ahead, 6) >= 0, ahead, spread, value, rival, mine, self.metric, keys)
+
+
+def leads(
+    metric: str, who: Any, others: Sequence[Any], *, axis: str = "defense", lowest: bool = False, margin: float = 0.0,
+    **where: Any,
+) -> Leads:  # fmt: skip
+    """`who` is the best of all along an axis, in every cell: the highest number (or the lowest), by `margin` points."""
+    return Leads(metric, axis, who, tuple(name for name in others if name != who), lowest, margin, where)
+
+
+def difference(one: Row, two: Row) -> tuple[float, float]:
+    """Second minus first over the seeds that both have (over their means, if seeds are not told), and how much of it
+    chance explains: the profile's spread, or that of these differences if it is larger."""
+    seeds = sorted(set(one["by_seed"]) & set(two["by_seed"]))
+    steps = [two["by_seed"][seed] - one["by_seed"][seed] for seed in seeds]
+    if not steps:
+        return float(two["reproduced"]) - float(one["reproduced"]), max(float(one["spread"]), float(two["spread"]))
+    mean = fmean(steps)
+    own = (sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)) ** 0.5 if len(steps) > 1 else 0.0
+    known = max(float(one["spread"]), float(two["spread"]))
+    return mean, max(known, own) if known else 0.0
+
+
+def _compared(
+    true: bool, beyond: float, spread: float, value: str, one: Row, two: Row, metric: str, keys: Sequence[str]
+) -> Point:
+    """A comparison of two rows; open within the spread, and where the lower ASR is nobody's merit."""
+    where = _where(two, keys)
+    if metric in ("asr", "der"):
+        lower = one if float(one["reproduced"]) < float(two["reproduced"]) else two
+        gate = str(lower["gate"]) if metric == "asr" else "; ".join(g for g in (one["gate"], two["gate"]) if g)
+        if gate:
+            return Point("open", value, where, gate)
+    if spread and abs(beyond) <= spread:
+        return Point("open", value, where, f"within the spread of {spread:.1f} points")
+    return Point("true" if true else "false", value, where)
+
+
+def _missing(row: Row) -> bool:
+    return bool(row["reproduced"] != row["reproduced"])
+
+
+def _absent(row: Row, keys: Sequence[str]) -> Point:
+    return Point("absent", "", _where(row, keys))
+
+
+def _settled(true: bool, value: str, where: Mapping[str, Any], gate: str) -> Point:
+    return Point("open", value, where, gate) if gate else Point("true" if true else "false", value, where)
+
+
+def _where(row: Row, keys: Sequence[str]) -> dict[str, Any]:
+    return {key: row[key] for key in keys}
+
+
+def _key(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple("" if row[key] is None or row[key] != row[key] else str(row[key]) for key in keys)
+
+
+def _metric(name: str) -> str:
+    return name.upper() if name in ("acc", "asr", "der", "ra") else name.replace("_", " ")
+
+
+def _bound(bound: Bound, signed: bool = False) -> str:
+    show = "{:+g}" if signed else "{:g}"
+    if isinstance(bound, tuple):
+        return f"{show.format(bound[0])} (at laptop; else {show.format(bound[1])})"
+    return show.format(bound)
+
+
+def _words(where: Mapping[str, Any]) -> str:
+    if not where:
+        return ""
+    said = [f"{key.replace('_', ' ')} {_value(value)}" for key, value in where.items()]
+    return f", for {'; '.join(said)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Not):
+        return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,252 @@
+"""Tables of a paper: from printed rows to the cells that answer them, what gates and verdicts need, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from defenselib.attacks import ATTACKS
+from defenselib.experiments import profile as profiles
+from defenselib.learning.evaluation import der
+from defenselib.papers.kit import frame as frames
+from defenselib.papers.kit import printed, times, verdict
+from defenselib.papers.kit.exhibit import Exhibit
+from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of
+from defenselib.papers.kit.gates import Gate, examine
+from defenselib.papers.kit.grid import Answer, Cell, Grid, Request
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+GATED = ("acc", "asr", "der")
+SAME_DATA = ("rate", "target", "attack_args", "model")
+
+
+def metric_of(row: Row, result: Result) -> float:
+    """The number of a result that a row asks for: acc, asr, ra, seconds or hours of the result, or one of its metrics.
+
+    DER is no number of a single result: a table takes it seed by seed, with the undefended model (`Table.before`).
+    """
+    name = str(row["metric"])
+    if name in verdict.TIMES:
+        return times.counted(result, result.seconds / (3600 if name == "hours" else 1))
+    value = getattr(result, name, None) if name in ("acc", "asr", "ra") else result.metrics.get(name)
+    return math.nan if value is None else float(value)
+
+
+def plain_cell(row: Row) -> Cell:
+    """The cell of a row that is fixed by data set, attack and defense alone."""
+    return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]))
+
+
+def undefended(cell: Cell) -> Cell:
+    """The undefended model of a cell: the same poisoned data, the same network."""
+    return Cell(cell.dataset, cell.attack, "none", {k: cell.options[k] for k in SAME_DATA if k in cell.options})
+
+
+def mode_of(profile: str) -> str:
+    """How strictly a profile's numbers are compared: none, order or numbers (see `verdict`)."""
+    return profiles.load(profile).verdict
+
+
+def ders(found: Answer, plain: Answer) -> dict[int, float]:
+    """DER by seed, in percent, over the seeds that the undefended model has as well."""
+    first = {seed_of(result): result for result in plain.results}
+    pairs = [(first[seed_of(r)], r) for r in found.results if seed_of(r) in first]
+    return {seed_of(other): der(one.acc, one.asr, other.acc, other.asr) for one, other in pairs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Exhibit):
+    """A table: every row of the CSV is one number of one cell; rows of attack, data set or target `average` are means
+    of the others.
+
+    cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
+    it takes from a result. before: the undefended cell that a row's DER, drop of ACC and gate are taken against.
+    instead: a cell whose result holds the same number, for where that one was run and this one was not.
+    """
+
+    cell: Callable[[Row], Cell | str | None] = plain_cell
+    value: Callable[[Row, Result], float] = metric_of
+    before: Callable[[Cell], Cell] = undefended
+    instead: Callable[[Row], Cell] | None = None
+
+    @property
+    def status(self) -> str:
+        return "available"
+
+    def _reproduce(self, request: Request) -> pd.DataFrame:
+        return _Answering(self, request).frame()
+
+
+class _Answering:
+    """A table at work, at one profile: each undefended model and gate is looked up once."""
+
+    def __init__(self, table: Table, request: Request) -> None:
+        self.table = table
+        self.profile = request.profile
+        self.mode = mode_of(request.profile)
+        self.rows = table._printed()
+        self.grid: Grid = table.grid(request)
+        self._gates: dict[Cell, Gate] = {}
+
+    def frame(self) -> pd.DataFrame:
+        means = frames.parts_of_averages(self.rows)
+        listed = frames.records(self.rows)
+        found = [entry([]) if place in means else self._answer(row) for place, row in enumerate(listed)]
+        frames.fill_averages(self.rows, found, means)
+        return judged(self.rows, found, self.table.paper, self.table.references, self.profile)
+
+    def _answer(self, row: Row) -> dict[str, Any]:
+        cell = self.table.cell(row)
+        if cell is None or isinstance(cell, str):
+            return entry([], reason="nothing to run" if cell is None else cell)
+        answer = self.grid.answer(cell)
+        if not answer.results and self.table.instead is not None:
+            other = self.grid.stored(self.table.instead(row))
+            answer = other if other.results else answer
+        made = self._ders(cell, answer) if row["metric"] == "der" else _of(answer, row, self.table.value)
+        return made | self._beside(cell, answer, row) if answer.results and self.mode != "none" else made
+
+    def _ders(self, cell: Cell, answer: Answer) -> dict[str, Any]:
+        if cell.defense == "none":
+            return entry([], reason="an undefended model has no DER")
+        numbers, reason = ders(answer, self._plain(cell)) if answer.results else {}, answer.reason
+        if answer.results and not numbers:
+            reason = "needs the undefended model under the same attack and with the same seed, which was not run"
+        return entry(list(numbers.values()), map(machine_of, answer.results), reason, list(numbers))
+
+    def _beside(self, cell: Cell, answer: Answer, row: Row) -> dict[str, Any]:
+        """What the verdict needs beside a number."""
+        metric = str(row["metric"])
+        beside: dict[str, Any] = {"acc_beside": fmean(result.acc for result in answer.results)}
+        rates = [result.metrics["false_target"] for result in answer.results if "false_target" in result.metrics]
+        beside["false_target"] = fmean(rates) if rates else math.nan
+        if metric == "acc" and cell.defense == "none" and self.mode == "order":
+            asked = {"model": cell.options["model"]} if "model" in cell.options else {}
+            clean = self.grid.answer(Cell(cell.dataset, "none", "none", asked), partner=True)
+            beside["no_attack"] = _of(clean, row, self.table.value)["reproduced"]
+        if metric == "acc" and cell.defense != "none" and self.mode == "order":
+            beside["drop"] = self._drop(cell, answer, row)
+        if metric in GATED and "none" not in (cell.defense, cell.attack):
+            gate = self._gate(cell, answer)
+            beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": gate.closed}
+        return beside
+
+    def _drop(self, cell: Cell, answer: Answer, row: Row) -> float:
+        now = {seed_of(result): self.table.value(row, result) for result in answer.results}
+        then = {seed_of(result): self.table.value(row, result) for result in self._plain(cell).results}
+        drops = [then[seed] - now[seed] for seed in now if seed in then]
+        return fmean(drops) if drops else math.nan
+
+    def _plain(self, cell: Cell) -> Answer:
+        return self.grid.answer(self.table.before(cell), partner=True)
+
+    def _gate(self, cell: Cell, answer: Answer) -> Gate:
+        if cell not in self._gates:
+            plain = self.table.before(cell)
+            said = self._printed_undefended(cell)
+            kind = ATTACKS.get(cell.attack)
+            clean = Cell(plain.dataset, plain.attack, "none", {**plain.options, "rate": 0.0})
+            self._gates[cell] = examine(
+                answer.results,
+                self._plain(cell).results,
+                said,
+                kind is not None and kind.clean_label,
+                lambda: float(entry([r.asr for r in self.grid.answer(clean, partner=True).results])["reproduced"]),
+            )
+        return self._gates[cell]
+
+    def _printed_undefended(self, cell: Cell) -> float:
+        name = cell.options.get("attack_args", {}).get("preset", cell.attack)
+        same = {"poisoning_rate": cell.options.get("rate"), "model": cell.options.get("model")}
+        found = [
+            printed.undefended(
+                self.table.paper, key, cell.dataset, name, "asr", {k: v for k, v in same.items() if v is not None}
+            )
+            for key in self.table.references
+        ]
+        return _first(found)
+
+
+def judged(
+    rows: pd.DataFrame, found: list[dict[str, Any]], paper: str, references: Sequence[str], profile: str
+) -> pd.DataFrame:
+    """The finished frame of a table, each row with its verdict; references: tables that print undefended models."""
+    mode, listed, chance = mode_of(profile), frames.records(rows), spreads(rows, found)
+    accuracies = {_key(row): row["published"] for row in listed if row["metric"] == "acc"}
+    for row, made in zip(listed, found, strict=True):
+        made["spread"] = chance.get(str(row["metric"]), 0.0)
+        if math.isnan(made["reproduced"]):
+            made["verdict"] = verdict.NOT_RUN
+            continue
+        dataset, attack, metric = (str(row[name]) for name in ("dataset", "attack", "metric"))
+        same = {"poisoning_rate": row["poisoning_rate"], "model": row["model"]}
+        case = verdict.Comparison(
+            metric=metric,
+            defense=str(row["defense"]),
+            published=_number(row["published"]),
+            reproduced=made["reproduced"],
+            printed_undefended=_first(
+                [printed.undefended(paper, key, dataset, attack, metric, same) for key in references]
+            ),
+            drop=made.get("drop", math.nan),
+            no_attack=made.get("no_attack", math.nan),
+            acc=made.get("acc_beside", math.nan),
+            printed_acc=_number(accuracies.get(_key(row), math.nan)),
+            gate=made.get("gate", ""),
+            false_target=made.get("false_target", math.nan),
+            spread=made["spread"],
+        )
+        made["verdict"], reason = verdict.judge(case, mode)
+        made["reason"] = _joined(reason, made["reason"], _false_target(case))
+    return frames.finish(rows, found, profile)
+
+
+def spreads(rows: pd.DataFrame, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By metric, in points: the standard deviation over the seeds, pooled over the cells that have three or more; an
+    assumed one where none has."""
+    squares: dict[str, list[float]] = {}
+    for metric, made in zip(rows["metric"], found, strict=True):
+        if made["n"] >= 3 and not math.isnan(made["sd"]):
+            squares.setdefault(str(metric), []).append(made["sd"] ** 2)
+    return {**verdict.ASSUMED_SPREAD, **{name: math.sqrt(fmean(values)) for name, values in squares.items()}}
+
+
+def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict[str, Any]:
+    numbers = [value(row, result) for result in answer.results]
+    reason = answer.reason
+    if answer.results and all(math.isnan(number) for number in numbers):
+        late = times.reason(answer.results[0]) if row["metric"] in verdict.TIMES else ""
+        reason = late or f"the result holds no {row['metric']}"
+    return entry(numbers, map(machine_of, answer.results), reason, list(map(seed_of, answer.results)))
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in printed.WHERE if name != "metric")
+
+
+def _first(numbers: Sequence[float]) -> float:
+    return next((number for number in numbers if not math.isnan(number)), math.nan)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _false_target(case: verdict.Comparison) -> str:
+    if case.metric != "asr" or math.isnan(case.false_target):
+        return ""
+    return f"of clean images of other classes {case.false_target:.1f} % are called the target"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(dict.fromkeys(part for part in parts if part))

@@ -1,0 +1,120 @@
+"""One profile's numbers as a claim sees them: rows by column, curves by their end, metrics made of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from defenselib.papers.kit import frame as frames
+
+KEYS = ("dataset", "model", "attack", "target", "poisoning_rate", "defense")
+Values = Sequence[float]
+# How numbers along an axis become one; of curves whose missing points are no rows, those that are there count.
+REDUCTIONS: Mapping[str, Callable[[Values], float]] = {
+    "first": lambda values: values[0],
+    "last": lambda values: values[-1],
+    "mean": fmean,
+    "sum": math.fsum,
+    "max": max,
+    "min": min,
+    "span": lambda values: max(values) - min(values),
+}
+
+
+@dataclass(frozen=True)
+class Not:
+    """In a selection: every value but these."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"not {', '.join(map(str, self.values))}"
+
+
+def other_than(*values: Any) -> Not:
+    return Not(values)
+
+
+class View:
+    """The rows of one profile. A row that was not run has no number; of a figure's cell that was not run there is one
+    row without a metric, which stands for all that the cell would show."""
+
+    def __init__(self, frame: pd.DataFrame, mode: str) -> None:
+        self.frame = frame
+        self.mode = mode
+        self.keys = [name for name in (*KEYS, *frames.axes(frame)) if name in frame.columns]
+
+    def select(self, metric: str, **where: Any) -> pd.DataFrame:
+        """The rows of a metric in which every named column has the given value, or one of a tuple, or none of
+        `other_than`; averages only where they are named. Rows without a metric count where nothing speaks against."""
+        rows = self.frame
+        placeholder = rows["metric"].isna().to_numpy()
+        keep = (rows["metric"] == metric).to_numpy() | placeholder
+        for column in ("dataset", "attack", "target"):
+            if column not in where:
+                keep = keep & ~rows[column].isin([frames.AVERAGE, frames.WORST]).to_numpy()
+        for column, wanted in where.items():
+            if column not in rows:
+                keep = keep & placeholder
+                continue
+            hit = _matches(rows[column], wanted)
+            keep = keep & (hit | (placeholder & rows[column].isna().to_numpy()))
+        return rows[keep]
+
+    def reduced(self, axis: str, how: str) -> View:
+        """The same with the rows along an axis made one, in the order of the axis. A mean, sum, largest or least number
+        is missing where one of its parts is."""
+        if axis not in self.frame:
+            return self
+        by = [name for name in (*self.keys, "metric") if name != axis]
+        groups = self.frame.groupby(by, dropna=False, sort=False)
+        made = [_one_of(part, axis, how) for _, part in groups]
+        return View(pd.DataFrame(made).drop(columns=axis), self.mode)
+
+    def derived(self, name: str, weights: Mapping[str, float]) -> View:
+        """The same with a further metric, the weighted sum of others of the same cell ({"acc": 1, "asr": -1})."""
+        parts = self.frame[self.frame["metric"].isin(weights)]
+        made = []
+        for _, part in parts.groupby(self.keys, dropna=False, sort=False):
+            by_metric = {row["metric"]: row for row in frames.records(part)}
+            if by_metric.keys() == weights.keys():
+                made.append(_sum_of(by_metric, name, weights))
+        return View(pd.concat([self.frame, pd.DataFrame(made)], ignore_index=True), self.mode) if made else self
+
+
+def _matches(column: pd.Series, wanted: Any) -> Any:
+    if isinstance(wanted, Not):
+        return (~column.isin(wanted.values)).to_numpy()
+    if isinstance(wanted, tuple | list):
+        return column.isin(list(wanted)).to_numpy()
+    return (column == wanted).to_numpy()
+
+
+def _one_of(part: pd.DataFrame, axis: str, how: str) -> dict[str, Any]:
+    ordered = part.sort_values(axis, kind="stable") if part[axis].notna().any() and len(part) > 1 else part
+    numbers = ordered["reproduced"].tolist()
+    made = {str(name): value for name, value in ordered.iloc[-1].items()}
+    there = [number for number in numbers if not math.isnan(number)]
+    complete = bool(there) and (len(there) == len(numbers) or how in ("first", "last"))
+    seeds = set.intersection(*(set(found) for found in ordered["by_seed"])) if complete else set()
+    made["reproduced"] = REDUCTIONS[how](there) if complete else math.nan
+    made["by_seed"] = {seed: REDUCTIONS[how]([found[seed] for found in ordered["by_seed"]]) for seed in seeds}
+    made["gate"] = "; ".join(dict.fromkeys(gate for gate in ordered["gate"] if gate))
+    return made
+
+
+def _sum_of(by_metric: Mapping[str, dict[str, Any]], name: str, weights: Mapping[str, float]) -> dict[str, Any]:
+    made = {**next(iter(by_metric.values())), "metric": name}
+    made["reproduced"] = math.fsum(weight * by_metric[one]["reproduced"] for one, weight in weights.items())
+    seeds = set.intersection(*(set(row["by_seed"]) for row in by_metric.values()))
+    made["by_seed"] = {
+        seed: math.fsum(weight * by_metric[one]["by_seed"][seed] for one, weight in weights.items()) for seed in seeds
+    }
+    made["spread"] = math.hypot(*(weight * by_metric[one]["spread"] for one, weight in weights.items()))
+    made["gate"] = "; ".join(dict.fromkeys(row["gate"] for row in by_metric.values() if row["gate"]))
+    return made

@@ -1,0 +1,160 @@
+"""What the drawings of exhibits share: rows that were run, a grid of panels over one or two columns of the frame, mean
+lines with their spread, printed marks beside reproduced ones, one legend for all panels."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from defenselib.plots import style
+from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, small_words
+
+Drawer = Callable[[pd.DataFrame, str], Figure]
+Panel = tuple[Axes, pd.DataFrame, dict[str, Any]]  # an axis, its rows, and where it stands
+AXES = ("dataset", "attack", "defense")
+PERCENT = (-4, 104)
+LETTERS = 60  # that fit side by side under an axis
+
+
+def drawing(body: Callable[[pd.DataFrame], Figure], titled: bool = True) -> Drawer:
+    """A drawer that gives `body` the rows that were run, within the book's look; says so where there is none."""
+
+    def draw(frame: pd.DataFrame, title: str = "") -> Figure:
+        ran = frame[frame["reproduced"].notna()]
+        with style.look():
+            if ran.empty:
+                return empty(title)
+            figure = body(ran)
+            figure.suptitle((textwrap.fill(title, 70) if titled else "") + small_words(ran))
+            return figure
+
+    return draw
+
+
+def names_of(rows: pd.DataFrame, column: str) -> list[Any]:
+    """The values of a column in order of appearance, without missing ones; none where there is no such column."""
+    return list(dict.fromkeys(rows[column].dropna())) if column in rows else []
+
+
+def named(value: Any, column: str) -> str:
+    """A value of a column in the book's words."""
+    return (
+        style.label(str(value), column) if column in AXES else f"{value:g}" if isinstance(value, float) else str(value)
+    )
+
+
+def only(rows: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    """The rows in which every named column has the given value; none where there is no such column."""
+    for column, value in where.items():
+        rows = rows[rows[column] == value] if column in rows else rows.iloc[:0]
+    return rows
+
+
+def by(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Each value of a column with its rows."""
+    return ((name, rows[rows[column] == name]) for name in names_of(rows, column))
+
+
+def panels(
+    ran: pd.DataFrame, across: str, down: str | None = None, *, most: int = 4, width: float = 7.4, height: float = 2.6,
+    across_values: Sequence[Any] | None = None, down_values: Sequence[Any] | None = None,
+) -> tuple[Figure, list[Panel]]:  # fmt: skip
+    """A panel for each value of `across`, wrapped after `most`, or a grid of them with a row for each value of `down`;
+    height: of a row, in inches. Unused panels are hidden; titles are the values in words."""
+    columns = list(across_values) if across_values is not None else names_of(ran, across)
+    if down is None:
+        wide = min(most, len(columns))
+        figure, axes = grid(width, 0.5 + height * -(-len(columns) // wide), -(-len(columns) // wide), wide)
+        leave_empty(axes, len(columns))
+        found = [
+            (axis, only(ran, **{across: name}), {across: name}) for axis, name in zip(axes.flat, columns, strict=False)
+        ]
+        for axis, _, where in found:
+            axis.set_title(named(where[across], across))
+        return figure, found
+    rows = list(down_values) if down_values is not None else names_of(ran, down)
+    figure, axes = grid(width, 0.5 + height * len(rows), len(rows), len(columns))
+    found = []
+    for line, row in zip(axes, rows, strict=True):
+        for axis, column in zip(line, columns, strict=True):
+            where = {across: column, down: row}
+            found.append((axis, only(ran, **where), where))
+            axis.set_title(
+                f"{named(column, across)}: {named(row, down)}" if down != "metric" else named(column, across)
+            )
+            if down == "metric" and axis is line[0]:
+                axis.set_ylabel(f"{str(row).upper()} (%)")
+    return figure, found
+
+
+def line(axis: Axes, rows: pd.DataFrame, x: str, words: str = "", style_of: str = "-", **look: Any) -> None:
+    """Mean along the column `x`, in its order, with a band of one standard deviation over the seeds."""
+    rows = rows.sort_values(x, kind="stable")
+    at, mean, spread = rows[x].astype(float), rows["reproduced"], rows["sd"].fillna(0.0)
+    axis.plot(at, mean, style_of, label=words or None, **look)
+    if (spread > 0).any():
+        axis.fill_between(at, mean - spread, mean + spread, color=look.get("color"), alpha=0.2)
+    if x == "epoch":
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+
+
+def beside(
+    axis: Axes, rows: pd.DataFrame, places: Any, sign: Mapping[str, Any], words: str, across: bool = True
+) -> None:
+    """Printed (hollow) and reproduced (filled) marks at `places`, along x, or along y with `across` False."""
+    hollow = {"ls": "", "mfc": style.BACKGROUND, "mec": sign["color"], "marker": sign["marker"], "ms": 8}
+    for column, look in (("published", hollow), ("reproduced", {"ls": "", "ms": 8, "label": words, **sign})):
+        pair = (places, rows[column]) if across else (rows[column], places)
+        axis.plot(*pair, **look)
+
+
+def legend(figure: Figure, columns: int = 4) -> None:
+    """One legend below all panels, each name once."""
+    handles = {
+        words: line for axis in figure.axes for line, words in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+
+
+def histograms(
+    ran: pd.DataFrame, across: str, down: str | None = None, *, xlabel: str = "",
+    titles: Mapping[Any, str] | None = None, **size: Any,
+) -> tuple[Figure, list[Panel]]:  # fmt: skip
+    """Counts of groups of samples over each other (columns group, low, high), a panel for each value of a column."""
+    figure, found = panels(ran[ran["metric"] == "count"], across, down, **size)
+    for axis, part, where in found:
+        group_histograms(axis, part)
+        place = axis.get_subplotspec()
+        first = place is not None and place.is_first_col()
+        axis.set(xlabel=xlabel, ylabel="training samples" if first else "")
+        if titles:
+            axis.set_title(titles[where[across]])
+    legend(figure)
+    return figure, found
+
+
+def settings(label: Callable[[Mapping[str, Any]], str]) -> Drawer:
+    """A table by setting: printed and reproduced ACC and ASR, one colour an attack; label: of a row's setting."""
+
+    def body(ran: pd.DataFrame) -> Figure:
+        shown = ran.assign(setting=[label(row) for row in cast("list[dict[str, Any]]", ran.to_dict("records"))])
+        places = {name: place for place, name in enumerate(names_of(shown, "setting"))}
+        figure, axes = grid(7.2, 4.6, 2, 1)
+        for metric, axis in zip(("acc", "asr"), axes.flat, strict=True):
+            for attack, rows in by(only(shown, metric=metric), "attack"):
+                beside(axis, rows, rows["setting"].map(places), style.attack(attack), named(attack, "attack"))
+            axis.set(ylabel=f"{metric.upper()} (%)", ylim=PERCENT)
+            axis.set_xticks(range(len(places)), list(places) if axis is axes.flat[-1] else [""] * len(places))
+            # Long names of many settings would run into one another.
+            axis.tick_params(axis="x", rotation=60 if len("".join(places)) > LETTERS else 0)
+        legend(figure)
+        return figure
+
+    return drawing(body)
