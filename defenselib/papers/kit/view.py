@@ -13,6 +13,7 @@ import pandas as pd
 from defenselib.papers.kit import frame as frames
 
 KEYS = ("dataset", "model", "attack", "target", "poisoning_rate", "defense")
+AVERAGED, AGGREGATES = ("dataset", "attack", "target"), (frames.AVERAGE, frames.WORST)
 Values = Sequence[float]
 # How numbers along an axis become one; of curves whose missing points are no rows, those that are there count.
 REDUCTIONS: Mapping[str, Callable[[Values], float]] = {
@@ -55,9 +56,9 @@ class View:
         rows = self.frame
         placeholder = rows["metric"].isna().to_numpy()
         keep = (rows["metric"] == metric).to_numpy() | placeholder
-        for column in ("dataset", "attack", "target"):
-            if column not in where:
-                keep = keep & ~rows[column].isin([frames.AVERAGE, frames.WORST]).to_numpy()
+        for column in AVERAGED:
+            if column in rows and not _names_average(where.get(column)):
+                keep = keep & ~rows[column].isin(AGGREGATES).to_numpy()
         for column, wanted in where.items():
             if column not in rows:
                 keep = keep & placeholder
@@ -72,7 +73,8 @@ class View:
         if axis not in self.frame:
             return self
         by = [name for name in (*self.keys, "metric") if name != axis]
-        groups = self.frame.groupby(by, dropna=False, sort=False)
+        rows = self.frame[~self.frame[axis].isin(AGGREGATES)] if axis in AVERAGED else self.frame
+        groups = rows.groupby(by, dropna=False, sort=False)
         made = [_one_of(part, axis, how) for _, part in groups]
         return View(pd.DataFrame(made).drop(columns=axis), self.mode)
 
@@ -85,6 +87,11 @@ class View:
             if by_metric.keys() == weights.keys():
                 made.append(_sum_of(by_metric, name, weights))
         return View(pd.concat([self.frame, pd.DataFrame(made)], ignore_index=True), self.mode) if made else self
+
+
+def _names_average(wanted: Any) -> bool:
+    named = wanted if isinstance(wanted, tuple | list) else (wanted,)
+    return any(name in AGGREGATES for name in named if isinstance(name, str))
 
 
 def _matches(column: pd.Series, wanted: Any) -> Any:

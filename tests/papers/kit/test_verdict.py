@@ -62,13 +62,13 @@ def test_asr_classes():
     ],
 )
 def test_acc_of_a_defense_by_its_drop(printed_acc, acc, verdict):
-    case = Comparison("acc", "asd", printed_acc, acc, printed_undefended=94.9, undefended=80.0)
+    case = Comparison("acc", "asd", printed_acc, acc, printed_undefended=94.9, drop=80.0 - acc)
     assert judge(case, "order") == (verdict, "")
 
 
 def test_a_margin_is_not_missed_by_rounding():
     # 94.2 - 89.2 is a little more than 5 in binary.
-    case = Comparison("acc", "asd", 89.2, 75.1, printed_undefended=94.2, undefended=80.1)
+    case = Comparison("acc", "asd", 89.2, 75.1, printed_undefended=94.2, drop=80.1 - 75.1)
     assert judge(case, "order")[0] == "agrees"
 
 
@@ -78,21 +78,50 @@ def test_acc_of_the_undefended_model_against_no_attack(acc, verdict):
 
 
 @pytest.mark.parametrize(
-    ("case", "reason"),
+    ("case", "said", "reason"),
     [
-        (Comparison("acc", "none", 94.9, 80.0), "needs the undefended model without attack"),
-        (Comparison("acc", "asd", 93.4, 80.0), "needs the undefended model under the same attack"),
-        (Comparison("acc", "asd", 93.4, 80.0, undefended=80.0), "prints no undefended model"),
-        (Comparison("asr", "asd", NAN, 1.0), "prints no number"),
-        (Comparison("asr", "asd", 1.0, NAN), "no number to compare"),
-        (Comparison("seconds", "asd", 4980.0, 500.0), "seconds is not comparable"),
-        (Comparison("property", "asd", 1.0, 1.0), "property is not comparable"),
+        (Comparison("acc", "none", 94.9, 80.0), "undecided", "needs the undefended model without attack"),
+        (Comparison("acc", "asd", 93.4, 80.0), "undecided", "needs the undefended model under the same attack"),
+        (Comparison("acc", "asd", 93.4, 80.0, drop=0.0), "not comparable", "prints no undefended model"),
+        (Comparison("asr", "asd", NAN, 1.0), "not comparable", "prints no number"),
+        (Comparison("asr", "asd", 1.0, NAN), "not run", "no number to compare"),
+        (Comparison("seconds", "asd", 4980.0, 500.0), "not comparable", "seconds is not comparable"),
+        (Comparison("property", "asd", 1.0, 1.0), "not comparable", "property is not comparable"),
+        (Comparison("ra", "aabl", 45.0, 30.0), "not comparable", "needs the ACC beside it"),
     ],
 )
-def test_what_is_missing_is_not_guessed(case, reason):
+def test_what_is_missing_is_not_guessed(case, said, reason):
     verdict, why = judge(case, "order")
-    assert verdict == "not run"
+    assert verdict == said
     assert reason in why
+
+
+@pytest.mark.parametrize(("drop", "said"), [(2.9, "agrees"), (3.1, "undecided"), (6.9, "undecided"), (7.1, "differs")])
+def test_a_drop_within_the_spread_of_the_margin_decides_nothing(drop, said):
+    case = Comparison("acc", "asd", 93.4, 80.0 - drop, printed_undefended=94.9, drop=drop, spread=2.0)
+    assert judge(case, "order")[0] == said
+
+
+@pytest.mark.parametrize("mode", ["order", "numbers"])
+def test_a_closed_gate_credits_no_low_asr_and_no_der(mode):
+    closed = {"gate": "the attack reaches 40.0 % without defense"}
+    assert judge(Comparison("asr", "asd", 1.0, 1.0, **closed), mode) == ("undecided", closed["gate"])
+    assert judge(Comparison("der", "asd", 98.0, 98.0, **closed), mode)[0] == "undecided"
+    # What is high in spite of it is high.
+    assert judge(Comparison("asr", "asd", 1.0, 80.0, **closed), mode)[0] == "differs"
+    assert judge(Comparison("asr", "dbd", 99.0, 98.0, **closed), mode)[0] == "agrees"
+
+
+def test_a_high_asr_counts_only_above_what_clean_images_reach():
+    assert judge(Comparison("asr", "dbd", 99.0, 60.0, false_target=70.0), "order")[0] == "undecided"
+    assert judge(Comparison("asr", "dbd", 99.0, 60.0, false_target=10.0), "order")[0] == "agrees"
+
+
+def test_ra_is_compared_as_a_share_of_the_accuracy():
+    """Printed 45 of 80, 56 %: 30 of 50 is 60 %, 20 of 50 is 40 %."""
+    case = {"acc": 50.0, "printed_acc": 80.0}
+    assert judge(Comparison("ra", "aabl", 45.0, 30.0, **case), "order")[0] == "agrees"
+    assert judge(Comparison("ra", "aabl", 45.0, 20.0, **case), "order")[0] == "differs"
 
 
 @pytest.mark.parametrize(
@@ -122,8 +151,6 @@ def test_numbers(metric, published, reproduced, verdict):
         ("der", 99.6, (85.0, 100.0), (84.9, 60.0)),
         ("der", 49.9, (75.0, 0.0), (75.1, 99.0)),
         ("der", 81.4, (91.4, 71.4), (91.5, 71.3)),  # printed in between
-        ("ra", 45.3, (10.0, 99.0), (9.9,)),
-        ("ra", 2.0, (0.0, 9.9), (10.0,)),
         ("gamma", 76.0, (56.0, 96.0), (55.9, 96.1)),
         ("rho_vul", 0.3, (0.0, 1.0), (1.1, 8.0)),
         ("rho_vul", 7.8, (1.1, 20.0), (1.0, 0.0)),
@@ -166,7 +193,7 @@ def test_the_bounds_of_der_follow_from_those_of_its_parts():
 
 
 def test_smoke_never_judges():
-    assert judge(Comparison("asr", "asd", 1.0, 1.0), "none")[0] == "not run"
+    assert judge(Comparison("asr", "asd", 1.0, 1.0), "none")[0] == "not comparable"
 
 
 def test_unknown_mode():
