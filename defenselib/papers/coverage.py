@@ -1,7 +1,7 @@
 """How much of the papers is regenerated: every printed number counted once, every claim with its outcome.
 
-A printed number is a row of a CSV. At a profile it agrees, differs, was run without being comparable there (a dash in
-the paper, a time at `laptop`, ...), or was not run. `smoke` is no evidence and counts nowhere.
+A printed number is a row of a CSV; at a profile it has one of the five verdicts, a claim one of the five outcomes.
+Drawn images are no evidence and count nowhere.
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from typing import Any
 import pandas as pd
 
 from defenselib.papers.kit import printed
-from defenselib.papers.kit.claims import FAILS, HOLDS, RANK
-from defenselib.papers.kit.claims import NOT_RUN as OPEN
-from defenselib.papers.kit.exhibit import Exhibit, Paper
-from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN
+from defenselib.papers.kit.claims import OUTCOMES
+from defenselib.papers.kit.exhibit import Exhibit, Paper, best_of
+from defenselib.papers.kit.verdict import VERDICTS
 
-NOT_COMPARABLE = "not comparable"
-VERDICTS = (AGREES, DIFFERS, NOT_COMPARABLE, NOT_RUN)
-OUTCOMES = (HOLDS, FAILS, OPEN)
-PROFILES = ("best", *RANK)
+BEST = "best"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the store has of an exhibit. frames, claims: by profile (paper, gpu, laptop, best)."""
+    """What the store has of an exhibit. frames, claims: by profile (paper, gpu, laptop)."""
 
     exhibit: Exhibit
     frames: Mapping[str, pd.DataFrame]
@@ -37,10 +33,14 @@ class Found:
         """Whether the paper prints numbers here; of a figure the claims judge alone."""
         return self.exhibit.key in printed.tables(self.exhibit.paper)
 
+    @property
+    def best(self) -> str:
+        """The profile that answers most of it."""
+        return str(best_of(self.frames)["profile"].iloc[0])
+
 
 def collect(paper: Paper, profile: str | None = None, store: Any = None) -> list[Found]:
-    """Every exhibit of a paper with its frames and claims: of one profile, or of `PROFILES` with each cell looked up
-    once."""
+    """Every exhibit of a paper with its frames and claims, at one profile or at all that count."""
     found = []
     for exhibit in paper.exhibits:
         only = {} if profile is None else {profile: exhibit.reproduce(profile=profile, store=store)}
@@ -50,23 +50,24 @@ def collect(paper: Paper, profile: str | None = None, store: Any = None) -> list
 
 
 def sorted_out(frame: pd.DataFrame) -> dict[str, int]:
-    """The rows of a frame by what became of them: agrees, differs, not comparable, not run. They add up to all rows."""
-    there = frame["reproduced"].notna()
-    return {
-        AGREES: int((there & (frame["verdict"] == AGREES)).sum()),
-        DIFFERS: int((there & (frame["verdict"] == DIFFERS)).sum()),
-        NOT_COMPARABLE: int((there & (frame["verdict"] == NOT_RUN)).sum()),
-        NOT_RUN: int((~there).sum()),
-    }
+    """The rows of a frame by verdict. They add up to all rows."""
+    return {name: int((frame["verdict"] == name).sum()) for name in VERDICTS}
 
 
 def outcomes(claims: pd.DataFrame) -> dict[str, int]:
-    """The claims of an exhibit by outcome: holds, fails, not run."""
+    """The claims of an exhibit by outcome."""
     return {name: int((claims["outcome"] == name).sum()) for name in OUTCOMES}
 
 
+def distinct(found: Iterable[Found], profile: str) -> int:
+    """How many measurements stand behind the reproduced numbers: one that several tables show counts once."""
+    what = ["dataset", "attack", "defense", "metric", "reproduced"]
+    ran = [one.frames[profile].loc[one.frames[profile]["reproduced"].notna(), what] for one in found if one.prints]
+    return len(pd.concat(ran).drop_duplicates()) if ran else 0
+
+
 def numbers(found: Iterable[Found]) -> pd.DataFrame:
-    """One row an exhibit with printed numbers and a profile: paper, exhibit, profile, printed, the four verdicts."""
+    """One row an exhibit with printed numbers and a profile: paper, exhibit, profile, printed, the verdicts."""
     rows = [
         {**_where(one, name), "printed": len(frame), **sorted_out(frame)}
         for one in found
@@ -77,7 +78,7 @@ def numbers(found: Iterable[Found]) -> pd.DataFrame:
 
 
 def claims(found: Iterable[Found]) -> pd.DataFrame:
-    """One row an exhibit and a profile: paper, exhibit, profile, claims, and the three outcomes."""
+    """One row an exhibit and a profile: paper, exhibit, profile, claims, and the outcomes."""
     rows = [
         {**_where(one, name), "claims": len(table), **outcomes(table)}
         for one in found

@@ -1,13 +1,15 @@
 """All defenses under one protocol, which none of the papers has.
 
-Same poisoned data, same seeds, same test images, the last epoch of every training, no choice by test data. Attacks run
-with their default preset, defenses with their default hyper-parameters, both scaled by the profile.
+Same poisoned data, same seeds, same test images, the last epoch of every training, no choice by test data, one profile
+and one data set at a time. Attacks run with their default preset (`shared`), and as the defense's own paper has them
+where that is another setting. Ranked is over a common set of attacks that took; who lacks one of them is unranked.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,13 +20,26 @@ from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK
-from defenselib.papers.kit.frame import ders, entry, machine_of
+from defenselib.papers.kit.frame import entry, machine_of
+from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
+from defenselib.papers.kit.table import ders
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 SEEDS = (0, 1, 2)
+SHARED = "shared"
+# Whose attacks a defense met first, beside the shared ones.
+OWN = {
+    "asd": "asd",
+    "bsd": "bsd",
+    "vab": "vab",
+    "dst": "dst_dbr",
+    "dbr": "dst_dbr",
+    "aabl": "aabl",
+    "adv-train": "aabl",
+}
 
 
 def table(
@@ -36,12 +51,14 @@ def table(
     seeds: Sequence[int] | None = None,
     store: Any = None,
 ) -> pd.DataFrame:
-    """One row a pair of attack and defense: attack, defense, acc, asr, der, ra (percent, means over seeds; NaN where
-    not run), sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given,
-    suspects, suspects_poisoned, poisoned, profile, ran_on, reason.
+    """One row a pair of attack and defense, and one more where the defense's own paper sets the attack otherwise:
+    attack, preset (shared, or the paper's key), defense, acc, asr, der, ra, recall (of the target), ceiling (the DER of
+    a perfect defense), percent, means over seeds, NaN where not run; gate (why a low ASR or the DER does not count),
+    sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given, suspects,
+    suspects_poisoned, poisoned, profile, ran_on, reason.
 
     der is taken seed by seed against the undefended model of that seed; NaN for "none" and where that is missing.
-    seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the best evidence of each pair.
+    seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the one that has most pairs.
     """
     for name in attacks or ():
         check_choice("attack", name, attack_registry.available())
@@ -49,44 +66,71 @@ def table(
         check_choice("defense", name, defense_registry.available())
     names = RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
     chosen = tuple(seeds) if seeds is not None else ((0,) if run else SEEDS)
-    grids = [_grid(Request(name, run, Thin(), chosen, store)) for name in names]
+    pairs = [(a, d) for a in attacks or attack_registry.available() for d in defenses or defense_registry.available()]
+    made = [_rows(dataset, pairs, Request(name, run, Thin(), chosen, store)) for name in names]
+    return max(made, key=lambda frame: int(((frame["n"] > 0) & (frame["defense"] != "none")).sum()))
+
+
+def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> pd.DataFrame:
+    shared = Grid("", request, lambda cell, profile: SEEDS, Thin())
+    own = {paper: Grid(paper, request, lambda cell, profile: SEEDS, Thin()) for paper in dict.fromkeys(OWN.values())}
     rows = []
-    for attack in attacks or attack_registry.available():
-        for defense in defenses or defense_registry.available():
-            found = [_row(dataset, attack, defense, grid) for grid in grids]
-            rows.append(next((row for row in found if row["n"]), found[-1]))
-    return pd.DataFrame(rows)
+    for attack, defense in pairs:
+        rows.append(_row(dataset, attack, defense, SHARED, shared))
+        paper = OWN.get(defense)
+        if paper is None or paper not in attack_registry.presets(attack):
+            continue
+        mine = _row(dataset, attack, defense, paper, own[paper], may_run=False)
+        if mine["n"] and mine["hashes"] != rows[-1]["hashes"]:
+            rows.append(mine)
+    return pd.DataFrame(rows).drop(columns="hashes")
+
+
+def common(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The attacks that a ranking is over: of those that took, the set that most defenses have whole, counted as
+    defenses times attacks; of equals the larger. No result takes part in the choice."""
+    mine = frame[(frame["preset"] == SHARED) & (frame["n"] > 0) & frame["took"] & (frame["defense"] != "none")]
+    ran = {str(name): set(part["attack"]) for name, part in mine.groupby("defense")}
+    names = [name for name in dict.fromkeys(frame["attack"]) if any(name in found for found in ran.values())]
+    sets = [chosen for size in range(len(names), 0, -1) for chosen in combinations(names, size)]
+    return max(sets, key=lambda chosen: len(chosen) * sum(set(chosen) <= found for found in ran.values()), default=())
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a defense of `table`: defense, attacks (run), of (attacks in the table), worst_der, worst_attack,
-    worst_asr, worst_acc, worst_ra (over the attacks that were run), mean_der, mean_acc, seconds (mean), clean_given
-    (most), seeds_from, seeds_to; the best worst case first, defenses without a result last.
+    """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
+    set), worst_der, worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose
+    gate is closed), seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
-    A worst case over one attack says less than one over ten: `attacks` stands beside it. The clean training set
-    ("none") counts as an attack for the accuracies only.
+    Worst and mean are over the common set; of an unranked defense over what it has of it. Where a gate is closed the
+    DER is nobody's merit and counts as the lowest there is: 50, that of the undefended model.
     """
-    rows = [_summary(str(name), part) for name, part in frame.groupby("defense", sort=False)]
-    return pd.DataFrame(rows).sort_values(
-        ["worst_der", "worst_asr"], ascending=[False, True], kind="stable", na_position="last", ignore_index=True
+    chosen = common(frame)
+    shared = frame[frame["preset"] == SHARED]
+    rows = [_summary(str(name), part, chosen) for name, part in shared.groupby("defense", sort=False)]
+    found = pd.DataFrame(rows).sort_values(
+        ["ranked", "worst_der", "worst_asr"], ascending=[False, False, True], kind="stable", na_position="last"
     )
+    found.insert(1, "rank", found["ranked"].cumsum().where(found["ranked"]).astype(float))
+    return found.drop(columns="ranked").reset_index(drop=True)
 
 
-def _summary(defense: str, part: pd.DataFrame) -> dict[str, Any]:
-    ran = part[part["n"] > 0]
-    attacked, real = ran[ran["attack"] != "none"], part[part["attack"] != "none"]
-    lowest = attacked["der"].dropna()
+def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[str, Any]:
+    ran = part[(part["n"] > 0) & part["attack"].isin(chosen)]
+    rated = ran["der"].mask(ran["gate"] != "", 50.0).dropna()
     return {
         "defense": defense,
-        "attacks": len(attacked),
-        "of": len(real),
-        "worst_der": lowest.min(),
-        "worst_attack": attacked["attack"][lowest.index].iloc[int(lowest.argmin())] if len(lowest) else "",
-        "worst_asr": attacked["asr"].max(),
+        "ranked": bool(chosen) and defense != "none" and set(ran["attack"]) == set(chosen),
+        "attacks": len(ran),
+        "of": len(chosen),
+        "worst_der": rated.min(),
+        "worst_attack": ran["attack"][rated.index].iloc[int(rated.argmin())] if len(rated) else "",
+        "worst_asr": ran["asr"].max(),
         "worst_acc": ran["acc"].min(),
+        "worst_recall": ran["recall"].min(),
         "worst_ra": ran["ra"].min(),
-        "mean_der": attacked["der"].mean(),
-        "mean_acc": attacked["acc"].mean(),
+        "mean_der": rated.mean(),
+        "mean_acc": ran["acc"].mean(),
+        "open": int((ran["gate"] != "").sum()),
         "seconds": ran["seconds"].mean(),
         "clean_given": ran["clean_given"].max(),
         "seeds_from": ran["n"].min(),
@@ -94,32 +138,49 @@ def _summary(defense: str, part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _grid(request: Request) -> Grid:
-    # No paper's recipes: every method with its own defaults.
-    return Grid("", request, lambda cell, profile: SEEDS, Thin())
-
-
-def _row(dataset: str, attack: str, defense: str, grid: Grid) -> dict[str, Any]:
-    found = grid.answer(Cell(dataset, attack, defense))
-    plain = grid.answer(Cell(dataset, attack, "none"), partner=True)
-    row: dict[str, Any] = {"attack": attack, "defense": defense}
+def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_run: bool = True) -> dict[str, Any]:
+    cell = Cell(dataset, attack, defense)
+    found = grid.answer(cell) if may_run else grid.stored(cell)
+    plain = (
+        grid.answer(Cell(dataset, attack, "none"), partner=True)
+        if may_run
+        else grid.stored(Cell(dataset, attack, "none"))
+    )
+    row: dict[str, Any] = {"attack": attack, "preset": preset, "defense": defense}
     for name in ("acc", "asr"):
         # Where there is no trigger, nothing can succeed.
         there = found.results if (name, attack) != ("asr", "none") else ()
         numbers = entry([getattr(result, name) for result in there])
         row |= {name: numbers["reproduced"], f"sd_{name}": numbers["sd"]}
-    row["der"] = math.nan if "none" in (attack, defense) else _mean(ders(found, plain))
+    attacked = attack != "none"
+    reached = _mean([result.asr for result in plain.results]) if attacked else math.nan
+    row["der"] = _mean(list(ders(found, plain).values())) if attacked and defense != "none" else math.nan
     row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
+    row["recall"] = _mean([_recall(result) for result in found.results]) if attacked else math.nan
+    row["ceiling"] = (reached + 100) / 2
+    kind = attack_registry.ATTACKS.get(attack)
+    gate = Gate(took=False)
+    if found.results and attacked and defense != "none":
+        keeps = kind is not None and kind.clean_label
+        gate = examine(found.results, plain.results, math.nan, keeps, lambda: math.nan)
+    row |= {"gate": gate.closed, "took": gate.took}
     row["n"] = len(found.results)
     row["seconds"] = _mean([_cost(result, plain) for result in found.results])
     row["clean_given"] = _mean([result.clean_given for result in found.results])
     row["suspects"] = _mean([r.suspects_count for r in found.results if r.suspects_count is not None])
     row["suspects_poisoned"] = _mean([r.metrics.get("suspects_poisoned", math.nan) for r in found.results])
     row["poisoned"] = _mean([result.poisoned_count for result in found.results])
-    row["profile"] = grid.request.profile if found.results else ""
+    row["profile"] = grid.request.profile
     row["ran_on"] = ", ".join(dict.fromkeys(map(machine_of, found.results)))
     row["reason"] = found.reason
+    row["hashes"] = tuple(result.hash for result in found.results)
     return row
+
+
+def _recall(result: Result) -> float:
+    """Accuracy on the target class, percent; with no single target the lowest of all classes."""
+    target = result.experiment["target"]
+    return min(result.per_class) if target is None else result.per_class[target]
 
 
 def _cost(result: Result, plain: Answer) -> float:

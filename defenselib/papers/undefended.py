@@ -20,14 +20,12 @@ from defenselib.experiments import profile as profiles
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
-# What counts as a working attack: percent, and points above the clean model where labels are kept.
-DIRTY_ASR = 85.0
-CLEAN_LABEL_RISE = 30.0
 LOOKS = ("psnr", "ssim", "linf")
 
 
@@ -101,14 +99,15 @@ def table(
     poisoned, cross, stored_* and triggered_* (psnr in dB, ssim, linf in grey levels), twice_acc, twice_asr, rise (ASR
     minus the clean model's), works (True, False, None), profile, reason. Percent; NaN where not run.
 
-    profile "best": the best evidence of each row. run: train what the store lacks (a profile must be named).
+    profile "best": the one that answers most rows. run: train what the store lacks (a profile must be named).
     """
     names = RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
-    rows = []
-    for case in chosen or list(cases()):
-        found = [_row(case, dataset, Request(name, run, Thin(), _tuple(seeds), store)) for name in names]
-        rows.append(next((row for row in found if not math.isnan(row["asr"])), found[-1]))
-    return pd.DataFrame(rows)
+    listed = list(chosen or cases())
+    made = [
+        pd.DataFrame([_row(case, dataset, Request(name, run, Thin(), _tuple(seeds), store)) for case in listed])
+        for name in names
+    ]
+    return max(made, key=lambda frame: int(frame["asr"].notna().sum()))
 
 
 def _tuple(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -139,18 +138,18 @@ def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
     row["rise"] = row["asr"] - row["clean_asr"]
     for form in ("stored", "triggered"):
         row |= {f"{form}_{what}": _metric(clean, f"{form}_{what}") for what in LOOKS}
-    row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label)
-    row["profile"] = request.profile if poisoned.results else ""
+    row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label, row["printed_asr"])
+    row["profile"] = request.profile
     row["reason"] = poisoned.reason
     return row
 
 
-def works(asr: float, clean_asr: float, clean_label: bool) -> bool | None:
-    """Whether the attack reaches what is expected of it; None where a number for that is missing."""
-    decisive = asr - clean_asr if clean_label else asr
-    if math.isnan(decisive):
+def works(asr: float, clean_asr: float, clean_label: bool, printed: float) -> bool | None:
+    """Whether the attack took (see `gates`); None where a number for that is missing."""
+    if math.isnan(asr):
         return None
-    return decisive >= (CLEAN_LABEL_RISE if clean_label else DIRTY_ASR)
+    reason = took(asr, printed, clean_label, lambda: clean_asr)
+    return None if reason.endswith("was not run") else not reason
 
 
 def printed_number(case: Case, dataset: str, metric: str) -> float:

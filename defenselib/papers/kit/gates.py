@@ -28,10 +28,11 @@ DEAD, ALIVE = 5.0, 30.0
 
 @dataclass(frozen=True)
 class Gate:
-    """closed: why neither a low ASR nor a DER counts, empty if they do. dead: classes that are gone."""
+    """closed: why neither a low ASR nor a DER counts, empty if they do. dead: classes that are gone. took: the attack."""
 
     closed: str = ""
     dead: tuple[int, ...] = ()
+    took: bool = True
 
     @property
     def words(self) -> str:
@@ -64,7 +65,7 @@ def examine(
 ) -> Gate:
     """The gate of a defended cell: its results, those of the undefended model, the ASR that the paper prints for it."""
     if not defended or not undefended:
-        return Gate("needs the undefended model under the same attack, which was not run")
+        return Gate("needs the undefended model under the same attack, which was not run", took=False)
     recall, before = _recall(defended), _recall(undefended)
     dead = tuple(
         place for place, (now, then) in enumerate(zip(recall, before, strict=True)) if now < DEAD and then > ALIVE
@@ -77,7 +78,7 @@ def examine(
         now, then = recall[target], before[target]
         if now < max(TARGET_LEAST, TARGET_SHARE * then):
             reasons.append(f"the target class is right in {now:.1f} % (undefended {then:.1f} %)")
-    return Gate("; ".join(filter(None, reasons)), dead)
+    return Gate("; ".join(filter(None, reasons)), dead, took=not reasons[0])
 
 
 def _recall(results: Sequence[Result]) -> list[float]:
