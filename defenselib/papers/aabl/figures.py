@@ -1,16 +1,16 @@
-"""Drawings of A-ABL's figures (Zhao and Wressnegger, AISec 2024). Each takes a tidy frame; none computes a result."""
+"""Drawings of A-ABL's figures (Zhao and Wressnegger, AISec 2024)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from defenselib.plots import style
-from defenselib.plots.canvas import empty, fields, grid, group_histograms, leave_empty, smoke_words
+from defenselib.plots import panels, style
+from defenselib.plots.canvas import grid
+from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, names_of, only
 
 AXES = {"rate": "poisoning rate", "eps": "budget (grey levels of 255)", "steps": "steps"}
 NUMBERS = {"asr": "ASR (%)", "ra": "RA (%)", "resists": "poison that keeps its label (%)"}
@@ -24,99 +24,63 @@ PANELS = {
 }
 
 
-def lines(frame: pd.DataFrame, title: str = "") -> Figure:
-    """A number against rate, budget or steps, one colour and marker an attack; ASR dashed where RA stands beside it."""
-    ran = _parts(frame)
-    with style.look():
-        if ran.empty:
-            return empty(title)
-        (name,) = (name for name in AXES if name in ran)
-        metrics = list(dict.fromkeys(ran["metric"]))
+def lines(axis: str) -> Drawer:
+    """Figures 2, 3, 5, 6 and 7: a number against rate, budget or steps, one colour and marker an attack; ASR dashed
+    where RA stands beside it."""
+
+    def body(ran: pd.DataFrame) -> Figure:
+        metrics = names_of(ran, "metric")
+        dashed = {"asr"} if len(metrics) > 1 else set()
         figure, axes = grid(7.2, 3.9, 1, 1)
-        axis = axes.flat[0]
-        for attack in dict.fromkeys(ran["attack"]):
-            for metric in metrics:
-                mine = ran[(ran["attack"] == attack) & (ran["metric"] == metric)]
-                mine = mine.assign(x=mine[name].astype(float)).sort_values("x")
-                line = "--" if metric == "asr" and len(metrics) > 1 else "-"
-                words = style.label(attack, "attack") if metric == metrics[0] else None
-                axis.plot(mine["x"], mine["reproduced"], line, label=words, **style.attack(attack))
-        if name != "eps":
-            axis.set_xscale("log")
-        ticks = sorted(set(ran[name].astype(float)))
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
-        axis.minorticks_off()
-        said = " and ".join(NUMBERS[m] + (", dashed" if m == "asr" and len(metrics) > 1 else "") for m in metrics)
-        axis.set(xlabel=AXES[name], ylabel=said, ylim=(-4, 104), title=title + smoke_words(ran))
+        place = axes.flat[0]
+        for attack, rows in by(ran, "attack"):
+            for metric, mine in by(rows, "metric"):
+                words = panels.named(attack, "attack") if metric == metrics[0] else ""
+                panels.line(
+                    place, mine, axis, words, **style.attack(attack), style_of="--" if metric in dashed else "-"
+                )
+        if axis != "eps":
+            place.set_xscale("log")
+        ticks = sorted(set(ran[axis]))
+        place.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        place.minorticks_off()
+        said = " and ".join(NUMBERS[name] + (", dashed" if name in dashed else "") for name in metrics)
+        place.set(xlabel=AXES[axis], ylabel=said, ylim=PERCENT)
         figure.legend(loc="outside right upper")
         return figure
 
-
-def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Counts of clean and poisoned samples per loss: a row an attack, a column a panel; a line where Otsu cuts."""
-    ran = _parts(frame)
-    counts = ran[ran["metric"] == "count"] if len(ran) else ran
-    with style.look():
-        if counts.empty:
-            return empty(title)
-        attacks, panels = (list(dict.fromkeys(counts[name])) for name in ("attack", "panel"))
-        # One panel an attack fills two columns; several stand side by side.
-        wide = max(2, len(panels))
-        rows = -(-len(attacks) * len(panels) // wide)
-        figure, axes = grid(7.2, 0.6 + 1.9 * rows, rows, wide)
-        for axis, (attack, panel) in zip(axes.flat, [(a, p) for a in attacks for p in panels], strict=False):
-            mine = ran[(ran["attack"] == attack) & (ran["panel"] == panel)]
-            group_histograms(axis, mine[mine["metric"] == "count"])
-            for cut in mine.loc[mine["metric"] == "cut", "reproduced"]:
-                axis.axvline(cut, color=style.INK, linestyle=":", label="Otsu's cut")
-            axis.set_title(f"{style.label(attack, 'attack')}: {PANELS[panel]}", fontsize=10)
-        leave_empty(axes, len(attacks) * len(panels))
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        for axis in axes.flat[1 : len(attacks) * len(panels)]:
-            more = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-            handles += [more[name] for name in more if name not in labels]
-            labels += [name for name in more if name not in labels]
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        figure.suptitle(smoke_words(counts).strip())
-        return figure
+    return drawing(body)
 
 
-def losses(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Loss of clean and poisoned samples by epoch, a column a panel (accuracies too), a row a poisoning rate."""
-    ran = _parts(frame)
-    with style.look():
-        if ran.empty:
-            return empty(title)
-        if "rate" not in ran:
-            ran = ran.assign(rate="")
-        rates, panels = (list(dict.fromkeys(ran[name])) for name in ("rate", "panel"))
-        figure, axes = grid(7.2, 0.8 + 2.4 * len(rates), len(rates), len(panels))
-        for line, rate in zip(axes, rates, strict=True):
-            for axis, panel in zip(line, panels, strict=True):
-                _course(axis, ran[(ran["rate"] == rate) & (ran["panel"] == panel)])
-                words = f"{float(rate):.0%} poison, " if rate else ""
-                axis.set(title=words + PANELS[panel], xlabel="epoch")
-                axis.set_ylabel("percent" if panel == "accuracy" else "cross-entropy")
-                axis.legend()
-        figure.suptitle(smoke_words(ran).strip())
-        return figure
+def _histograms(ran: pd.DataFrame) -> Figure:
+    """Figures 4, 9 and 11: counts of clean and poisoned samples per loss; a line where Otsu cuts."""
+    counts = only(ran, metric="count")
+    pairs = counts["attack"].astype(str) + "/" + counts["panel"]
+    figure, found = panels.histograms(counts.assign(where=pairs), "where", most=2, height=1.9)
+    for axis, rows, _ in found:
+        attack, panel = str(rows["attack"].iloc[0]), str(rows["panel"].iloc[0])
+        for cut in only(ran, attack=attack, panel=panel, metric="cut")["reproduced"]:
+            axis.axvline(cut, color=style.INK, linestyle=":")
+        axis.set_title(f"{panels.named(attack, 'attack')}: {PANELS[panel]}", fontsize=10)
+    return figure
 
 
-def _course(axis: Axes, ran: pd.DataFrame) -> None:
-    for metric in dict.fromkeys(ran["metric"]):
-        for group in dict.fromkeys(ran["group"].fillna("")):
-            mine = ran[(ran["metric"] == metric) & (ran["group"].fillna("") == group)]
-            colour = style.GROUPS.get(group, style.BLUE if metric == "acc" else style.GREEN)
-            dashed = group == "poisoned" or metric == "ra"
-            axis.plot(
-                mine["epoch"].astype(int),
-                mine["reproduced"],
-                "--" if dashed else "-",
-                color=colour,
-                label=group or metric.upper(),
-            )
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_ylim(bottom=0)
+def _losses(ran: pd.DataFrame) -> Figure:
+    """Figures 8 and 10: loss of clean and poisoned samples by epoch (accuracies too), a row a poisoning rate."""
+    shown = ran if "rate" in ran else ran.assign(rate=0.1)
+    figure, found = panels.panels(shown, "panel", "rate", height=2.4)
+    for axis, rows, where in found:
+        for metric, mine in by(rows, "metric"):
+            for group, part in by(mine.fillna({"group": ""}), "group") if "group" in mine else [("", mine)]:
+                colour = style.GROUPS.get(group, style.BLUE if metric == "acc" else style.GREEN)
+                dash = "--" if group == "poisoned" or metric == "ra" else "-"
+                panels.line(axis, part, "epoch", group or str(metric).upper(), dash, color=colour)
+        axis.set(title=f"{where['rate']:.0%} poison, {PANELS[where['panel']]}", xlabel="epoch")
+        axis.set_ylabel("percent" if where["panel"] == "accuracy" else "cross-entropy")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylim(bottom=0)
+        axis.legend()
+    return figure
 
 
 def categories(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -136,17 +100,10 @@ def categories(frame: pd.DataFrame, title: str = "") -> Figure:
             axis.axvline(3.1, color=style.INK)
             axis.set(title=name, xlim=(0, 6.8), ylim=(0, 4.2), xticks=[], yticks=[], aspect="equal")
             axis.grid(False)
-        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        legend(figure, 3)
         figure.suptitle(title)
         return figure
 
 
-def _parts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that were run, with the parts of their variant as columns."""
-    ran = frame[frame["reproduced"].notna()]
-    if ran.empty:
-        return ran
-    parts = pd.DataFrame([fields(variant) for variant in ran["variant"]], index=ran.index)
-    kept = ran[["attack", "metric", "reproduced", "profile"]]
-    found = pd.concat([kept, parts], axis=1)
-    return found if "group" in found else found.assign(group="")
+histograms = drawing(_histograms)
+losses = drawing(_losses)

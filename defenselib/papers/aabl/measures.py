@@ -25,17 +25,13 @@ GROUPS = ("clean", "poisoned")
 
 def by_rate(cell: Cell, results: Results) -> Points:
     """Figures 2 and 7: ASR at the cell's poisoning rate."""
-    return [point(f"rate={results[0].experiment['rate']:g}", "asr", *(result.asr for result in results))]
+    return [point("asr", *(result.asr for result in results))]
 
 
 def by_training_budget(cell: Cell, results: Results) -> Points:
     """Figure 6: RA and ASR at the budget that the model was trained with (grey levels of 255)."""
-    eps = results[0].experiment["defense_args"].get("eps", 0.0)
     robust = [result.ra for result in results if result.ra is not None]
-    return [
-        point(f"eps={eps:g}", "ra", *robust),
-        point(f"eps={eps:g}", "asr", *(result.asr for result in results)),
-    ]
+    return [point("ra", *robust), point("asr", *(result.asr for result in results))]
 
 
 def by_budget(cell: Cell, results: Results) -> Points:
@@ -51,7 +47,11 @@ def by_steps(cell: Cell, results: Results) -> Points:
 def _resistance(results: Results, axis: str) -> Points:
     names = [name for name in results[0].metrics if name.startswith(f"resists/{axis}=")]
     return [
-        point(name.partition("/")[2], "resists", *(result.metrics.get(name, np.nan) for result in results))
+        point(
+            "resists",
+            *(result.metrics.get(name, np.nan) for result in results),
+            **{axis: float(name.rpartition("=")[2])},
+        )
         for name in names
     ]
 
@@ -63,8 +63,13 @@ def vulnerability(cell: Cell, results: Results) -> Points:
         return []
     cut = results[0].metrics.get("otsu_cut", np.nan)
     below = 100 * float((np.asarray(values, np.float64) <= cut).mean())
-    found = _histograms("panel=sce", np.asarray(values, np.float64), results[0], SCE_EDGES)
-    return [*found, point("panel=sce", "cut", cut), point("panel=sce", "below", below)]
+    found = _histograms("sce", np.asarray(values, np.float64), results[0], SCE_EDGES)
+    found += [
+        point("below_cut", cut - row["reproduced"], panel="sce", group=row["group"])
+        for row in found
+        if row["metric"] == "median"
+    ]
+    return [*found, point("cut", cut, panel="sce"), point("below", below, panel="sce")]
 
 
 def two_losses(cell: Cell, results: Results) -> Points:
@@ -75,8 +80,8 @@ def two_losses(cell: Cell, results: Results) -> Points:
     alpha, beta = weights(results[0])
     values = np.asarray(results[0].arrays["scores/vulnerability/0"], np.float64)
     cut = cross_entropy_of(np.array([results[0].metrics.get("otsu_cut", np.nan)]), alpha, beta)
-    found += _histograms("panel=ce", cross_entropy_of(values, alpha, beta), results[0], CE_EDGES)
-    return [*found, point("panel=ce", "cut", float(cut[0]))]
+    found += _histograms("ce", cross_entropy_of(values, alpha, beta), results[0], CE_EDGES)
+    return [*found, point("cut", float(cut[0]), panel="ce")]
 
 
 def outcome(cell: Cell, results: Results) -> Points:
@@ -85,26 +90,26 @@ def outcome(cell: Cell, results: Results) -> Points:
     for panel in ("plain", "ifgsm"):
         values = results[0].arrays.get(f"perturbed/{panel}")
         if values is not None:
-            found += _histograms(f"panel={panel}", np.asarray(values, np.float64), results[0], SCE_EDGES)
+            found += _histograms(panel, np.asarray(values, np.float64), results[0], SCE_EDGES)
     return found
 
 
 def naive_losses(cell: Cell, results: Results) -> Points:
     """Figure 8: loss by epoch, plain and under iFGSM (2/255, 5 steps)."""
-    return _by_epoch(results, "train", {"plain": "_loss", "ifgsm": "_loss_ifgsm"}, f"rate={cell.options['rate']:g};")
+    return _by_epoch(results, "train", {"plain": "_loss", "ifgsm": "_loss_ifgsm"})
 
 
 def robust_losses(cell: Cell, results: Results) -> Points:
     """Figure 10: in the last stage ACC, RA and loss by epoch, plain and under PGD (8/255, 10 steps)."""
-    found = _by_epoch(results, "adversarial", {"plain": "_loss", "pgd": "_loss_pgd"}, "")
+    found = _by_epoch(results, "adversarial", {"plain": "_loss", "pgd": "_loss_pgd"})
     for row in _history(results[0], "adversarial"):
-        found += [point(f"panel=accuracy;epoch={row['epoch']}", name, row[name]) for name in ("acc", "ra")]
+        found += [point(name, row[name], panel="accuracy", epoch=row["epoch"]) for name in ("acc", "ra")]
     return found
 
 
-def _by_epoch(results: Results, stage: str, forms: dict[str, str], where: str) -> Points:
+def _by_epoch(results: Results, stage: str, forms: dict[str, str]) -> Points:
     return [
-        point(f"{where}panel={form};group={group};epoch={row['epoch']}", "loss", row[group + ending])
+        point("loss", row[group + ending], panel=form, group=group, epoch=row["epoch"])
         for form, ending in forms.items()
         for group in GROUPS
         for row in _history(results[0], stage)
@@ -128,18 +133,19 @@ def weights(result: Result) -> tuple[float, float]:
     return float(chosen["sce_alpha"]), float(chosen["sce_beta"])
 
 
-def _histograms(where: str, values: np.ndarray, result: Result, edges: np.ndarray) -> Points:
+def _histograms(panel: str, values: np.ndarray, result: Result, edges: np.ndarray) -> Points:
     poisoned = poisoned_in(result, len(values))
     found: Points = []
     for group, part in zip(GROUPS, (~poisoned, poisoned), strict=True):
         if part.any():
-            found += histogram(f"{where};group={group}", values[part], edges)
-            found.append(point(f"{where};group={group}", "median", float(np.median(values[part]))))
+            found += histogram(values[part], edges, panel=panel, group=group)
+            found.append(point("median", float(np.median(values[part])), panel=panel, group=group))
     if poisoned.any():
         # Low is poison here: the share of pairs in which the clean sample has the larger value.
-        found.append(point(where, "separation", 100 * separation(values[~poisoned], values[poisoned])))
+        found.append(point("separation", 100 * separation(values[~poisoned], values[poisoned]), panel=panel))
         # Between the groups, as a share of all variance: what Otsu's threshold could use of the two labels.
         gap = values[poisoned].mean() - values[~poisoned].mean()
         between = poisoned.mean() * (1 - poisoned.mean()) * gap**2
-        found.append(point(where, "between", 100 * between / values.var() if values.var() > 0 else float("nan")))
+        share = 100 * between / values.var() if values.var() > 0 else float("nan")
+        found.append(point("between", share, panel=panel))
     return found

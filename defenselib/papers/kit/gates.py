@@ -28,7 +28,8 @@ DEAD, ALIVE = 5.0, 30.0
 
 @dataclass(frozen=True)
 class Gate:
-    """closed: why neither a low ASR nor a DER counts, empty if they do. dead: classes that are gone. took: the attack."""
+    """closed: why neither a low ASR nor a DER counts, empty if they do. dead: classes that are gone. took: whether the
+    attack did."""
 
     closed: str = ""
     dead: tuple[int, ...] = ()
