@@ -42,10 +42,11 @@ def _lowest(attack: str) -> Statement:
 
 def _close(metric: str) -> Statement:
     """A-ABL against adversarial training, the mean over the attacks of a data set."""
-    moves = {"attack": ("none", *BOTH)}
-    up = change(metric, "defense", "adv-train", "aabl", "<=", ACC_MARGIN, **moves)
-    down = change(metric, "defense", "adv-train", "aabl", ">=", -ACC_MARGIN, **moves)
-    return along("attack", "mean", both(up, down))
+    sides = (
+        change(metric, "defense", "adv-train", "aabl", op, bound)
+        for op, bound in (("<=", ACC_MARGIN), (">=", -ACC_MARGIN))
+    )
+    return along("attack", "mean", both(*sides), attack=("none", *BOTH), defense=("adv-train", "aabl"))
 
 
 TABLE_1 = (

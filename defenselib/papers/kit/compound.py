@@ -114,9 +114,11 @@ class _Seen:
         return self.inner.decide(points)
 
 
-def along(axis: str, how: str, inner: Statement) -> Statement:
-    """On the first, last, mean, sum, max, min or span of the numbers along an axis."""
-    return _Seen(inner, f"{how} over {axis}", lambda view: view.reduced(axis, how))
+def along(axis: str, how: str, inner: Statement, **where: Any) -> Statement:
+    """On the first, last, mean, sum, max, min or span of the numbers along an axis; where: over these rows alone."""
+    parts = ", ".join(", ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in where.values())
+    said = f"{how} over {axis}" + (f": {parts}" if parts else "")
+    return _Seen(inner, said, lambda view: (view.only(**where) if where else view).reduced(axis, how))
 
 
 def combined(name: str, weights: Mapping[str, float], inner: Statement) -> Statement:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -104,7 +104,9 @@ class Change(All):
         # A cell that only one side has in print is no pair.
         both = [key for key in sides[0] if key in sides[1]]
         limit = bound_at(self.bound, view.mode)
-        return [self._point(sides[0][key], sides[1][key], limit, keys) for key in both]
+        points = [self._point(sides[0][key], sides[1][key], limit, keys) for key in both]
+        steps = {key: f"{self.first.get(key, '')} → {value}" for key, value in self.second.items()}
+        return [replace(point, where={**point.where, **steps}) for point in points]
 
     def _point(self, one: Row, two: Row, limit: float, keys: Sequence[str]) -> Point:
         if _missing(one) or _missing(two):

@@ -67,13 +67,14 @@ class Table(Exhibit):
     of the others.
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
-    it takes from a result. before: the undefended cell that a row's DER, drop of ACC and gate are taken against.
+    it takes from a result. before: the undefended cell that a row's DER, drop of ACC and gate are taken against, or
+    several that are the same training with more or less measured, the first of which has results.
     instead: a cell whose result holds the same number, for where that one was run and this one was not.
     """
 
     cell: Callable[[Row], Cell | str | None] = plain_cell
     value: Callable[[Row, Result], float] = metric_of
-    before: Callable[[Cell], Cell] = undefended
+    before: Callable[[Cell], Cell | tuple[Cell, ...]] = undefended
     instead: Callable[[Row], Cell] | None = None
 
     @property
@@ -145,13 +146,15 @@ class _Answering:
         return fmean(drops) if drops else math.nan
 
     def _plain(self, cell: Cell) -> Answer:
-        return self.grid.answer(self.table.before(cell), partner=True)
+        named = self.table.before(cell)
+        answers = [self.grid.answer(one, partner=True) for one in (named if isinstance(named, tuple) else (named,))]
+        return next((answer for answer in answers if answer.results), answers[0])
 
     def _gate(self, cell: Cell, answer: Answer) -> Gate:
         if cell not in self._gates:
-            plain = self.table.before(cell)
             said = self._printed_undefended(cell)
             kind = ATTACKS.get(cell.attack)
+            plain = undefended(cell)
             clean = Cell(plain.dataset, plain.attack, "none", {**plain.options, "rate": 0.0})
             self._gates[cell] = examine(
                 answer.results,

@@ -67,6 +67,13 @@ class View:
             keep = keep & (hit | (placeholder & rows[column].isna().to_numpy()))
         return rows[keep]
 
+    def only(self, **where: Any) -> View:
+        """The rows that `select` would name, of every metric."""
+        keep = self.frame["metric"].isna().to_numpy()
+        for metric in self.frame["metric"].dropna().unique():
+            keep = keep | self.frame.index.isin(self.select(metric, **where).index)
+        return View(self.frame[keep], self.mode)
+
     def reduced(self, axis: str, how: str) -> View:
         """The same with the rows along an axis made one, in the order of the axis. A mean, sum, largest or least number
         is missing where one of its parts is."""

@@ -28,7 +28,7 @@ REFUTED = {
     "table-4": {"dst-adv"},
     "table-5": {"best-on-easy", "none-on-hard"},
     "table-6": set(),
-    "table-7": {"high-rate"},
+    "table-7": {"high-rate", "robustness"},
     "text-1": set(),
 }
 
@@ -52,8 +52,8 @@ def test_every_exhibit_is_written() -> None:
 def test_every_row_of_every_table_has_its_cell() -> None:
     """Shared cells are the same cells, not lookalikes: RA and the figures ask for no second training."""
     rows = printed.table("aabl", "table-5").to_dict("records")
-    own = {aabl.augmented_cell(row) for row in rows if row["variant"] == "split=ifgsm"}
-    assert {repr(cell) for cell in own} == {repr(cell) for cell in aabl.SPLITS}
+    own = {aabl.augmented_cell(row) for row in rows if row["split"] == "ifgsm"}
+    assert own == set(aabl.SPLITS)
     kinds = {aabl.augmented_cell(row).options.get("defense_args", {}).get("split") for row in rows}
     assert kinds == {None, "randaugment", "autoaugment", "augmix"}
     dst = [
@@ -62,8 +62,8 @@ def test_every_row_of_every_table_has_its_cell() -> None:
     ]
     assert dst.count("dst-clean") == dst.count("dst-clean-uncertain") == 16
     third = [aabl.compared_cell(row) for row in printed.table("aabl", "table-3").to_dict("records")]
-    assert repr(aabl.hardened("blend")) in map(repr, third) and repr(aabl.FULL["blend"]) in map(repr, third)
-    assert repr(aabl.rates("badnets")[3]) == repr(aabl.budgets("badnets")[-1]) == repr(aabl.hardened("badnets"))
+    assert aabl.hardened("blend") in third and aabl.FULL["blend"] in third
+    assert aabl.rates("badnets")[3] == aabl.budgets("badnets")[-1] == aabl.hardened("badnets")
     here = [cell for cell in third if cell.dataset == "cifar10" and cell.attack not in ("average", "worst")]
     for cell in [*here, *own, *aabl.budgets("blend"), *aabl.rates("wanet"), aabl.naive_model("blend", 0.02)]:
         if cell.defense in ("aabl", "adv-train", "none"):
@@ -77,7 +77,7 @@ def test_smoke_is_small(store: Any) -> None:
     for key, cell_of in (("table-1", aabl.split_cell), ("table-3", aabl.compared_cell)):
         for row in printed.table("aabl", key).to_dict("records"):
             if row["attack"] not in ("average", "worst") and not thin.excludes(cell_of(row)):
-                trained.add(repr(cell_of(row)))
+                trained.add(cell_of(row))
     assert 0 < len(trained) <= 12
 
 
@@ -144,14 +144,15 @@ def test_tables_and_figures_of_the_split(store: Any) -> None:
     left = PAPER.exhibit("table-1").reproduce("laptop", attacks=["badnets"], store=store)
     assert set(left[left["reproduced"].notna()]["attack"]) == {"badnets"}
     text = PAPER.exhibit("text-1").reproduce("laptop", store=store)
+    # A bound over all attacks is not answered by some of them.
     kept = text[text.metric == "benign_kept"].iloc[0]
-    assert kept.reproduced == 99.0 and kept.reason.startswith("benign_kept is not") and "missing: trojan" in kept.reason
+    assert math.isnan(kept.reproduced) and kept.reason.startswith("needs 7 cells, 5 missing (trojan, clb")
     assert "have 5" in text.reason[text.variant == "what=architectures"].iloc[0]
     for key in ("figure-3", "figure-4", "figure-5", "figure-9"):
         exhibit = PAPER.exhibit(key)
         frame = exhibit.reproduce("laptop", store=store)
         outcomes = exhibit.claims(frame).set_index("claim")["outcome"]
-        assert set(outcomes) == ({"holds", "fails"} if key == "figure-9" else {"holds"}), key
+        assert set(outcomes) == ({"holds", "fails"} if key == "figure-9" else {"holds so far"}), (key, outcomes)
         assert outcomes.get("sce-ranks", "fails") == "fails"
         figure = exhibit.draw(frame)
         assert len(figure.axes) >= 1 and figure._repr_png_().startswith(b"\x89PNG")
@@ -184,7 +185,7 @@ def test_figures_of_the_trainings(store: Any) -> None:
         exhibit = PAPER.exhibit(key)
         frame = exhibit.reproduce("laptop", store=store)
         outcomes = exhibit.claims(frame).set_index("claim")["outcome"]
-        assert "holds" in set(outcomes) and "fails" not in set(outcomes), (key, outcomes)
+        assert set(outcomes) <= {"holds", "holds so far", "not run"} and set(outcomes) != {"not run"}, (key, outcomes)
         assert exhibit.draw(frame)._repr_png_().startswith(b"\x89PNG")
     assert PAPER.exhibit("figure-1").draw(PAPER.exhibit("figure-1").reproduce()).axes[0].get_title() == "category A"
 
@@ -210,6 +211,6 @@ def test_ce_is_read_off_sce() -> None:
 @pytest.mark.parametrize("key", [exhibit.key for exhibit in PAPER.exhibits if exhibit.key.startswith("figure")][1:])
 def test_a_figure_without_results_says_so(key: str, store: Any) -> None:
     exhibit = PAPER.exhibit(key)
-    frame = exhibit.reproduce("best", store=store)
+    frame = exhibit.reproduce("laptop", store=store)
     assert (frame["reason"] != "").all()
     assert NOTHING in [text.get_text() for text in exhibit.draw(frame).axes[0].texts]
