@@ -68,7 +68,8 @@ class Table(Exhibit):
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
     it takes from a result. before: the undefended cell that a row's DER, drop of ACC and gate are taken against, or
-    several that are the same training with more or less measured, the first of which has results.
+    several that are the same training with more or less measured, the first of which has results. no_target: why a
+    printed number is none to be reached (a misprint); empty for the others.
     instead: a cell whose result holds the same number, for where that one was run and this one was not.
     """
 
@@ -76,6 +77,7 @@ class Table(Exhibit):
     value: Callable[[Row, Result], float] = metric_of
     before: Callable[[Cell], Cell | tuple[Cell, ...]] = undefended
     instead: Callable[[Row], Cell] | None = None
+    no_target: Callable[[Row], str] = lambda row: ""
 
     @property
     def status(self) -> str:
@@ -101,7 +103,12 @@ class _Answering:
         listed = frames.records(self.rows)
         found = [entry([]) if place in means else self._answer(row) for place, row in enumerate(listed)]
         frames.fill_averages(self.rows, found, means)
-        return judged(self.rows, found, self.table.paper, self.table.references, self.profile)
+        made = judged(self.rows, found, self.table.paper, self.table.references, self.profile)
+        for place, row in enumerate(listed):
+            reason = self.table.no_target(row)
+            if reason and not math.isnan(made["reproduced"].iloc[place]):
+                made.loc[made.index[place], ["verdict", "reason"]] = [verdict.NOT_COMPARABLE, f"no target: {reason}"]
+        return made
 
     def _answer(self, row: Row) -> dict[str, Any]:
         cell = self.table.cell(row)

@@ -79,11 +79,17 @@ class View:
         is missing where one of its parts is."""
         if axis not in self.frame:
             return self
-        by = [name for name in (*self.keys, "metric") if name != axis]
         rows = self.frame[~self.frame[axis].isin(AGGREGATES)] if axis in AVERAGED else self.frame
-        groups = rows.groupby(by, dropna=False, sort=False)
-        made = [_one_of(part, axis, how) for _, part in groups]
-        return View(pd.DataFrame(made).drop(columns=axis), self.mode)
+        keys = [name for name in self.keys if name != axis]
+        ran, absent = rows[rows["metric"].notna()], rows[rows["metric"].isna()]
+        groups = [part for _, part in ran.groupby([*keys, "metric"], dropna=False, sort=False)]
+        # A cell that was not run lies on every curve that it would be a point of; alone it stays one row.
+        lacking = [_on_curve(absent, part, keys) for part in groups]
+        alone = [part.iloc[[0]] for _, part in absent.groupby(keys, dropna=False, sort=False)]
+        met = set().union(*(set(found.index) for found in lacking))
+        made = [_one_of(part, axis, how, len(found)) for part, found in zip(groups, lacking, strict=True)]
+        made += [{str(k): v for k, v in part.iloc[0].items()} for part in alone if part.index[0] not in met]
+        return View(pd.DataFrame(made, columns=rows.columns).drop(columns=axis), self.mode)
 
     def derived(self, name: str, weights: Mapping[str, float]) -> View:
         """The same with a further metric, the weighted sum of others of the same cell ({"acc": 1, "asr": -1})."""
@@ -109,12 +115,20 @@ def _matches(column: pd.Series, wanted: Any) -> Any:
     return (column == wanted).to_numpy()
 
 
-def _one_of(part: pd.DataFrame, axis: str, how: str) -> dict[str, Any]:
+def _on_curve(absent: pd.DataFrame, part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The rows of cells that were not run whose keys are those of `part`, or unknown."""
+    for key in keys:
+        value = part[key].iloc[0]
+        absent = absent[absent[key].isna() if pd.isna(value) else absent[key].isna() | (absent[key] == value)]
+    return absent
+
+
+def _one_of(part: pd.DataFrame, axis: str, how: str, lacking: int) -> dict[str, Any]:
     ordered = part.sort_values(axis, kind="stable") if part[axis].notna().any() and len(part) > 1 else part
     numbers = ordered["reproduced"].tolist()
     made = {str(name): value for name, value in ordered.iloc[-1].items()}
     there = [number for number in numbers if not math.isnan(number)]
-    complete = bool(there) and (len(there) == len(numbers) or how in ("first", "last"))
+    complete = bool(there) and ((len(there) == len(numbers) and not lacking) or how in ("first", "last"))
     seeds = set.intersection(*(set(found) for found in ordered["by_seed"])) if complete else set()
     made["reproduced"] = REDUCTIONS[how](there) if complete else math.nan
     made["by_seed"] = {seed: REDUCTIONS[how]([found[seed] for found in ordered["by_seed"]]) for seed in seeds}

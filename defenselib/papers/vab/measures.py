@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from defenselib.defenses.vab_victim import Mixture, fit_mixture
-from defenselib.papers.kit.exhibit import Row, metric_of
+from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.grid import Cell
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.table import metric_of
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
-Measure = Callable[[Cell, "tuple[Result, ...]"], list[dict[str, Any]]]
 BINS = np.linspace(0.0, 1.0, 51)  # Fig. 4
 DROP = 0.5  # points of BA that count as a drop (Fig. 3); the paper gives none
 
@@ -24,7 +24,7 @@ DROP = 0.5  # points of BA that count as a drop (Fig. 3); the paper gives none
 def after_stage(row: Row, result: Result) -> float:
     """Table 7: the last epoch of stage 2, on the test images of the history, or the end; of an undefended model, beside
     which they stand, always the end."""
-    if str(row["variant"]) == "after_stage=3" or result.experiment["defense"] == "none":
+    if row["after_stage"] == 3 or result.experiment["defense"] == "none":
         return metric_of(row, result)
     values = [float(one[str(row["metric"])]) for one in result.history if one["stage"] == "clean"]
     return values[-1] if values else float("nan")
@@ -44,13 +44,13 @@ def entropies(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     for epoch in rounds(results[0], "raw_entropy"):
         groups = [_grouped(rounds(result, "raw_entropy")[epoch], result) for result in results]
         for group in ("benign", "poisoned"):
-            rows.append(point(f"epoch={epoch};group={group}", "entropy", *(one[group].mean() for one in groups)))
+            rows.append(point("entropy", *(one[group].mean() for one in groups), epoch=epoch, group=group))
         apart = [100 * separation(one["benign"], one["poisoned"]) for one in groups]
-        rows.append(point(f"epoch={epoch}", "separation", *apart))
+        rows.append(point("separation", *apart, epoch=epoch))
     if not rows:
         return []
     caught = [100 * (1 - result.history[-1]["clean_poisoned"] / result.poisoned_count) for result in results]
-    return [*rows, point("item=suspicious", "caught", *caught)]
+    return [*rows, point("caught", *caught)]
 
 
 def _grouped(values: np.ndarray, result: Result) -> dict[str, np.ndarray]:
@@ -69,32 +69,24 @@ def densities(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     values = list(rounds(results[0]).values())
     if not values:
         return []
-    rows = histogram("group=all", values[-1], BINS)
-    rows += histogram("group=poisoned", _grouped(values[-1], results[0])["poisoned"], BINS)
+    rows = histogram(values[-1], BINS, group="all")
+    rows += histogram(_grouped(values[-1], results[0])["poisoned"], BINS, group="poisoned")
     found = mixture_of(results[0])
     for place, name in enumerate(("suspicious", "credible")):
-        rows += [
-            point(f"component={name}", metric, getattr(found, metric)[place]) for metric in ("mean", "sd", "weight")
-        ]
-    return [*rows, point("item=mu1+sigma1", "threshold", found.below(1.0))]
+        rows += [point(metric, getattr(found, metric)[place], component=name) for metric in ("mean", "sd", "weight")]
+    reach = found.mean[0] + 3 * found.sd[0]
+    return [*rows, point("threshold", found.below(1.0)), point("apart", found.mean[1] - reach)]
 
 
-def final(name: str, place: Callable[[Cell], float]) -> Measure:
-    """Figures 3 and 6: ACC and ASR over what `place` says of a cell, called `name`."""
-
-    def measure(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
-        where = f"{name}={place(cell):g}"
-        return [point(where, metric, *(getattr(one, metric) for one in results)) for metric in ("acc", "asr")]
-
-    return measure
+def final(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
+    """Figures 3 and 6: ACC and ASR of the final model."""
+    return [point(metric, *(getattr(one, metric) for one in results)) for metric in ("acc", "asr")]
 
 
 def looks(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     """Figure 5 in numbers: how far the poisoned images are from the clean ones (dB, grey levels)."""
     found = results[0].metrics
-    return [
-        point("form=stored", name, found[f"stored_{name}"]) for name in ("psnr", "linf") if f"stored_{name}" in found
-    ]
+    return [point(name, found[f"stored_{name}"]) for name in ("psnr", "linf") if f"stored_{name}" in found]
 
 
 def mean(results: Sequence[Result], metric: str) -> float:
