@@ -132,9 +132,9 @@ TEXT = (
 )  # fmt: skip
 FIGURE_2 = (
     Claim("patches-strong", "BadNets and Trojan reach an ASR of 100 % at 1 % poison.", "Sec. 4.1",
-          every("asr", ">=", NEARLY_ALL, attack=("badnets", "trojan"), rate=0.01)),
+          every("asr", ">=", NEARLY_ALL, attack=("badnets", "trojan"), poisoning_rate=0.01)),
     Claim("pictures-weak", "Blend and WaNet do not.", "Sec. 4.1",
-          every("asr", "<", NEARLY_ALL, attack=("blend", "wanet"), rate=0.01)),
+          every("asr", "<", NEARLY_ALL, attack=("blend", "wanet"), poisoning_rate=0.01)),
 )  # fmt: skip
 FIGURE_3 = (
     Claim("easy-resists", "At 2/255 at least half of the category A poison keeps its label.", "Sec. 4.1",
@@ -167,7 +167,7 @@ FIGURE_6 = (
 )  # fmt: skip
 FIGURE_7 = (
     Claim("few-harmless", "At low rates adversarial training stops category A too.", "Sec. 4.2",
-          every("asr", "<=", ASR_LOW, attack=("badnets", "trojan", "iab"), rate=0.01)),
+          every("asr", "<=", ASR_LOW, attack=("badnets", "trojan", "iab"), poisoning_rate=0.01)),
 )  # fmt: skip
 
 
@@ -186,15 +186,15 @@ def _point(found: tuple[float, float] | None, holds: Callable[[float, float], bo
 
 
 def natural_gap(view: View) -> list[Point]:
-    many, few = (_losses(view, "mean", "plain", rate=rate) for rate in (0.1, 0.01))
+    many, few = (_losses(view, "mean", "plain", poisoning_rate=rate) for rate in (0.1, 0.01))
     gap = None if many is None or few is None else (many[0] - many[1], few[0] - few[1])
     return [_point(gap, lambda at_10, at_1: at_10 > 2 * max(at_1, 0.0))]
 
 
 def adversarial_gap(view: View) -> list[Point]:
     return [
-        _point(_losses(view, "last", "ifgsm", rate=rate), lambda clean, poisoned: poisoned < clean / 2, rate=rate)
-        for rate in (0.1, 0.01)
+        _point(_losses(view, "last", "ifgsm", poisoning_rate=at), lambda clean, poisoned: poisoned < clean / 2, rate=at)
+        for at in (0.1, 0.01)
     ]
 
 

@@ -126,7 +126,7 @@ def rates(attack: str) -> tuple[Cell, ...]:
 
 
 def rate_of(one: Cell) -> dict[str, float]:
-    return {"rate": float(one.options.get("rate", 0.1))}
+    return {"poisoning_rate": float(one.options.get("rate", 0.1))}
 
 
 def on_cifar10(attack: str) -> Row:
@@ -206,14 +206,14 @@ EXHIBITS: tuple[Exhibit, ...] = (
     table(6, cell=network_cell, checks=claims.TABLE_6),
     table(7, cell=rate_cell, checks=claims.TABLE_7),
     Exhibit(paper=KEY, key="figure-1", plot=figures.categories),
-    series(2, [naive_model(name, rate) for name in RATED for rate in RATES], measures.by_rate, figures.lines("rate"),
+    series(2, [naive_model(name, rate) for name in RATED for rate in RATES], measures.by_rate, figures.lines("poisoning_rate"),
            claims.FIGURE_2, rate_of),
     series(3, SPLITS, measures.by_budget, figures.lines("eps"), claims.FIGURE_3),
     series(4, (split_cell(on_cifar10("none")), *SPLITS), measures.vulnerability, figures.histograms, claims.FIGURE_4),
     series(5, SPLITS, measures.by_steps, figures.lines("steps"), claims.FIGURE_5),
     series(6, [one for name in ATTACKS for one in budgets(name)], measures.by_training_budget, figures.lines("eps"),
            claims.FIGURE_6, budget_of),
-    series(7, [one for name in RATED for one in rates(name)], measures.by_rate, figures.lines("rate"),
+    series(7, [one for name in RATED for one in rates(name)], measures.by_rate, figures.lines("poisoning_rate"),
            claims.FIGURE_7, rate_of),
     series(8, [Cell("cifar10", "badnets", "none", {"rate": rate, **LOSSES}) for rate in (0.01, 0.1)],
            measures.naive_losses, figures.losses, claims.FIGURE_8, rate_of),

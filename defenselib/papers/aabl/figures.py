@@ -12,7 +12,7 @@ from defenselib.plots import panels, style
 from defenselib.plots.canvas import grid
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, names_of, only
 
-AXES = {"rate": "poisoning rate", "eps": "budget (grey levels of 255)", "steps": "steps"}
+AXES = {"poisoning_rate": "poisoning rate", "eps": "budget (grey levels of 255)", "steps": "steps"}
 NUMBERS = {"asr": "ASR (%)", "ra": "RA (%)", "resists": "poison that keeps its label (%)"}
 PANELS = {
     "sce": "SCE under iFGSM",
@@ -67,15 +67,15 @@ def _histograms(ran: pd.DataFrame) -> Figure:
 
 def _losses(ran: pd.DataFrame) -> Figure:
     """Figures 8 and 10: loss of clean and poisoned samples by epoch (accuracies too), a row a poisoning rate."""
-    shown = ran if "rate" in ran else ran.assign(rate=0.1)
-    figure, found = panels.panels(shown, "panel", "rate", height=2.4)
+    shown = ran.assign(poisoning_rate=ran["poisoning_rate"].fillna(0.1))
+    figure, found = panels.panels(shown, "panel", "poisoning_rate", height=2.4)
     for axis, rows, where in found:
         for metric, mine in by(rows, "metric"):
             for group, part in by(mine.fillna({"group": ""}), "group") if "group" in mine else [("", mine)]:
                 colour = style.GROUPS.get(group, style.BLUE if metric == "acc" else style.GREEN)
                 dash = "--" if group == "poisoned" or metric == "ra" else "-"
                 panels.line(axis, part, "epoch", group or str(metric).upper(), dash, color=colour)
-        axis.set(title=f"{where['rate']:.0%} poison, {PANELS[where['panel']]}", xlabel="epoch")
+        axis.set(title=f"{where['poisoning_rate']:.0%} poison, {PANELS[where['panel']]}", xlabel="epoch")
         axis.set_ylabel("percent" if where["panel"] == "accuracy" else "cross-entropy")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylim(bottom=0)

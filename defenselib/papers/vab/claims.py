@@ -113,9 +113,9 @@ FIGURE_4 = (
 )  # fmt: skip
 FIGURE_6 = (
     Claim("most-low", "Most attacks stay low at every rate.", "App. A.4",
-          most(along("rate", "max", every("asr", "<=", low(1.0))))),
+          most(along("poisoning_rate", "max", every("asr", "<=", low(1.0))))),
     Claim("falls", "At the largest rate every BA is lower than at the smallest.", "App. A.4",
-          change("acc", "rate", 0.1, 0.5, "<")),
+          change("acc", "poisoning_rate", 0.1, 0.5, "<")),
 )  # fmt: skip
 TEXT = (
     Claim("low", "The largest ASR of V&B over the seven attacks is close to 1 %.", "Sec. 4.2",

@@ -114,7 +114,7 @@ def rate_cells(attack: str) -> tuple[Cell, ...]:
 
 
 def rate_of(cell: Cell) -> dict[str, float]:
-    return {"rate": float(cell.options.get("rate", RATES[0]))}
+    return {"poisoning_rate": float(cell.options.get("rate", RATES[0]))}
 
 
 def columns(defense: str) -> tuple[Cell, ...]:
@@ -222,7 +222,7 @@ EXHIBITS: tuple[Exhibit, ...] = (
            measure=measures.densities, checks=claims.FIGURE_4),
     series(5, figures.images, CHEAP, cells=tuple(Cell(CIFAR, attack, "none", {"rate": 0.0}) for attack in ATTACKS),
            measure=measures.looks),
-    series(6, figures.lines("rate"), USUAL, axes=rate_of, measure=measures.final, checks=claims.FIGURE_6,
+    series(6, figures.lines("poisoning_rate"), USUAL, axes=rate_of, measure=measures.final, checks=claims.FIGURE_6,
            cells=tuple(cell for attack in RATED for cell in rate_cells(attack))),
     Composed(paper=KEY, key="text-1", setting=USUAL, number=said, checks=claims.TEXT),
 )  # fmt: skip

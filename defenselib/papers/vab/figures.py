@@ -18,7 +18,7 @@ from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, names_
 MARKERS = ("o", "s", "^", "D", "v", "*")
 COLOURS = (style.BLACK, style.OCHRE, style.GREEN, style.SKY, style.PURPLE, style.ORANGE)
 COMPONENTS = {"suspicious": (style.ORANGE, "--"), "credible": (style.GREEN, ":")}
-WORDS = {"t_m": "mixing threshold $t_m$", "rate": "poisoning rate"}
+WORDS = {"t_m": "mixing threshold $t_m$", "poisoning_rate": "poisoning rate"}
 
 
 def _variants(ran: pd.DataFrame) -> Figure:
