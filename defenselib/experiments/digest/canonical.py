@@ -54,6 +54,9 @@ class Canonical:
                 self._function(node)
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 self._comprehension(node)
+            case ast.JoinedStr():
+                # Python 3.12 puts empty texts between the parts.
+                self._field("JoinedStr", [item for item in node.values if getattr(item, "value", None) != ""])
             case ast.Try():
                 self._try(node)
             case ast.Call() if (stands_for := self._stands_for(node)) is not None:

@@ -13,7 +13,6 @@ class Sources:
     """A package as texts by dotted module name. `changed` stands in for what is on disk; None for a module: gone."""
 
     def __init__(self, folder: Path, changed: Mapping[str, str | None] | None = None) -> None:
-        self.package = folder.name
         self._files = {_dotted(path.relative_to(folder.parent)): path for path in folder.rglob("*.py")}
         self._texts: dict[str, str | None] = dict(changed or {})
 
@@ -27,12 +26,9 @@ class Sources:
 
     def is_package(self, module: str) -> bool:
         """Whether other modules can lie in it."""
-        path = self._files.get(module)
-        return (
-            path.name == "__init__.py"
-            if path is not None
-            else any(name.startswith(f"{module}.") for name in (*self._files, *self._texts))
-        )
+        if module in self._files:
+            return self._files[module].name == "__init__.py"
+        return any(name.startswith(f"{module}.") for name in (*self._files, *self._texts))
 
     def add(self, module: str, text: str) -> None:
         """Take in a module that does not lie in the package."""
