@@ -9,7 +9,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import defenselib
 from defenselib.attacks import ATTACKS
 from defenselib.defenses import DEFENSES
 from defenselib.experiments.digest.definitions import Definitions
@@ -66,7 +65,7 @@ def today() -> Definitions:
 
 def of_sources(changed: Mapping[str, str | None]) -> Definitions:
     """The package with other texts for some modules (by dotted name; None: without it)."""
-    return Definitions(Sources(Path(defenselib.__file__).parent, changed), RULES)
+    return Definitions(Sources(Path(__file__).resolve().parents[1], changed), RULES)
 
 
 def code_digest(
