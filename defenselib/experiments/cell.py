@@ -19,7 +19,7 @@ from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
-from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.code_digest import code_of
 from defenselib.experiments.experiment import Resolved
 from defenselib.experiments.measure import perturbed, recovery
 from defenselib.experiments.measure.looks import looks
@@ -140,7 +140,7 @@ class Cell:
     def _base_context(self, dataset: Dataset, role: str, **more: Any) -> Context:
         resolved = self.resolved
         # A checkpoint of other code or another kind of device would not go on as if nothing had happened.
-        made_by = f"{self.device.type}-{_code(resolved)}"
+        made_by = f"{self.device.type}-{code_of(resolved.describe())}"
         return Context(
             model_factory=model_factory(resolved, dataset.num_classes, dataset.train.image_size),
             device=self.device,
@@ -221,7 +221,7 @@ class Cell:
             | recovery.metrics_of(fitted, poisoned, resolved)
             | perturbed.metrics_of(fitted, poisoned, resolved),
             data_digest=dataset.digest,
-            code=_code(resolved),
+            code=code_of(resolved.describe()),
             versions=provenance.versions(),
             machine=provenance.machine(self.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -243,7 +243,3 @@ def _timed(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
     result = work()
     stages[name] = time.monotonic() - started
     return result
-
-
-def _code(resolved: Resolved) -> str:
-    return code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic)

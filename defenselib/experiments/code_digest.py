@@ -1,151 +1,164 @@
-"""Which code made a result: a digest of the modules that decide its numbers, blind to comments and docstrings."""
+"""Which code made a result: a digest of the definitions that decide its numbers, wherever they stand."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from defenselib.attacks import ATTACKS
 from defenselib.defenses import DEFENSES
+from defenselib.experiments.digest.definitions import Definitions
+from defenselib.experiments.digest.rules import Rules
+from defenselib.experiments.digest.scopes import Key
+from defenselib.experiments.digest.sources import Sources
+from defenselib.models import MODELS
 
-PACKAGE = "defenselib"
-# Modules that can change a number. Those above them (experiments, papers, ...) only ask and show.
-COVERED = ("data", "learning", "models", "attacks", "defenses", "seeds")
-ALWAYS = (f"{PACKAGE}.models", f"{PACKAGE}.learning.evaluation", f"{PACKAGE}.attacks.poisoning")
+ATTACK: Key = ("defenselib.attacks", "ATTACKS")
+DEFENSE: Key = ("defenselib.defenses", "DEFENSES")
+MODEL: Key = ("defenselib.models", "MODELS")
+REGISTRIES: Mapping[Key, Mapping[str, Any]] = {ATTACK: ATTACKS, DEFENSE: DEFENSES, MODEL: MODELS}
+
+# Handed to methods by whoever calls them, so that no method refers to them by name.
+HANDED: tuple[Key, ...] = (
+    ("defenselib.data.types", "Dataset"),
+    ("defenselib.data.types", "ImageSet"),
+    ("defenselib.data.types", "PoisonedDataset"),
+    ("defenselib.learning.context", "Context"),
+    ("defenselib.models", "build_model"),
+)
+# What a cell does around its method.
+ALWAYS: tuple[Key, ...] = (
+    ("defenselib.attacks.poisoning", "poison"),
+    ("defenselib.experiments.clean", "serve"),
+    ("defenselib.experiments.measure.observer", "Observer"),
+    ("defenselib.learning.evaluation", "evaluate"),
+)
+# What an Experiment's `measure` adds; accuracy and success rate are always there.
+MEASURES: Mapping[str, Key] = {
+    "ra": ("defenselib.experiments.measure.perturbed", "pgd10"),
+    "losses": ("defenselib.experiments.measure.perturbed", "history_of"),
+    "resistance": ("defenselib.experiments.measure.perturbed", "metrics_of"),
+    "sce": ("defenselib.experiments.measure.perturbed", "arrays_of"),
+    "recovered": ("defenselib.experiments.measure.recovery", "metrics_of"),
+}
+LOOKS: Key = ("defenselib.experiments.measure.looks", "looks")
+ORACLE: Key = ("defenselib.experiments.oracle", "with_oracle")
+
+RULES = Rules(
+    errors="defenselib.errors",
+    checks={"check_choice": (1, "name"), "check_range": (1, "value")},
+    # Which data came out of them, the result says by a digest of its own.
+    outside=("defenselib.data.load", "defenselib.data.info"),
+    registries=tuple(REGISTRIES),
+)
 
 
 @cache
-def code_digest(attack: str, defense: str, diagnostic: str | None = None) -> str:
-    """16 hexadecimal digits over all covered modules that the attack, the defense, the models and the evaluation
-    import, directly or not; "unknown" for a method that is no more."""
-    if defense not in DEFENSES or attack not in ATTACKS:
-        return "unknown"
-    start = [*ALWAYS, DEFENSES[defense].__module__, ATTACKS[attack].__module__]
-    if diagnostic is not None:
-        start.append(f"{PACKAGE}.experiments.oracle")
-    return digest_of_modules(*start)
+def today() -> Definitions:
+    """The package as it lies on disk."""
+    return of_sources({})
 
 
-@cache
-def digest_of_modules(*start: str) -> str:
-    """16 hexadecimal digits over these modules and all covered ones that they import, directly or not."""
-    state = hashlib.sha256()
-    for name in sorted(closure(list(start))):
-        state.update(f"{name}\n{_digest_of_module(name)}\n".encode())
-    return state.hexdigest()[:16]
+def of_sources(changed: Mapping[str, str | None]) -> Definitions:
+    """The package with other texts for some modules (by dotted name; None: without it)."""
+    return Definitions(Sources(Path(__file__).resolve().parents[1], changed), RULES)
 
 
-@cache
-def _digest_of_module(name: str) -> str:
-    # Methods share most of their modules, and a status page asks for the digest of all of them.
-    return digest_of_source(_source(name))
+def code_digest(
+    attack: str,
+    defense: str,
+    diagnostic: str | None = None,
+    *,
+    model: str = "resnet18",
+    measure: Collection[str] = (),
+    upstream: bool = False,
+    code: Definitions | None = None,
+) -> str:
+    """16 hexadecimal digits over all definitions that decide a result: those that its attack, its defense, its model,
+    its measures and what every cell does reach; "unknown" for a method or a model that is no more.
+
+    upstream: whether the cell starts from another cell's undefended model. code: of other sources than today's.
+    """
+    code = today() if code is None else code
+    start = starts(attack, defense, diagnostic, model=model, measure=measure, upstream=upstream, code=code)
+    return "unknown" if start is None else _joined(code, start)
 
 
-def modules_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The modules in which a function, a method (its class and that one's bases) or a partial of one is written."""
-    while isinstance(function, partial):
-        function = function.func
-    owner = getattr(function, "__self__", None)
-    written = {function.__module__, *(cls.__module__ for cls in type(owner).__mro__ if owner is not None)}
-    return tuple(sorted(name for name in written if name.split(".")[0] == PACKAGE))
-
-
-def digest_of_source(text: str) -> str:
-    """SHA-256 of a module's syntax tree without docstrings, the same in every Python version."""
-    return hashlib.sha256(_canonical(ast.parse(text)).encode()).hexdigest()
-
-
-def closure(start: list[str]) -> set[str]:
-    """The modules of `start` and all covered ones that they import. Packages' `__init__` files are looked through, not
-    counted: a new line in a registry changes no result."""
-    found: set[str] = set()
-    waiting = list(start)
-    while waiting:
-        name = waiting.pop()
-        if name in found or _file(name) is None:
-            continue
-        found.add(name)
-        waiting += [item for item in _imports(name) if item.split(".")[1] in COVERED]
+def starts(
+    attack: str,
+    defense: str,
+    diagnostic: str | None,
+    *,
+    model: str,
+    measure: Collection[str],
+    upstream: bool,
+    code: Definitions,
+) -> list[Key] | None:
+    """The definitions that the reach of a result starts from; None for a method or a model that is no more."""
+    entries = [_entry(code, ATTACK, attack), _entry(code, DEFENSE, defense), _entry(code, MODEL, model)]
+    found = [*HANDED, *ALWAYS, *(MEASURES[name] for name in sorted(measure) if name in MEASURES)]
+    found += [] if diagnostic is None else [ORACLE]
+    if upstream:
+        # A repair changes with the model that it repairs; without one, the cell is there for its trigger alone.
+        found += [LOOKS] if defense == "none" else _entry(code, DEFENSE, "none") or []
+    for keys in entries:
+        if keys is None:
+            return None
+        found += keys
     return found
 
 
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    """Own modules that `module` imports."""
-    return tuple(_imported(module))
+def code_of(experiment: Mapping[str, Any], code: Definitions | None = None) -> str:
+    """`code_digest` of an experiment as `Resolved.describe` and a result's `experiment` tell it."""
+    return code_digest(**_chosen(experiment), code=code)
 
 
-def _imported(module: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(_source(module))):
-        if isinstance(node, ast.Import):
-            yield from (item.name for item in node.names if item.name.startswith(f"{PACKAGE}."))
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
-            for item in node.names:
-                yield from _origin(node.module, item.name)
+def reach_of(experiment: Mapping[str, Any]) -> set[Key]:
+    """All definitions that the digest of an experiment covers."""
+    code = today()
+    return code.reach(*(starts(**_chosen(experiment), code=code) or ()))
 
 
-def _origin(module: str, name: str) -> Iterator[str]:
-    """The module that `from module import name` takes `name` from, through packages' re-exports."""
-    if _is_package(module):
-        if _spec(f"{module}.{name}") is not None:
-            yield f"{module}.{name}"
-            return
-        for node in ast.walk(ast.parse(_source(module))):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module
-                and any(name in (item.asname, item.name) for item in node.names)
-            ):
-                yield from _origin(node.module, name)
-    elif module != PACKAGE:
-        yield module
+def stage_digest(make: Callable[..., Any], model: str) -> str:
+    """16 hexadecimal digits over what the function of a shared stage and its model reach."""
+    code = today()
+    return _joined(code, [*_keys(code, make), *(_entry(code, MODEL, model) or ()), *HANDED])
 
 
-@cache
-def _spec(name: str) -> Any:
-    try:
-        return importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError):  # ValueError: a method defined in a notebook, of which there is no file
-        return None
+def _chosen(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("attack", "defense", "diagnostic", "model", "measure")
+    return {name: experiment[name] for name in names} | {"upstream": experiment["upstream"] is not None}
 
 
-def _file(name: str) -> Path | None:
-    """File of a module; None for packages and for what does not exist."""
-    spec = _spec(name)
-    return None if spec is None or spec.origin is None or _is_package(name) else Path(spec.origin)
+def _joined(code: Definitions, keys: Iterable[Key]) -> str:
+    return hashlib.sha256("\n".join(map(code.digest, keys)).encode()).hexdigest()[:16]
 
 
-def _is_package(name: str) -> bool:
-    spec = _spec(name)
-    return spec is not None and spec.submodule_search_locations is not None
+def _entry(code: Definitions, registry: Key, name: str) -> list[Key] | None:
+    """What a registry holds under a name; None if there is no such name."""
+    key = (registry[0], f"{registry[1]}[{name}]")
+    if key in code:
+        return [key]
+    added = REGISTRIES[registry].get(name)  # by whoever uses the library: the source of the registry does not know it
+    return None if added is None else list(_keys(code, added))
 
 
-def _source(name: str) -> str:
-    origin = _spec(name).origin
-    return "" if origin is None else Path(origin).read_text(encoding="utf-8")
-
-
-def _canonical(node: Any) -> str:
-    # Not ast.dump: its output differs between Python versions (empty lists, type parameters).
-    if isinstance(node, ast.AST):
-        fields = dict(ast.iter_fields(node))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            fields["body"] = _without_docstring(fields["body"])
-        inside = ",".join(
-            f"{name}={_canonical(value)}" for name, value in sorted(fields.items()) if value is not None and value != []
-        )
-        return f"{type(node).__name__}({inside})"
-    if isinstance(node, list):
-        return "[" + ",".join(map(_canonical, node)) + "]"
-    return repr(node)
-
-
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0] if body else None
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return body[1:] if documented and isinstance(first.value.value, str) else body  # type: ignore[union-attr]
+def _keys(code: Definitions, item: Any) -> Iterator[Key]:
+    """The definitions of a function, of a class and its bases, of a method's class, of what a partial calls; none of
+    what no file holds, such as a class in a notebook."""
+    while isinstance(item, partial):
+        item = item.func
+    owner = getattr(item, "__self__", None)
+    item = item if owner is None else owner if isinstance(owner, type) else type(owner)
+    for part in getattr(item, "__mro__", (item,)):
+        module, name = part.__module__, part.__qualname__.partition(".")[0]
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if part is item and module not in code.sources and file is not None:
+            module = f"guest {module}"  # a name that no import finds: what the package imports stays foreign
+            code.sources.add(module, Path(file).read_text(encoding="utf-8"))
+        if (module, name) in code:
+            yield module, name

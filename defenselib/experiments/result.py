@@ -30,7 +30,7 @@ class Result:
     an epoch (`history_frame`). stages: seconds by stage; `seconds` is their sum. cpu_seconds: what the process computed
     for the defense, whatever else the machine did, with shared stages that it only loaded; None after an interruption.
     clean_given: clean samples that the defense was handed. arrays: see `Observer`. peak_memory_mb: of the process, or
-    of the GPU. code: digest of the modules that made it.
+    of the GPU. code: digest of the definitions that made it.
     """
 
     experiment: dict[str, Any]
@@ -76,11 +76,10 @@ class Result:
             return {name: content[name] for name in content.files}
 
     def made_by_current_code(self) -> bool:
-        """Whether the modules that made it are unchanged."""
-        from defenselib.experiments.code_digest import code_digest
+        """Whether the definitions that made it are unchanged."""
+        from defenselib.experiments.code_digest import code_of
 
-        chosen = self.experiment
-        return self.code == code_digest(chosen["attack"], chosen["defense"], chosen["diagnostic"])
+        return self.code == code_of(self.experiment)
 
     def to_json(self) -> str:
         """JSON without the path: a field a line, a history row a line (small differences); NaN becomes null."""

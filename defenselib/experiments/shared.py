@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from defenselib import models
-from defenselib.experiments.code_digest import digest_of_modules, modules_of
+from defenselib.experiments.code_digest import stage_digest
 from defenselib.experiments.experiment import Resolved, file_name, hash_of
 
 if TYPE_CHECKING:
@@ -23,8 +22,9 @@ OF_A_DEFENSE = ("attack", "rate", "target", "count")
 class SharedStages:
     """The `cache` of a Context: `stages(key, make)` gives tensors from the store, or makes and keeps them.
 
-    What decides a stage: the data, the model, the seed, for a defense also the attack; the code of the module that
-    makes it, so that all methods that use it share it; and `key`, which holds the method's own hyper-parameters.
+    What decides a stage: the data, the model, the seed, for a defense also the attack; the code that the function that
+    makes it reaches, so that all methods that use it share it; and `key`, which holds the method's own
+    hyper-parameters.
     `seconds`: what the stages cost that were only loaded, by the first word of their key; `cpu_seconds`: all of them.
     """
 
@@ -35,10 +35,11 @@ class SharedStages:
         self._device = device
         spec = resolved.spec()
         names = (*ALWAYS, *OF_A_DEFENSE) if role == "defense" else ALWAYS
+        self._model = resolved.model
         self._scope = {name: spec[name] for name in names if name in spec}
 
     def __call__(self, key: str, make: Callable[[], TensorDict]) -> TensorDict:
-        scope = self._scope | {"code": digest_of_modules(*modules_of(make), models.__name__), "key": key}
+        scope = self._scope | {"code": stage_digest(make, self._model), "key": key}
         made = False
 
         def timed() -> TensorDict:

@@ -16,13 +16,18 @@ import torch
 
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments import Result, Store, default_stores, keep, results_folder
-from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.code_digest import code_of
 from defenselib.experiments.store import atomic
+
+EXPERIMENT = {
+    "attack": "badnets", "defense": "none", "diagnostic": None,
+    "model": "resnet18", "measure": ["acc", "asr"], "upstream": None,
+}  # fmt: skip
 
 
 def make_result(key: str = "0123456789abcdef", profile: str = "laptop", **changes: Any) -> Result:
     fields: dict[str, Any] = {
-        "experiment": {"attack": "badnets", "defense": "none", "diagnostic": None},
+        "experiment": EXPERIMENT,
         "spec": {},
         "hash": key,
         "profile": profile,
@@ -132,7 +137,7 @@ def test_keep_replaces_a_committed_result_of_todays_code_only_where_asked(
     code: str, replace: bool, acc: float, tmp_path: Path
 ) -> None:
     working, committed = Store(tmp_path / "working"), Store(tmp_path / "committed")
-    today = code_digest("badnets", "none", None)
+    today = code_of(EXPERIMENT)
     first = make_result(acc=80.0, code=today if code == "today" else "0" * 16)
     committed.put(first)
     working.put(make_result(acc=90.0, code=today))

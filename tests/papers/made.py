@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from defenselib.experiments import Result
-from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.code_digest import code_of
 from defenselib.experiments.experiment import Resolved
 
 
@@ -19,7 +19,7 @@ def made(resolved: Resolved, acc: float, asr: float, **fields: Any) -> Result:
         acc=acc,
         asr=asr,
         per_class=(acc,) * 10,
-        code=code_digest(resolved.attack.name, resolved.defense.name, resolved.diagnostic),
+        code=code_of(resolved.describe()),
         stem=resolved.stem,
         **{**usual, **fields},
     )

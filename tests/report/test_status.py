@@ -10,19 +10,20 @@ import pytest
 
 from defenselib import data
 from defenselib.experiments import Experiment, Result, Store
-from defenselib.experiments.code_digest import code_digest
+from defenselib.experiments.code_digest import code_of
 from defenselib.report import status, status_page
 
 CURRENT = {"cpu": "A chip", "cores": 2, "threads": 1, "gpu": None, "bf16": "software"}
 OLD = {"cpu": "A chip", "cores": 2, "threads": 1, "gpu": None}
 
 
-def result(seed: int, code: str, **fields) -> Result:
+def result(seed: int, code: str | None = None, **fields) -> Result:
+    """By today's code where none is named."""
     chosen = {"dataset": "cifar10", "profile": "laptop", "attack": "badnets", "paper": "asd", "seed": seed}
     resolved = Experiment(**chosen).resolve()
     made = Result(
         experiment=resolved.describe(), spec=resolved.spec(), hash=resolved.hash, profile=resolved.profile,
-        acc=80.0, asr=99.0, per_class=(80.0,) * 10, code=code, stem=resolved.stem,
+        acc=80.0, asr=99.0, per_class=(80.0,) * 10, code=code or code_of(resolved.describe()), stem=resolved.stem,
         data_digest=data.digests["cifar10-jpeg"], versions={"python": "3.11.7", "torch": "2.15.0"},
         created="2026-11-20T10:00:00",
     )  # fmt: skip
@@ -32,7 +33,7 @@ def result(seed: int, code: str, **fields) -> Result:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(tmp_path)
-    made.put(result(0, code_digest("badnets", "none"), machine=CURRENT, seconds=120.0, cpu_seconds=90.0))
+    made.put(result(0, machine=CURRENT, seconds=120.0, cpu_seconds=90.0))
     made.put(result(1, "0123456789abcdef", machine=OLD, seconds=240.0, peak_memory_mb=900.0, data_digest="f" * 64))
     return made
 
