@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+
 from defenselib.errors import check_choice
-from defenselib.papers.aabl import exhibits as aabl
-from defenselib.papers.asd import exhibits as asd
-from defenselib.papers.bsd import exhibits as bsd
-from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit.claims import Claim
-from defenselib.papers.kit.exhibit import Cell, Exhibit, Paper, Series, Table, complete
-from defenselib.papers.vab import exhibits as vab
+from defenselib.papers.kit.exhibit import Drawing, Exhibit, Paper, Series
+from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.table import Table
 
-# A paper without a module of its own shows its printed numbers and says that nothing is reproduced yet.
-PAPERS: dict[str, Paper] = {
-    "asd": asd.PAPER,
-    "bsd": bsd.PAPER,
-    "vab": vab.PAPER,
-    "dst_dbr": dst_dbr.PAPER,
-    "aabl": aabl.PAPER,
-}
+KEYS = ("asd", "bsd", "vab", "dst_dbr", "aabl")
+
+__all__ = ["Cell", "Claim", "Drawing", "Exhibit", "Paper", "Series", "Table", "available", "get"]
 
 
+@cache
 def get(key: str) -> Paper:
     """The paper of a key; an unknown key raises and names the nearest."""
-    return PAPERS[check_choice("paper", key, PAPERS)]
+    # A paper is read when it is asked for: its drawings need matplotlib, and most runs none of them.
+    module = import_module(f"{__name__}.{check_choice('paper', key, KEYS)}.exhibits")
+    paper: Paper = module.PAPER
+    return paper
 
 
 def available() -> tuple[str, ...]:
     """The keys of all papers."""
-    return tuple(PAPERS)
-
-
-__all__ = ["PAPERS", "Cell", "Claim", "Exhibit", "Paper", "Series", "Table", "available", "complete", "get"]
+    return KEYS
