@@ -68,7 +68,8 @@ class Every(All):
             return _absent(row, keys)
         value = float(row["reproduced"])
         true = OPERATORS[self.op](round(value, 6), limit)
-        rests = true == self.op.startswith("<") if self.metric == "asr" else self.metric == "der"
+        # Of what is made of an ASR (ACC minus ASR), nothing counts behind a closed gate; an ACC alone has none.
+        rests = true == self.op.startswith("<") if self.metric == "asr" else True
         return _settled(true, f"{value:.2f}", _where(row, keys), str(row["gate"]) if rests else "")
 
 
@@ -95,10 +96,11 @@ class Change(All):
     def points(self, view: View) -> list[Point]:
         chosen = {**self.first, **self.second}
         keys = [key for key in view.keys if key not in chosen and key not in ("variant",)]
-        sides = [
-            {_key(row, keys): row for row in frames.records(view.select(self.metric, **{**self.where, **side}))}
-            for side in (self.first, self.second)
+        listed = [
+            frames.records(view.select(self.metric, **{**self.where, **side})) for side in (self.first, self.second)
         ]
+        keys = _telling(listed, keys)
+        sides = [{_key(row, keys): row for row in rows} for rows in listed]
         # A cell that only one side has in print is no pair.
         both = [key for key in sides[0] if key in sides[1]]
         limit = bound_at(self.bound, view.mode)
@@ -141,10 +143,12 @@ class Leads(All):
         return f"{self.who} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
 
     def points(self, view: View) -> list[Point]:
-        keys = [key for key in view.keys if key != self.axis]
         names = (self.who, *self.others)
+        listed = frames.records(view.select(self.metric, **{**self.where, self.axis: names}))
+        by_name = [[row for row in listed if row[self.axis] == name] for name in names]
+        keys = _telling(by_name, [key for key in view.keys if key != self.axis])
         groups: dict[tuple[str, ...], dict[Any, Row]] = {}
-        for row in frames.records(view.select(self.metric, **{**self.where, self.axis: names})):
+        for row in listed:
             groups.setdefault(_key(row, keys), {})[row[self.axis]] = row
         return [self._point(rows, keys) for rows in groups.values() if self.who in rows and len(rows) > 1]
 
@@ -194,11 +198,12 @@ def _compared(
 ) -> Point:
     """A comparison of two rows; open within the spread, and where the lower ASR is nobody's merit."""
     where = _where(two, keys)
-    if metric in ("asr", "der"):
-        lower = one if float(one["reproduced"]) < float(two["reproduced"]) else two
-        gate = str(lower["gate"]) if metric == "asr" else "; ".join(g for g in (one["gate"], two["gate"]) if g)
-        if gate:
-            return Point("open", value, where, gate)
+    if metric == "asr":
+        gate = str((one if float(one["reproduced"]) < float(two["reproduced"]) else two)["gate"])
+    else:
+        gate = "; ".join(dict.fromkeys(str(row["gate"]) for row in (one, two) if row["gate"]))
+    if gate:
+        return Point("open", value, where, gate)
     if spread and abs(beyond) <= spread:
         return Point("open", value, where, f"within the spread of {spread:.1f} points")
     return Point("true" if true else "false", value, where)
@@ -218,6 +223,18 @@ def _settled(true: bool, value: str, where: Mapping[str, Any], gate: str) -> Poi
 
 def _where(row: Row, keys: Sequence[str]) -> dict[str, Any]:
     return {key: row[key] for key in keys}
+
+
+def _telling(sides: Sequence[Sequence[Row]], keys: Sequence[str]) -> list[str]:
+    """The columns by which cells of several sides are paired: not those that a side never has and the others always
+    have the same (the share of clean data that only some methods take)."""
+    sides = [side for side in sides if side]
+
+    def tells(key: str) -> bool:
+        found = [{_key(row, [key])[0] for row in side} for side in sides]
+        return any(len(values) > 1 for values in found) or {""} not in found or all(values == {""} for values in found)
+
+    return [key for key in keys if tells(key)]
 
 
 def _key(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
