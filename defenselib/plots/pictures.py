@@ -11,7 +11,7 @@ from torch import Tensor
 from defenselib import attacks
 from defenselib.data import load_dataset
 from defenselib.plots import style
-from defenselib.plots.canvas import grid
+from defenselib.plots.canvas import empty, grid, leave_empty
 
 
 def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
@@ -27,6 +27,22 @@ def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
                 axis.grid(False)
                 axis.spines[:].set_visible(False)
             line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        if title:
+            figure.suptitle(title)
+        return figure
+
+
+def captioned(pictures: Mapping[str, np.ndarray], title: str = "", columns: int = 4) -> Figure:
+    """A picture (H, W, 3) under each caption, `columns` side by side."""
+    if not pictures:
+        return empty(title)
+    lines = -(-len(pictures) // columns)
+    with style.look():
+        figure, axes = grid(1.7 * columns, 1.95 * lines, lines, columns)
+        leave_empty(axes, 0)
+        for axis, (caption, picture) in zip(axes.flat, pictures.items(), strict=False):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_title(caption, fontsize=9)
         if title:
             figure.suptitle(title)
         return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,34 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from defenselib import attacks
 from defenselib.experiments.result import Result
-from defenselib.papers.kit import printed
-from defenselib.papers.undefended import CLEAN_LABEL_RISE, DIRTY_ASR, Case, looks_of
+from defenselib.papers.examples import name_of, one_image, paper_figure, pictures
+from defenselib.papers.undefended import CLEAN_LABEL_RISE, DIRTY_ASR, Case
 from defenselib.plots import style
 from defenselib.plots.canvas import Picture, empty
 from defenselib.report.tables import Html, render
 
+__all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "spectrum", "success"]
 MAGNIFY = 4
 COLUMNS = ("clean", "as trained on", f"change × {MAGNIFY}", "spectrum", "test image", "with trigger")
-PAPERS = {  # the figures of poisoned samples: exhibit, attacks in their order
-    "bsd": ("figure-4", ("badnets", "blend", "wanet", "clb", "refool", "sig", "narcissus")),
-    "vab": ("figure-5", ("badnets", "blend", "wanet", "dynamic", "clb", "sig")),
-    "dst_dbr": ("figure-9", ("badnets", "trojan", "blend-strip", "blend-kitty", "sig", "clb", "ssba")),
-}
-
-
-def pictures(
-    cases: Sequence[Case], dataset: str = "cifar10", profile: str = "best", run: bool = False, store: Any = None
-) -> dict[str, Result]:
-    """The results that hold pictures, by name of the attack; cases without one are left out (`table` lists them)."""
-    found = {name_of(case): looks_of(case, dataset, profile, run, store) for case in cases}
-    return {name: result for name, result in found.items() if result is not None}
-
-
-def name_of(case: Case) -> str:
-    """The attack as readers see it; a variant that is an attack of its own by its own name."""
-    return style.label(case.printed_name, "attack")
 
 
 def before_after(found: Mapping[str, Result], example: int = 0, title: str = "") -> Figure:
@@ -75,36 +57,6 @@ def spectrum(change: NDArray[Any]) -> NDArray[np.float64]:
     """log10(1 + |FFT|) of changes (N, 3, H, W), mean over images and channels, (H, W), zero frequency in the middle."""
     magnitude = np.abs(np.fft.fft2(change.astype(np.float64))).mean(axis=(0, 1))
     return np.asarray(np.log10(1 + np.fft.fftshift(magnitude)))
-
-
-def one_image(found: Mapping[str, Result], example: int = 0, title: str = "", columns: int = 4) -> Figure:
-    """The papers' figure of poisoned samples: the first attack's clean image, then one poisoned image an attack."""
-    if not found:
-        return empty(title)
-    shown = {"clean": next(iter(found.values())).arrays["look/clean"][example]}
-    shown |= {name: result.arrays["look/stored"][example] for name, result in found.items()}
-    lines = -(-len(shown) // columns)
-    with style.look():
-        figure = Picture(figsize=(1.7 * columns, 1.95 * lines))
-        axes = figure.subplots(lines, columns, squeeze=False)
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, (name, image) in zip(axes.flat, shown.items(), strict=False):
-            axis.imshow(np.moveaxis(image, 0, -1), interpolation="nearest")
-            axis.set_title(name, fontsize=9)
-        if title:
-            figure.suptitle(title)
-        return figure
-
-
-def paper_figure(paper: str, dataset: str = "cifar10", profile: str = "best", store: Any = None) -> Figure:
-    """A paper's figure of poisoned samples (`PAPERS`): attacks as this paper runs them, where they are in the store."""
-    key, names = PAPERS[paper]
-    cases = [Case(name, paper) for name in names if name in attacks.available() and paper in attacks.presets(name)]
-    found = pictures(cases, dataset, profile, store=store)
-    missing = [style.label(name, "attack") for name in names if style.label(name, "attack") not in found]
-    words = f"{printed.exhibits(paper).loc[key]['title']}" + (f"\nnot run: {', '.join(missing)}" if missing else "")
-    return one_image(found, title=words)
 
 
 def success(frame: pd.DataFrame, caption: str) -> Html:
