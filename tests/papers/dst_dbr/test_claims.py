@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 import pytest
 
@@ -34,16 +36,14 @@ def moved(frame: pd.DataFrame, rows: pd.Series, points: float) -> pd.DataFrame:
     return frame.assign(reproduced=numbers, by_seed=[{}] * len(frame))
 
 
-def contradictions(frame: pd.DataFrame) -> list[pd.DataFrame]:
-    """The frame with all numbers of one metric and one defense, network, score, ... moved up or down by 60 points."""
+def contradictions(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The frame with all numbers of one metric and one defense, network, score, ... moved up or down by 100 points."""
     axes = [name for name in (*TELLING, *frames.axes(frame)) if name in frame]
-    groups = [
-        (frame["metric"] == metric) & (frame[axis] == value)
-        for axis in axes
-        for metric in frame["metric"].unique()
-        for value in frame[axis].dropna().unique()
-    ]
-    return [moved(frame, group, points) for group in groups for points in (60.0, -60.0)]
+    for axis in axes:
+        for metric in frame["metric"].unique():
+            for value in frame[axis].dropna().unique():
+                group = (frame["metric"] == metric) & (frame[axis] == value)
+                yield from (moved(frame, group, points) for points in (100.0, -100.0))
 
 
 def test_on_print_three_statements_of_the_paper_do_not_hold() -> None:
@@ -67,20 +67,19 @@ def test_on_ideal_figures_every_statement_holds() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("exhibit", [*TABLES, *FIGURES], ids=lambda exhibit: exhibit.key)
 def test_every_statement_can_be_contradicted(exhibit: Exhibit) -> None:
-    failed: set[str] = set()
+    standing = list(exhibit.checks)
     for frame in contradictions(frame_of(exhibit)):
-        failed |= {claim for claim, outcome in outcomes(exhibit, frame).items() if outcome == "fails"}
-        if len(failed) == len(exhibit.checks):
+        standing = [claim for claim in standing if claim.judge(frame)["outcome"] != "fails"]
+        if not standing:
             break
-    assert failed == {claim.key for claim in exhibit.checks}
+    assert [claim.key for claim in standing] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exhibit", [*TABLES, *FIGURES], ids=lambda exhibit: exhibit.key)
 def test_without_an_attack_no_statement_on_all_attacks_holds(exhibit: Exhibit) -> None:
     """The hole of the earlier rules: all, on the attacks that happened to be run."""
     whole = frame_of(exhibit)
-    part = moved(whole, whole["attack"] == "badnets", float("nan"))
+    part = moved(whole, whole["attack"] == whole["attack"].iloc[0], float("nan"))
     rules = {claim.key: claim.expression.rule for claim in exhibit.checks}
     spoken = {key for key, rule in rules.items() if "attack" not in rule and "cell" not in rule and "each" not in rule}
     after = outcomes(exhibit, part)
