@@ -56,7 +56,7 @@ class View:
         placeholder = rows["metric"].isna().to_numpy()
         keep = (rows["metric"] == metric).to_numpy() | placeholder
         for column in ("dataset", "attack", "target"):
-            if column not in where:
+            if column not in where and column in rows:
                 keep = keep & ~rows[column].isin([frames.AVERAGE, frames.WORST]).to_numpy()
         for column, wanted in where.items():
             if column not in rows:
@@ -72,7 +72,8 @@ class View:
         if axis not in self.frame:
             return self
         by = [name for name in (*self.keys, "metric") if name != axis]
-        groups = self.frame.groupby(by, dropna=False, sort=False)
+        parts = self.frame[~self.frame[axis].isin([frames.AVERAGE, frames.WORST])]
+        groups = parts.groupby(by, dropna=False, sort=False)
         made = [_one_of(part, axis, how) for _, part in groups]
         return View(pd.DataFrame(made).drop(columns=axis), self.mode)
 
