@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from defenselib.papers.kit.claims import Point, Statement, any_point, most_points
+from defenselib.papers.kit.claims import NAMED, Point, Statement, any_point, most_points
 from defenselib.papers.kit.statements import All
 from defenselib.papers.kit.view import View
 
@@ -28,8 +28,12 @@ class Both(All):
         for part in self.parts:
             mine = part.points(view)
             # A part that is no sentence on all of its cells counts as one cell.
-            found += mine if isinstance(part, All) else [as_one(mine, part.decide(mine))]
+            found += mine if _on_all(part) else [as_one(mine, part.decide(mine))]
         return found
+
+
+def _on_all(part: Statement) -> bool:
+    return _on_all(part.inner) if isinstance(part, _Seen) else isinstance(part, All)
 
 
 def both(*parts: Statement) -> Both:
@@ -40,7 +44,10 @@ def both(*parts: Statement) -> Both:
 def as_one(points: Sequence[Point], outcome: str) -> Point:
     """Several points as the one that their outcome makes."""
     state = {"holds": "true", "fails": "false", "not run": "absent"}.get(outcome, "open")
-    return Point(state, ", ".join(point.value for point in points if point.value), points[0].where if points else {})  # type: ignore[arg-type]
+    values = [point.value for point in points if point.value]
+    true = sum(point.state == "true" for point in points)
+    said = ", ".join(values) if len(values) <= NAMED else f"{true} of {len(points)} cells"
+    return Point(state, said, points[0].where if points else {})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
