@@ -116,7 +116,6 @@ def best_settings() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@cache
 def best_setting(table: str, defense: str, attack: str) -> dict[str, Any]:
     """The setting of the search that a number of Table 2 or 3 comes from, {"beta": "1e10"}; empty where nothing was
     searched."""
