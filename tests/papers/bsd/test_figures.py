@@ -42,9 +42,8 @@ def test_poisoning_rates(put, store):
     assert outcomes == {"low": "holds", "acc": "holds"}
     assert len(found) == 24 * 2 and set(found["rate"]) == {0.01, 0.05, 0.1, 0.2}
     assert contradictions(bsd.PAPER.exhibit("figure-3"), found) == {"low", "acc"}
-    put(66, 1, defense="asd", rate=0.01, attack="blend")
-    put(70, 1, rate=0.01, attack="blend")  # 4 points are not conspicuous, but more than chance
-    assert claims_on("figure-3", store)[1] == {"low": "holds", "acc": "undecided"}
+    put(78, 1, defense="asd", rate=0.01, attack="blend")  # two points are not conspicuous
+    assert claims_on("figure-3", store)[1] == {"low": "holds", "acc": "fails"}
 
 
 def test_some_rates_are_no_rates(put, store):
