@@ -46,7 +46,7 @@ def as_one(points: Sequence[Point], outcome: str) -> Point:
     state = {"holds": "true", "fails": "false", "not run": "absent"}.get(outcome, "open")
     values = [point.value for point in points if point.value]
     true = sum(point.state == "true" for point in points)
-    said = ", ".join(values) if len(values) <= NAMED else f"{true} of {len(points)}"
+    said = ", ".join(values) if len(values) <= NAMED else f"{true} of {len(points)} cells"
     return Point(state, said, points[0].where if points else {})  # type: ignore[arg-type]
 
 
