@@ -78,11 +78,11 @@ def test_the_training_that_answers_a_row() -> None:
         return cell.experiment("asd", profile, 0).resolve()
 
     row = {"dataset": "cifar10", "attack": "blend", "defense": "asd", "metric": "acc"}
-    assert of(asd_cells.learner({**row, "ssl": "uda"})).defense.ssl == "uda"
+    assert of(asd_cells.variant({**row, "ssl": "uda"})).defense.ssl == "uda"
     usual = of(Cell("cifar10", "blend", "asd"))
-    same = (asd_cells.learner({**row, "ssl": "mixmatch"}), asd_cells.seeded("blend", 0))
+    same = (asd_cells.variant({**row, "ssl": "mixmatch"}), asd_cells.seeded("blend", 0))
     assert {of(cell).hash for cell in (*same, asd_cells.faster("blend", 1))} == {usual.hash}
-    poisoned = asd_cells.poisoned_seeds({**row, "poisoned_seeds": 3.0})
+    poisoned = asd_cells.variant({**row, "poisoned_seeds": 3.0})
     for profile in PROFILES:
         asked = of(poisoned, profile).defense
         assert (asked.poisoned_seeds, asked.seeds_per_class) == (3, 10)

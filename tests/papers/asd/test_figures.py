@@ -158,6 +158,12 @@ def test_figure_4_compares_the_ends_of_stages(put: Lay, store: Store) -> None:
     assert (early.get_linestyle(), late.get_linestyle()) == ("-", "--")
 
 
+def test_a_figure_without_results_keeps_a_row_for_each_cell(store: Store) -> None:
+    found = exhibit("figure-4").reproduce("best", store=store)
+    assert list(found["defense"]) == ["none", "asd"]
+    assert (found["reason"] == "no result in the store").all()
+
+
 @pytest.mark.parametrize("key", DRAWN)
 def test_nothing_to_draw_is_said(key: str, store: Store) -> None:
     figure = exhibit(key).draw(exhibit(key).reproduce("laptop", store=store))
