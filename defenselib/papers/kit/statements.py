@@ -94,7 +94,7 @@ class Change(All):
 
     def points(self, view: View) -> list[Point]:
         chosen = {**self.first, **self.second}
-        keys = [key for key in _open_keys(view, self.where) if key not in chosen]
+        keys = [key for key in view.keys if key not in chosen and key not in ("variant",)]
         sides = [
             {_key(row, keys): row for row in frames.records(view.select(self.metric, **{**self.where, **side}))}
             for side in (self.first, self.second)
@@ -141,7 +141,7 @@ class Leads(All):
         return f"{self.who} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
 
     def points(self, view: View) -> list[Point]:
-        keys = [key for key in _open_keys(view, self.where) if key != self.axis]
+        keys = [key for key in view.keys if key != self.axis]
         names = (self.who, *self.others)
         groups: dict[tuple[str, ...], dict[Any, Row]] = {}
         for row in frames.records(view.select(self.metric, **{**self.where, self.axis: names})):
@@ -202,12 +202,6 @@ def _compared(
     if spread and abs(beyond) <= spread:
         return Point("open", value, where, f"within the spread of {spread:.1f} points")
     return Point("true" if true else "false", value, where)
-
-
-def _open_keys(view: View, where: Mapping[str, Any]) -> list[str]:
-    """The columns that tell the selected cells apart. One that `where` sets to a single value does not, and the row of
-    a cell that was not run may lack it."""
-    return [key for key in view.keys if key not in where or isinstance(where[key], tuple | list | Not)]
 
 
 def _missing(row: Row) -> bool:
