@@ -64,7 +64,11 @@ class View:
                 continue
             hit = _matches(rows[column], wanted)
             keep = keep & (hit | (placeholder & rows[column].isna().to_numpy()))
-        return rows[keep]
+        # So that the row of a cell that was not run pairs with those of cells that were.
+        fixed = {
+            name: value for name, value in where.items() if name in rows and not isinstance(value, tuple | list | Not)
+        }
+        return rows[keep].fillna(fixed)
 
     def reduced(self, axis: str, how: str) -> View:
         """The same with the rows along an axis made one, in the order of the axis. A mean, sum, largest or least number
