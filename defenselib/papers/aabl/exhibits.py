@@ -17,10 +17,11 @@ from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Row, Series, Setting
 from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.gating import undefended
 from defenselib.papers.kit.grid import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
-from defenselib.papers.kit.table import Table, undefended
+from defenselib.papers.kit.table import Table
 from defenselib.plots.charts import dots
 
 KEY = "aabl"
@@ -147,7 +148,8 @@ SHARES = {"clb": SPLITS[ATTACKS.index("clb")], "wanet": rate_cell({**on_cifar10(
 
 def said(row: Row) -> Number | str:
     """A number of the text: a bound over all splits, an ASR at 1 % poison, a share of the set, or why it is none."""
-    metric, attack = str(row["metric"]), "" if pd.isna(row["attack"]) else str(row["attack"])
+    metric = str(row["metric"])
+    attack: str = "" if pd.isna(row["attack"]) else str(row["attack"])
     if metric in ("gamma", "benign_kept"):
         return Number(SPLITS, lambda found: min(_mean(results, metric) for results in found))
     if metric in ("benign_share", "altered_share"):
@@ -193,7 +195,7 @@ def table(number: int, **more: Any) -> Table:
 def series(number: int, cells: Any, measure: Any, plot: Any, checks: Any, axes: Any = lambda one: {}) -> Series:
     return Series(
         paper=KEY, key=f"figure-{number}", setting=SETTING, cells=tuple(cells), measure=measure, plot=plot,
-        checks=checks, axes=axes,
+        checks=checks, axes=axes, before=before,
     )  # fmt: skip
 
 

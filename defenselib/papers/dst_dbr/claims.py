@@ -6,6 +6,8 @@ Not all of them hold on the printed numbers themselves (`exhibits.on_print`). Bo
 
 from __future__ import annotations
 
+from typing import Any
+
 from defenselib.papers.kit.claims import Claim, Statement
 from defenselib.papers.kit.compound import along, both, combined, most, one, one_each
 from defenselib.papers.kit.statements import change, every, leads, low
@@ -63,7 +65,8 @@ TABLE_1 = (
             change("acc", "defense", "simclr-baseline", "supcon-baseline", ">", MARKEDLY, dataset=name))
       for name, words in (("cifar10", "CIFAR-10"), ("cifar100", "CIFAR-100"))),
 )  # fmt: skip
-C10, C100 = {"dataset": "cifar10"}, {"dataset": "cifar100"}
+C10: dict[str, Any] = {"dataset": "cifar10"}
+C100: dict[str, Any] = {"dataset": "cifar100"}
 MEAN10, MEAN100 = {**C10, "attack": "average"}, {**C100, "attack": "average"}
 TABLE_2 = (
     SUCCESSFUL,

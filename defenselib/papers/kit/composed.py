@@ -13,8 +13,8 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of
-from defenselib.papers.kit.grid import Cell, Grid, Request
-from defenselib.papers.kit.table import judged, mode_of
+from defenselib.papers.kit.grid import Cell, Grid, Request, mode_of
+from defenselib.papers.kit.table import judged
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

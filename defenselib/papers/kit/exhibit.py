@@ -19,7 +19,8 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.grid import Cell, Grid, Request, Thin, checked_request
+from defenselib.papers.kit.gating import Before, Gating, undefended
+from defenselib.papers.kit.grid import Cell, Grid, Request, Thin, checked_request, mode_of
 from defenselib.papers.kit.spread import SeedRule
 
 if TYPE_CHECKING:
@@ -166,13 +167,14 @@ class Drawing(Exhibit):
 class Series(Exhibit):
     """A figure: cells, and what to read from the results of each as rows (metric, axes, reproduced, n, sd).
 
-    axes: what a cell itself says of where its rows stand ({"rate": 0.1}), also of one that was not run. The paper
-    prints no number of a figure, so `published` is NaN and no row has a verdict: the claims judge.
+    axes: what a cell itself says of where its rows stand ({"eps": 2.0}), also of one that was not run. before: see
+    `Table`. The paper prints no number of a figure, so `published` is NaN and no row has a verdict: the claims judge.
     """
 
     cells: tuple[Cell, ...]
     measure: Callable[[Cell, tuple[Result, ...]], list[dict[str, Any]]]
     axes: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
+    before: Before = undefended
 
     @property
     def status(self) -> str:
@@ -180,13 +182,14 @@ class Series(Exhibit):
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         grid = self.grid(request)
-        found = [row for cell in self.cells for row in self._rows(cell, grid)]
+        gating = Gating(self.paper, self.references, grid, self.before)
+        found = [row for cell in self.cells for row in self._rows(cell, grid, gating)]
         rows = frames.rows_of(found)
         chance = frames.spreads(rows["metric"], found)
         found = [{**row, "spread": chance.get(str(row.get("metric")), 0.0)} for row in found]
         return frames.finish(rows, found, request.profile)
 
-    def _rows(self, cell: Cell, grid: Grid) -> list[dict[str, Any]]:
+    def _rows(self, cell: Cell, grid: Grid, gating: Gating) -> list[dict[str, Any]]:
         """The rows of one cell; without a result one that says why."""
         where: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
         where |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate")}
@@ -198,7 +201,8 @@ class Series(Exhibit):
             return [{**where, **frames.entry([]), "verdict": verdict.NOT_RUN, "reason": reason}]
         machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
         added = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
-        return [{**where, **point, **added} for point in points]
+        gate = {} if mode_of(grid.request.profile) == "none" else {"asr": gating.gate(cell, answer).closed}
+        return [{**where, **point, **added, "gate": gate.get(point["metric"], "")} for point in points]
 
 
 @dataclass(frozen=True)

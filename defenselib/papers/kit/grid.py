@@ -241,6 +241,11 @@ class Grid:
         return self._sources[dataset]
 
 
+def mode_of(profile: str) -> str:
+    """How strictly a profile's numbers are compared: none, order or numbers (see `verdict`)."""
+    return profiles.load(profile).verdict
+
+
 def not_implemented(cell: Cell) -> str:
     """Why no code answers this cell yet ("defense fp not implemented yet"), or nothing."""
     for axis, known in (("attack", ("none", *attacks.available())), ("defense", defenses.available())):

@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from defenselib.attacks import ATTACKS
-from defenselib.experiments import profile as profiles
 from defenselib.learning.evaluation import der
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, times, verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
-from defenselib.papers.kit.gates import Gate, examine
-from defenselib.papers.kit.grid import Answer, Cell, Grid, Request
+from defenselib.papers.kit.gating import Before, Gating, undefended
+from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, mode_of
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 GATED = ("acc", "asr", "der")
-SAME_DATA = ("rate", "target", "attack_args", "model")
 
 
 def metric_of(row: Row, result: Result) -> float:
@@ -42,16 +39,6 @@ def metric_of(row: Row, result: Result) -> float:
 def plain_cell(row: Row) -> Cell:
     """The cell of a row that is fixed by data set, attack and defense alone."""
     return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]))
-
-
-def undefended(cell: Cell) -> Cell:
-    """The undefended model of a cell: the same poisoned data, the same network."""
-    return Cell(cell.dataset, cell.attack, "none", {k: cell.options[k] for k in SAME_DATA if k in cell.options})
-
-
-def mode_of(profile: str) -> str:
-    """How strictly a profile's numbers are compared: none, order or numbers (see `verdict`)."""
-    return profiles.load(profile).verdict
 
 
 def ders(found: Answer, plain: Answer) -> dict[int, float]:
@@ -75,7 +62,7 @@ class Table(Exhibit):
 
     cell: Callable[[Row], Cell | str | None] = plain_cell
     value: Callable[[Row, Result], float] = metric_of
-    before: Callable[[Cell], Cell | tuple[Cell, ...]] = undefended
+    before: Before = undefended
     instead: Callable[[Row], Cell] | None = None
     no_target: Callable[[Row], str] = lambda row: ""
 
@@ -96,7 +83,7 @@ class _Answering:
         self.mode = mode_of(request.profile)
         self.rows = table._printed()
         self.grid: Grid = table.grid(request)
-        self._gates: dict[Cell, Gate] = {}
+        self.gating = Gating(table.paper, table.references, self.grid, table.before)
 
     def frame(self) -> pd.DataFrame:
         means = frames.parts_of_averages(self.rows)
@@ -124,7 +111,7 @@ class _Answering:
     def _ders(self, cell: Cell, answer: Answer) -> dict[str, Any]:
         if cell.defense == "none":
             return entry([], reason="an undefended model has no DER")
-        numbers, reason = ders(answer, self._plain(cell)) if answer.results else {}, answer.reason
+        numbers, reason = ders(answer, self.gating.plain(cell)) if answer.results else {}, answer.reason
         if answer.results and not numbers:
             reason = "needs the undefended model under the same attack and with the same seed, which was not run"
         return entry(list(numbers.values()), map(machine_of, answer.results), reason, list(numbers))
@@ -141,47 +128,16 @@ class _Answering:
             beside["no_attack"] = _of(clean, row, self.table.value)["reproduced"]
         if metric == "acc" and cell.defense != "none" and self.mode == "order":
             beside["drop"] = self._drop(cell, answer, row)
-        if metric in GATED and "none" not in (cell.defense, cell.attack):
-            gate = self._gate(cell, answer)
+        if metric in GATED:
+            gate = self.gating.gate(cell, answer)
             beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": gate.closed}
         return beside
 
     def _drop(self, cell: Cell, answer: Answer, row: Row) -> float:
         now = {seed_of(result): self.table.value(row, result) for result in answer.results}
-        then = {seed_of(result): self.table.value(row, result) for result in self._plain(cell).results}
+        then = {seed_of(result): self.table.value(row, result) for result in self.gating.plain(cell).results}
         drops = [then[seed] - now[seed] for seed in now if seed in then]
         return fmean(drops) if drops else math.nan
-
-    def _plain(self, cell: Cell) -> Answer:
-        named = self.table.before(cell)
-        answers = [self.grid.answer(one, partner=True) for one in (named if isinstance(named, tuple) else (named,))]
-        return next((answer for answer in answers if answer.results), answers[0])
-
-    def _gate(self, cell: Cell, answer: Answer) -> Gate:
-        if cell not in self._gates:
-            said = self._printed_undefended(cell)
-            kind = ATTACKS.get(cell.attack)
-            plain = undefended(cell)
-            clean = Cell(plain.dataset, plain.attack, "none", {**plain.options, "rate": 0.0})
-            self._gates[cell] = examine(
-                answer.results,
-                self._plain(cell).results,
-                said,
-                kind is not None and kind.clean_label,
-                lambda: float(entry([r.asr for r in self.grid.answer(clean, partner=True).results])["reproduced"]),
-            )
-        return self._gates[cell]
-
-    def _printed_undefended(self, cell: Cell) -> float:
-        name = cell.options.get("attack_args", {}).get("preset", cell.attack)
-        same = {"poisoning_rate": cell.options.get("rate"), "model": cell.options.get("model")}
-        found = [
-            printed.undefended(
-                self.table.paper, key, cell.dataset, name, "asr", {k: v for k, v in same.items() if v is not None}
-            )
-            for key in self.table.references
-        ]
-        return _first(found)
 
 
 def judged(

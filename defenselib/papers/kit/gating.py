@@ -1,0 +1,65 @@
+"""Which gate stands before the numbers of a cell: from its undefended model, a clean one, and what the paper prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from defenselib.attacks import ATTACKS
+from defenselib.papers.kit import printed
+from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.gates import Gate, examine
+from defenselib.papers.kit.grid import Answer, Cell, Grid
+
+SAME_DATA = ("rate", "target", "attack_args", "model")
+Before = Callable[[Cell], Cell | tuple[Cell, ...]]
+
+
+def undefended(cell: Cell) -> Cell:
+    """The undefended model of a cell: the same poisoned data, the same network."""
+    return Cell(cell.dataset, cell.attack, "none", {k: cell.options[k] for k in SAME_DATA if k in cell.options})
+
+
+class Gating:
+    """The undefended models and gates of an exhibit at one profile, each looked up once.
+
+    before: the undefended cell of a cell, or several that are the same training with more or less measured, the first
+    of which has results. references: tables that print undefended models.
+    """
+
+    def __init__(self, paper: str, references: Sequence[str], grid: Grid, before: Before = undefended) -> None:
+        self.paper = paper
+        self.references = references
+        self.grid = grid
+        self.before = before
+        self._gates: dict[Cell, Gate] = {}
+
+    def plain(self, cell: Cell) -> Answer:
+        """The undefended model's results."""
+        named = self.before(cell)
+        answers = [self.grid.answer(one, partner=True) for one in (named if isinstance(named, tuple) else (named,))]
+        return next((answer for answer in answers if answer.results), answers[0])
+
+    def gate(self, cell: Cell, answer: Answer) -> Gate:
+        """Open for an undefended model, and where nothing is attacked."""
+        if "none" in (cell.defense, cell.attack) or not answer.results:
+            return Gate()
+        if cell not in self._gates:
+            kind, plain = ATTACKS.get(cell.attack), undefended(cell)
+            clean = Cell(plain.dataset, plain.attack, "none", {**plain.options, "rate": 0.0})
+            self._gates[cell] = examine(
+                answer.results,
+                self.plain(cell).results,
+                self._printed(cell),
+                kind is not None and kind.clean_label,
+                lambda: float(entry([r.asr for r in self.grid.answer(clean, partner=True).results])["reproduced"]),
+            )
+        return self._gates[cell]
+
+    def _printed(self, cell: Cell) -> float:
+        """The ASR without defense that the paper prints; NaN where it prints none."""
+        name = cell.options.get("attack_args", {}).get("preset", cell.attack)
+        asked = {"poisoning_rate": cell.options.get("rate"), "model": cell.options.get("model")}
+        same = {column: value for column, value in asked.items() if value is not None}
+        found = (printed.undefended(self.paper, key, cell.dataset, name, "asr", same) for key in self.references)
+        return next((number for number in found if not math.isnan(number)), math.nan)
