@@ -6,11 +6,14 @@ Not all of them hold on the printed numbers themselves (`exhibits.on_print`). Bo
 
 from __future__ import annotations
 
-from defenselib.papers.kit.claims import Claim, Statement
-from defenselib.papers.kit.compound import along, both, combined, most, one, one_each
+import math
+
+from defenselib.papers.kit.claims import Claim, Point, Statement
+from defenselib.papers.kit.compound import Check, along, both, combined, most, one, one_each
+from defenselib.papers.kit.frame import parts_of_averages
 from defenselib.papers.kit.statements import change, every, leads, low
 from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_HIGH, ASR_LOW
-from defenselib.papers.kit.view import other_than
+from defenselib.papers.kit.view import View, other_than
 
 REMOVALS = ("ft", "anp", "nad", "mcr", "abl")
 DIRTY = ("badnets", "badnets-all2all", "trojan", "blend-strip", "blend-kitty")
@@ -37,6 +40,22 @@ def keeps(defense: str, printed: float, axis: str = "defense", plain: str = "non
     return change("acc", axis, plain, defense, ">=", (-ACC_MARGIN, -printed), **where)
 
 
+def _averages(view: View) -> list[Point]:
+    """Is each average the mean of its rows? Half a unit of the last digit, and as much again for what was rounded
+    before it was averaged."""
+    numbers, points = view.frame["reproduced"], []
+    for position, parts in parts_of_averages(view.frame).items():
+        mean, said = numbers.iloc[parts].mean(), numbers.iloc[position]
+        where = view.frame.iloc[position][["dataset", "poisoning_rate", "defense", "metric"]].to_dict()
+        value = f"printed {said:.2f}, recomputed {mean:.2f}"
+        points.append(Point("true" if math.isclose(mean, said, abs_tol=0.0101) else "false", value, where))
+    return points
+
+
+# Of the printed numbers alone: where numbers are reproduced, their averages are made here.
+AVERAGES = Claim(
+    "averages", "The averages are the means of the rows above them.", "last row", Check("to 0.01", _averages)
+)
 SUCCESSFUL = Claim(
     "attacks-85", "Only attacks that succeed without defense are reported.", "Sec. 4.2, App. D",
     every("asr", ">", 85.0, defense="none"),
