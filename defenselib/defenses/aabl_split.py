@@ -21,7 +21,7 @@ from defenselib.defenses.scores import adversarial_sce, otsu_threshold, sce
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.learning.context import Context
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import make_optimizer, supervised_epoch
+from defenselib.learning.supervised import make_optimizer, supervised_stage
 from defenselib.models import Classifier
 
 # A-ABL Table 5, with torchvision's defaults; the column that it prints as AutoMix cites AugMix.
@@ -64,9 +64,7 @@ class NaiveTraining:
         model = build_model("naive")
         optimizer = make_optimizer(list(model.parameters()), "adam", self.learning_rate)
         augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        for epoch in context.epochs("naive", self.epochs, model=model, optimizer=optimizer):
-            loss = supervised_epoch(model, optimizer, train, context, augment, self.batch_size, stream="naive")
-            context.observe("epoch", stage="naive", epoch=epoch, model=model, loss=loss)
+        supervised_stage("naive", self.epochs, model, optimizer, train, context, augment, self.batch_size)
         return dict(model.state_dict())
 
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses import bsd_split as split
-from defenselib.defenses.base import BuildModel, Defense, Fitted
-from defenselib.defenses.bsd_models import Altruist, Run, judge, oss_of_every_class
+from defenselib.defenses.base import BuildModel, Fitted
+from defenselib.defenses.bsd_models import Altruist, Run, oss_of_every_class
 from defenselib.defenses.scores import features
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.defenses.settings import MixMatched
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_range
+from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
-from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import make_optimizer
 from defenselib.models import Classifier
 
@@ -35,7 +36,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BSD(Defense):
+class BSD(MixMatched):
     """Pools from two perspectives, semantics (OSS) and loss statistics (ALS), then from two models' losses (Alg. 1).
 
     Stage "warmup": the altruistic model g is trained on everything and so backdoored; its epochs vote on y_t.
@@ -77,19 +78,9 @@ class BSD(Defense):
     completion: bool = True
     completion_count: str = "labels"
     dropping: bool = True
-    sce_alpha: float = 0.1
-    sce_beta: float = 1.0
-    learning_rate: float = 0.002
-    iterations: int = 1024
-    batch_size: int = 64
-    temperature: float = 0.5
-    mixup_alpha: float = 0.75
-    lambda_u: float = 15.0
-    rampup: float = 120.0
-    padding: int = 4
-    padding_mode: str = "reflect"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for what, allowed in CHOICES.items():
             check_choice(what, getattr(self, what), allowed)
         if self.pool_epochs < 1 or not 0 <= self.stage1_end <= self.pool_end <= self.stage2_end <= self.epochs:
@@ -101,10 +92,7 @@ class BSD(Defense):
             raise InvalidValueError(f"beta is {self.beta}, alpha is {self.alpha}; need 0 < beta <= alpha < 1")
         check_range("isolation", self.isolation, 0.0, 1.0)
         check_range("pseudo_target", self.pseudo_target, -1, float("inf"))
-        for what in ("warmup_epochs", "altruistic_batch_size", "iterations", "batch_size"):
-            if getattr(self, what) < 1:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least 1")
-        Augment(self.padding, self.padding_mode)
+        check_counts(self, "warmup_epochs", "altruistic_batch_size")
 
     @property
     def pool_end(self) -> int:
@@ -130,13 +118,10 @@ class BSD(Defense):
     def start(self, train: ImageSet, model: Classifier, context: Context) -> Run:
         """Warm g up and find y_t."""
         check_range("pseudo_target", self.pseudo_target, -1, model.head.out_features - 1)
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        learner = MixMatch(
-            self.temperature, self.mixup_alpha, self.lambda_u, self.rampup, self.iterations, self.batch_size
-        )
+        augment = self.augment(context)
         adam = make_optimizer(list(model.parameters()), "adam", self.altruistic_learning_rate)
-        altruist = Altruist(model, adam, self.altruistic_batch_size, train, context, augment)
-        run = Run(train, context, augment, learner, altruist)
+        altruist = Altruist(Trainee(model, adam, train, context, augment), self.altruistic_batch_size)
+        run = Run(train, context, augment, self.mixmatch(), altruist)
         if self.target_vote == "isolation":
             run.target = altruist.warm_up_by_ascent(
                 self.warmup_epochs, self.lga_gamma, self.isolation, self.pseudo_target
@@ -147,20 +132,21 @@ class BSD(Defense):
 
     def train_main(self, run: Run, model: Classifier) -> None:
         """The main loop: rebuild the pools, update f, update g (Alg. 1, lines 15 to 42)."""
-        adam = make_optimizer(list(model.parameters()), "adam", self.learning_rate)
+        trainee = run.trainee(model, self.adam(model))
         if self.altruistic_update == "mixmatch":
             # "The same loss and optimizer as the main model" (App. B.4).
-            run.altruist.optimizer = make_optimizer(list(run.altruist.model.parameters()), "adam", self.learning_rate)
-        altruist = {"altruist": run.altruist.model, "altruist_optimizer": run.altruist.optimizer}
+            run.altruist.trainee = run.trainee(run.altruist.model, self.adam(run.altruist.model))
+        state = {"model": model, "optimizer": trainee.optimizer, "memory": run.memory}
+        state |= {"altruist": run.altruist.model, "altruist_optimizer": run.altruist.trainee.optimizer}
         # Under all-to-all f starts at T1, on pools of models that are no longer needed.
         first = self.stage1_end if "oss" in run.memory else 0
-        for epoch in run.context.epochs("bsd", self.end, model=model, optimizer=adam, **altruist, memory=run.memory):
+        for epoch in run.context.epochs("bsd", self.end, **state):
             numbers: dict[str, float] = {}
             if epoch >= first:
                 clean, loss = self.clean_pool(run, model, epoch)
                 run.memory["clean"] = clean
                 run.context.observe("split", stage="bsd", epoch=epoch, clean=clean, scores=loss)
-                numbers = run.semi(model, adam, clean, run.complement(clean), epoch)
+                numbers = run.learner.train_epoch(trainee, clean, run.complement(clean), epoch)
                 numbers["rarest_class"] = split.rarest(clean, run.train.labels)
             if epoch < self.stage2_end:
                 self.train_altruist(run, epoch)
@@ -173,7 +159,7 @@ class BSD(Defense):
             run.altruist.epoch()
         else:
             everything = torch.arange(len(run.train), device=run.train.labels.device)
-            run.semi(run.altruist.model, run.altruist.optimizer, everything, everything, epoch)
+            run.learner.train_epoch(run.altruist.trainee, everything, everything, epoch)
 
     def clean_pool(self, run: Run, model: Classifier, epoch: int) -> tuple[Tensor, Tensor | None]:
         """The clean pool of this epoch, and f's losses where they decide it (Alg. 1, lines 16 to 35)."""
@@ -229,7 +215,16 @@ class BSD(Defense):
         return pool, loss
 
     def judge(self, run: Run, model: Classifier) -> tuple[Tensor, Tensor]:
-        return judge(model, run.train, run.context, self.sce_alpha, self.sce_beta)
+        """Symmetric cross-entropy with the given label, float (N,), and predicted class, int64 (N,), of every sample.
+
+        Evaluation mode, no augmentation, one pass.
+        """
+
+        def both(logits: Tensor, index: Tensor) -> Tensor:
+            return torch.stack([self.sce(logits, run.train.labels[index]), logits.argmax(1).float()], dim=1)
+
+        found = infer(model, run.train.images, run.context, both)
+        return found[:, 0].contiguous(), found[:, 1].long()
 
     def judge_altruist(self, run: Run, epoch: int) -> tuple[Tensor, Tensor]:
         """g's losses and predictions; they are kept once g stands still (T >= T2)."""

@@ -24,7 +24,7 @@ from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.fine_tuning import weights_digest
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.supervised import check_finite, descend
 from defenselib.models import Classifier
 
 # What decides the teacher beside its `teacher_epochs`.
@@ -103,10 +103,7 @@ class NAD(FineTuned):
                     wanted = logits_and_maps(teacher, inputs, len(self.beta))[1]
             loss = F.cross_entropy(logits.float(), clean.labels[index])
             distance = attention_distance(maps, wanted, self.beta, self.power)
-            optimizer.zero_grad(set_to_none=True)
-            (loss + distance).backward()
-            optimizer.step()
-            schedule.step()
+            descend(loss + distance, optimizer, schedule)
             sums += torch.stack([loss.detach(), distance.detach()]) * len(index)
         means = [check_finite(value / len(clean), "nad") for value in sums.tolist()]
         return {"clean_loss": means[0], "attention_loss": means[1]}

@@ -23,7 +23,7 @@ from defenselib.learning.adversarial import ifgsm
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.losses import symmetric_cross_entropy
-from defenselib.learning.supervised import supervised_epoch
+from defenselib.learning.supervised import supervised_stage
 from defenselib.models import Classifier
 from defenselib.seeds import generator
 
@@ -200,11 +200,9 @@ def loss_under_ascent(
 
     optimizer = nesterov(model, learning_rate, momentum, weight_decay)
     plain = Augment(0, flip=False)
-    for epoch in context.epochs("isolate", epochs, model=model, optimizer=optimizer):
-        loss = supervised_epoch(
-            model, optimizer, train, context, plain, batch_size, loss_function=loss_function, stream="isolate"
-        )
-        context.observe("epoch", stage="isolate", epoch=epoch, model=model, loss=loss)
+    supervised_stage(
+        "isolate", epochs, model, optimizer, train, context, plain, batch_size, loss_function=loss_function
+    )
     return cross_entropy(model, train.images, train.labels, context)
 
 

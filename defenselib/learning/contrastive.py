@@ -15,13 +15,13 @@ from defenselib.data.augment.views import Views
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_range
 from defenselib.learning.batches import shuffled
-from defenselib.learning.context import Context
+from defenselib.learning.context import BuildModel, Context
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import check_finite, make_optimizer
+from defenselib.learning.supervised import make_optimizer, one_pass
 from defenselib.models import Classifier
+from defenselib.seeds import initialised
 
 ContrastiveLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-BuildModel = Callable[..., Classifier]
 
 
 def simclr_loss(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -128,7 +128,8 @@ def train_encoder(
     comes from the store leaves no trace either.
     """
     model = build_model(stage)
-    head = _new_head(stage, model.head.in_features, settings.head_norm, context)
+    make_head = partial(ProjectionHead, model.head.in_features, norm=settings.head_norm)
+    head = initialised(make_head, context.generator(f"{stage}/head")).to(context.device)
     parameters = [p for name, p in model.named_parameters() if not name.startswith("head.")]
     optimizer = make_optimizer(
         [*parameters, *head.parameters()], "sgd", settings.learning_rate, settings.momentum, settings.weight_decay
@@ -166,28 +167,22 @@ def contrastive_epoch(
     model.train()
     head.train()
     order, draws = context.generator(f"{stream}/order"), context.generator(f"{stream}/views")
-    total = torch.zeros((), device=context.device)
-    for index in shuffled(len(train), settings.batch_size, order):
+
+    def loss(index: Tensor) -> Tensor:
         inputs = torch.cat([views(train.images, index, draws), views(train.images, index, draws)])
         with context.autocast():
             z1, z2 = head(model.features(inputs)).float().chunk(2)
-        loss = settings.loss_scale * loss_function(z1, z2, train.labels[index])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        total += loss.detach() * len(index)
-    return check_finite(total.item() / len(train), stream)
+        return settings.loss_scale * loss_function(z1, z2, train.labels[index])
+
+    return one_pass(loss, shuffled(len(train), settings.batch_size, order), optimizer, schedule, stream)
 
 
 def simclr_encoder(settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context) -> Classifier:
     """A model whose features SimCLR has trained on the images alone, from the store where a method with the same
     settings made it before; its linear head is new ("main" stream). Stage: "simclr"."""
-    key = stage_key("simclr", **asdict(settings))
-    trained = context.cached(key, partial(_simclr_features, settings, train, build_model, context))
-    model = build_model()
-    model.load_state_dict({**model.state_dict(), **trained})
-    return model
+
+    make = partial(_simclr_features, settings, train, build_model, context)
+    return encoder_from(context.cached(stage_key("simclr", **asdict(settings)), make), build_model)
 
 
 def supcon_encoder(settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context) -> Classifier:
@@ -199,19 +194,22 @@ def supcon_encoder(settings: Contrastive, train: ImageSet, build_model: BuildMod
     return train_encoder("supcon", settings, loss, train, build_model, context)
 
 
-def _simclr_features(
-    settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context
-) -> dict[str, Tensor]:
-    def loss(z1: Tensor, z2: Tensor, labels: Tensor) -> Tensor:
-        return simclr_loss(z1, z2, settings.temperature)
+def encoder_from(trained: dict[str, Tensor], build_model: BuildModel) -> Classifier:
+    """A model with trained features (see `without_head`) and a new linear head ("main" stream)."""
+    model = build_model()
+    model.load_state_dict({**model.state_dict(), **trained})
+    return model
 
-    model = train_encoder("simclr", settings, loss, train, build_model, context)
+
+def without_head(model: Classifier) -> dict[str, Tensor]:
+    """The state of all but the linear head."""
     return {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
 
 
-def _new_head(stage: str, width: int, norm: bool, context: Context) -> ProjectionHead:
-    seeds = context.generator(f"{stage}/head")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=seeds, device=seeds.device)))
-        head = ProjectionHead(width, norm=norm)
-    return head.to(context.device)
+def _simclr_features(
+    settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context
+) -> dict[str, Tensor]:
+    def loss(z1: Tensor, z2: Tensor, _: Tensor) -> Tensor:
+        return simclr_loss(z1, z2, settings.temperature)
+
+    return without_head(train_encoder("simclr", settings, loss, train, build_model, context))

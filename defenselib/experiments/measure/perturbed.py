@@ -20,7 +20,7 @@ from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.defenses.scores import adversarial_sce, sce
-from defenselib.experiments.experiment import Resolved
+from defenselib.experiments.spec import Resolved
 from defenselib.learning.adversarial import ifgsm, pgd
 from defenselib.learning.context import Context
 from defenselib.seeds import generator
