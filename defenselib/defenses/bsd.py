@@ -14,8 +14,7 @@ from torch import Tensor
 from defenselib.data.types import ImageSet
 from defenselib.defenses import bsd_split as split
 from defenselib.defenses.base import BuildModel, Fitted
-from defenselib.defenses.bsd_models import Altruist, Run, oss_of_every_class
-from defenselib.defenses.scores import features
+from defenselib.defenses.bsd_models import Altruist, Run, open_set_scores, oss_of_every_class
 from defenselib.defenses.settings import MixMatched
 from defenselib.errors import InvalidValueError, check_choice, check_counts, check_range
 from defenselib.learning.batches import infer
@@ -24,13 +23,15 @@ from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import make_optimizer
 from defenselib.models import Classifier
 
+# How the pools of OSS and ALS make the first one (Eq. 3; Alg. 1).
+COMBINED = {"intersection": split.intersection, "union": split.union}
 CHOICES = {
     "altruistic_update": ("supervised", "mixmatch"),
     "target_vote": ("second-choice", "isolation"),
     "distance": split.DISTANCES,
     "als_ratio": ("alpha", "beta"),
     "als_time": ("stage1", "warmup"),
-    "initial_pool": ("intersection", "union", "random", "random-late"),
+    "initial_pool": (*COMBINED, "random", "random-late"),
     "completion_count": ("labels", "predictions"),
 }
 
@@ -100,6 +101,11 @@ class BSD(MixMatched):
         return self.stage1_end + self.pool_epochs
 
     @property
+    def first_epoch(self) -> int:
+        """Under all-to-all f starts at T1, on pools of models that are no longer needed."""
+        return self.stage1_end if self.all_to_all and self.initial_pool in COMBINED else 0
+
+    @property
     def end(self) -> int:
         """Epochs of f: all-to-all attacks have no target to drop, so training stops at T2 (App. D.8)."""
         return self.stage2_end if self.all_to_all else self.epochs
@@ -108,7 +114,7 @@ class BSD(MixMatched):
         run = self.start(train, build_model("altruistic"), context)
         run.memory["warmup_loss"], _ = self.judge(run, run.altruist.model)
         run.report(0, altruistic_loss=run.memory["warmup_loss"])
-        if self.all_to_all and self.initial_pool in ("intersection", "union"):
+        if self.all_to_all and self.initial_pool in COMBINED:
             run.memory["oss"] = oss_of_every_class(run, build_model, self.stage1_end, self.learning_rate, self.distance)
         model = build_model()
         self.train_main(run, model)
@@ -138,11 +144,9 @@ class BSD(MixMatched):
             run.altruist.trainee = run.trainee(run.altruist.model, self.adam(run.altruist.model))
         state = {"model": model, "optimizer": trainee.optimizer, "memory": run.memory}
         state |= {"altruist": run.altruist.model, "altruist_optimizer": run.altruist.trainee.optimizer}
-        # Under all-to-all f starts at T1, on pools of models that are no longer needed.
-        first = self.stage1_end if "oss" in run.memory else 0
         for epoch in run.context.epochs("bsd", self.end, **state):
             numbers: dict[str, float] = {}
-            if epoch >= first:
+            if epoch >= self.first_epoch:
                 clean, loss = self.clean_pool(run, model, epoch)
                 run.memory["clean"] = clean
                 run.context.observe("split", stage="bsd", epoch=epoch, clean=clean, scores=loss)
@@ -150,7 +154,7 @@ class BSD(MixMatched):
                 numbers["rarest_class"] = split.rarest(clean, run.train.labels)
             if epoch < self.stage2_end:
                 self.train_altruist(run, epoch)
-            if epoch >= first:
+            if epoch >= self.first_epoch:
                 run.context.observe("epoch", stage="bsd", epoch=epoch, model=model, **numbers)
 
     def train_altruist(self, run: Run, epoch: int) -> None:
@@ -170,8 +174,6 @@ class BSD(MixMatched):
             return self.first_pool(run, model), None
         if epoch > start:
             return run.memory["clean"], None
-        if epoch and epoch in (self.stage1_end // 4, self.stage1_end // 2):
-            self.oss(run, model, epoch)  # Fig. 8 shows the scores after shorter warm-ups; nothing else looks at them
         return (run.train.labels != run.target).nonzero().squeeze(1), None
 
     def first_pool(self, run: Run, model: Classifier) -> Tensor:
@@ -180,21 +182,19 @@ class BSD(MixMatched):
         if self.initial_pool in ("random", "random-late"):
             draws = torch.rand(len(labels), generator=context.generator("bsd/random_pool"), device=labels.device)
             return split.top(draws, self.beta)
-        scores = run.memory["oss"] if self.all_to_all else self.oss(run, model, self.stage1_end)
+        scores = run.memory["oss"] if self.all_to_all else self.oss(run, model)
         loss = self.judge(run, run.altruist.model)[0]
         run.report(self.stage1_end, altruistic_loss=loss)
         if self.als_time == "warmup":
             loss = run.memory["warmup_loss"]
         by_meaning = split.oss_pool(scores, labels, self.beta)
         by_loss = split.top(loss, self.alpha if self.als_ratio == "alpha" else self.beta)  # ALS, Eq. 7
-        combine = split.intersection if self.initial_pool == "intersection" else split.union
-        return combine(by_meaning, by_loss)
+        return COMBINED[self.initial_pool](by_meaning, by_loss)
 
-    def oss(self, run: Run, model: Classifier, epoch: int) -> Tensor:
+    def oss(self, run: Run, model: Classifier) -> Tensor:
         """The OSS scores of the samples labelled y_t (Eq. 6); all three distances are reported."""
-        found = features(model, run.train.images, run.context)
-        scores = {rule: split.oss_scores(found, run.train.labels, run.target, rule) for rule in split.DISTANCES}
-        run.report(epoch, **{f"distance_{rule}": values for rule, values in scores.items()})
+        scores = open_set_scores(model, run.train, run.target, run.context)
+        run.report(self.stage1_end, **{f"distance_{rule}": values for rule, values in scores.items()})
         return scores[self.distance]
 
     def updated_pool(self, run: Run, model: Classifier, epoch: int) -> tuple[Tensor, Tensor]:

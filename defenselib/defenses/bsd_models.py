@@ -114,6 +114,12 @@ class Run:
             self.context.observe("scores", name=name, epoch=epoch, values=values)
 
 
+def open_set_scores(model: Classifier, train: ImageSet, target: int, context: Context) -> dict[str, Tensor]:
+    """The OSS scores (Eq. 6) of all samples by every rule of `bsd_split.DISTANCES`, (N,) each."""
+    found = features(model, train.images, context)
+    return {rule: split.oss_scores(found, train.labels, target, rule) for rule in split.DISTANCES}
+
+
 def oss_of_every_class(run: Run, build_model: BuildModel, epochs: int, learning_rate: float, distance: str) -> Tensor:
     """OSS scores of every sample from the run that takes its label for the target, (N,) (App. D.8).
 

@@ -25,6 +25,7 @@ from defenselib.learning.context import Context
 from defenselib.learning.losses import symmetric_cross_entropy
 from defenselib.learning.supervised import supervised_stage
 from defenselib.models import Classifier
+from defenselib.models.classifier import evaluating
 from defenselib.seeds import generator
 
 
@@ -46,8 +47,7 @@ def _plain(model: Classifier) -> Context:
 
 def features(model: Classifier, images: Tensor, context: Context | None = None) -> Tensor:
     """Penultimate features, (N, D)."""
-    wrapped = _Features(model).train(model.training)
-    return infer(wrapped, images, context or _plain(model), lambda found, _: found)
+    return infer(_Features(model), images, context or _plain(model), lambda found, _: found)
 
 
 def cross_entropy(model: Classifier, images: Tensor, labels: Tensor, context: Context | None = None) -> Tensor:
@@ -92,14 +92,11 @@ def adversarial_sce(
     The examples raise the cross-entropy of the given labels; eps and step in [0, 1] units.
     """
     context = context or _plain(model)
-    training = model.training
-    model.eval()
     parts = []
-    for batch, wanted in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        with context.autocast(), torch.no_grad():
+    with evaluating(model), context.autocast(), torch.no_grad():
+        for batch, wanted in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             logits = model(ifgsm(model, to_float(batch), wanted, eps, step, steps))
-        parts.append(symmetric_cross_entropy(logits.float(), wanted, alpha, beta))
-    model.train(training)
+            parts.append(symmetric_cross_entropy(logits.float(), wanted, alpha, beta))
     return torch.cat(parts)
 
 
@@ -136,8 +133,7 @@ def fct(
         plain, transformed = found.chunk(2)
         return (plain - transformed).square().sum(1)
 
-    wrapped = _Features(model).train(model.training)
-    return infer(wrapped, images, context or _plain(model), distance, pairs)
+    return infer(_Features(model), images, context or _plain(model), distance, pairs)
 
 
 def spectral_signatures(features: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:

@@ -20,7 +20,7 @@ from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
 from defenselib.experiments.code_digest import code_digest
-from defenselib.experiments.measure import perturbed, recovery, sensitivity
+from defenselib.experiments.measure import distances, perturbed, recovery, sensitivity
 from defenselib.experiments.measure.looks import looks
 from defenselib.experiments.measure.observer import Observer
 from defenselib.experiments.oracle import with_oracle
@@ -63,8 +63,8 @@ class Cell:
             attack = _timed(stages, "prepare", lambda: self.attack(dataset))
             poisoned = _timed(stages, "poison", lambda: self.poison(dataset, attack))
             computed = time.process_time()
-            probe = perturbed.history_of(poisoned, resolved)
-            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe)
+            probe, watch = perturbed.history_of(poisoned, resolved), distances.watch_of(poisoned, resolved)
+            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe, watch)
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
             if upstream is not None and not resolved.defense.post_training:
                 # Nothing is poisoned, so nothing has to be trained that is not trained already: these cells are there

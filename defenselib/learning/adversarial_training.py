@@ -16,6 +16,7 @@ from defenselib.learning.adversarial import pgd
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.supervised import one_pass
+from defenselib.models.classifier import evaluating
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ class Adversary:
 
         The model is attacked in evaluation mode, so that the search moves no running statistics; its mode is put back.
         """
-        training = model.training
-        model.eval()
-        moved = pgd(model, inputs, labels, self.eps / 255, self.step / 255, self.steps, generator)
-        model.train(training)
-        return moved
+        with evaluating(model):
+            return pgd(model, inputs, labels, self.eps / 255, self.step / 255, self.steps, generator)
 
 
 def adversarial_epoch(

@@ -16,6 +16,7 @@ from defenselib.defenses.dbr import DBR
 from defenselib.defenses.distinguish import mean_fct
 from defenselib.defenses.rank_split import split_by_rank
 from defenselib.errors import InvalidValueError
+from defenselib.experiments.measure.spread import spread
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.models import Classifier
@@ -66,9 +67,8 @@ def feature_arrays(
 ) -> dict[str, Tensor]:
     """Features of samples spread over the training set as they are and transformed, (n, 2, C) float16, in their
     common principal components; `feature_index` int32 (n,), `feature_label` uint8 (n,)."""
-    n = min(SAMPLES, len(train))
-    index = torch.arange(n, device=train.labels.device) * len(train) // n
-    images = train.images[index]
+    index = spread(torch.arange(len(train), device=train.labels.device), SAMPLES)
+    n, images = len(index), train.images[index]
     tau = named(transforms)
     moved = tau(images, draw(tau, n, context.generator("sensitivity/features")))
     both = torch.cat([scores.features(model, images), scores.features(model, moved)])
