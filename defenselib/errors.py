@@ -59,22 +59,22 @@ def check_range(what: str, value: float, low: float, high: float) -> float:
     return value
 
 
-def check_fields(method: object, low: float, high: float, *names: str) -> None:
-    """`check_range` for several hyper-parameters of a method."""
+def check_fields(method: object, low: float, high: float, *names: str, prefix: str = "") -> None:
+    """`check_range` for several hyper-parameters of a method; prefix: what their names begin with for the caller."""
     for name in names:
-        check_range(name, getattr(method, name), low, high)
+        check_range(prefix + name, getattr(method, name), low, high)
 
 
-def check_counts(method: object, *names: str) -> None:
+def check_counts(method: object, *names: str, prefix: str = "") -> None:
     """Raise InvalidValueError unless these hyper-parameters of a method are at least 1."""
-    check_fields(method, 1, math.inf, *names)
+    check_fields(method, 1, math.inf, *names, prefix=prefix)
 
 
-def check_positive(method: object, *names: str) -> None:
+def check_positive(method: object, *names: str, prefix: str = "") -> None:
     """Raise InvalidValueError unless these hyper-parameters of a method are positive."""
     for name in names:
         if not getattr(method, name) > 0:
-            raise InvalidValueError(f"{name} is {getattr(method, name)}, it must be positive")
+            raise InvalidValueError(f"{prefix}{name} is {getattr(method, name)}, it must be positive")
 
 
 def construct(cls: type[T], kind: str, name: str, arguments: dict[str, Any]) -> T:
