@@ -72,17 +72,8 @@ class ABL(CutOut):
 
     def isolate(self, model: Classifier, train: ImageSet, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Positions of the isolated samples and of the others, int64 and sorted, and the losses (N,) (Sec. 3.2)."""
-        losses = loss_under_ascent(
-            model,
-            train,
-            context,
-            self.gamma,
-            self.isolation_epochs,
-            self.isolation_learning_rate,
-            self.batch_size,
-            self.momentum,
-            self.weight_decay,
-        )
+        optimizer = nesterov(model, self.isolation_learning_rate, self.momentum, self.weight_decay)
+        losses = loss_under_ascent(model, optimizer, train, context, self.gamma, self.isolation_epochs, self.batch_size)
         # At least one: a share of a tiny set must not leave nothing to unlearn.
         count = max(1, int(len(train) * self.isolated_share))
         order = losses.argsort(stable=True)

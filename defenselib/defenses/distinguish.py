@@ -175,7 +175,8 @@ class Distinguishing(Defense):
             values = scores.sce(implanted, train.images, train.labels)
         else:
             model = build_model("loss-ascent")
-            values = -scores.loss_under_ascent(model, train, context, epochs=max(1, self.sd_tuning_epochs))
+            epochs = max(1, self.sd_tuning_epochs)
+            values = -scores.loss_under_ascent(model, scores.nesterov(model), train, context, epochs=epochs)
         split = split_by_rank(
             values, self.clean_share, self.poison_share, self.ties, context.generator("distinguish/ties")
         )

@@ -179,22 +179,19 @@ def local_gradient_ascent(logits: Tensor, labels: Tensor, gamma: float) -> Tenso
 
 def loss_under_ascent(
     model: Classifier,
+    optimizer: torch.optim.Optimizer,
     train: ImageSet,
     context: Context,
     gamma: float = 0.5,
     epochs: int = 10,
-    learning_rate: float = 0.1,
     batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
 ) -> Tensor:
     """Train `model` under local gradient ascent, then the plain CE of every sample (ABL Sec. 3.2): low is
-    taken for poison. Stage "isolate"; SGD with Nesterov momentum at a constant rate, no augmentation."""
+    taken for poison. Stage "isolate"; no augmentation."""
 
     def loss_function(logits: Tensor, labels: Tensor) -> Tensor:
         return local_gradient_ascent(logits, labels, gamma)
 
-    optimizer = nesterov(model, learning_rate, momentum, weight_decay)
     plain = Augment(0, flip=False)
     supervised_stage(
         "isolate", epochs, model, optimizer, train, context, plain, batch_size, loss_function=loss_function
@@ -202,8 +199,10 @@ def loss_under_ascent(
     return cross_entropy(model, train.images, train.labels, context)
 
 
-def nesterov(model: nn.Module, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """SGD with Nesterov momentum, as ABL and CBD train."""
+def nesterov(
+    model: nn.Module, learning_rate: float = 0.1, momentum: float = 0.9, weight_decay: float = 1e-4
+) -> torch.optim.SGD:
+    """SGD with Nesterov momentum, as ABL and CBD train; the defaults are ABL's."""
     return torch.optim.SGD(
         model.parameters(), learning_rate, momentum, weight_decay=weight_decay, nesterov=True, fused=True
     )

@@ -10,11 +10,12 @@ from typing import Any
 from defenselib import models
 from defenselib.attacks import ATTACKS
 from defenselib.attacks.base import COUNTS
+from defenselib.attacks.poisoning import target_of
 from defenselib.defenses import DEFENSES
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.fields import hyper_parameters, typed
-from defenselib.experiments.resolve import facts_of, make_attack, make_defense, subset_size, target_of
+from defenselib.experiments.resolve import facts_of, make_attack, make_defense, subset_size
 from defenselib.experiments.spec import Resolved, file_name, hash_of
 
 __all__ = ["Experiment", "Resolved", "file_name", "hash_of"]

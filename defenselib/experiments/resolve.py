@@ -11,7 +11,7 @@ from defenselib import attacks, defenses
 from defenselib import data as datasets
 from defenselib.attacks.base import Attack
 from defenselib.defenses.base import Defense
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.errors import InvalidValueError
 from defenselib.experiments.fields import default_of, hyper_parameters, typed
 from defenselib.experiments.profile import DataRule, Profile
 from defenselib.experiments.recipes import recipe
@@ -62,18 +62,6 @@ def make_attack(
     section = profile.attack.get(name)
     hyper = {"seed": seed, **({} if section is None else section.on(facts.name)), **given}
     return attacks.create(name, image_size=facts.image_size, preset=preset, **hyper)
-
-
-def target_of(attack: Attack, target: int | None, classes: int) -> int | None:
-    """The target class, None for all-to-all. Raises InvalidValueError for one that cannot be."""
-    if attack.all_to_all:
-        if target is not None:
-            raise InvalidValueError(f"attack {attack.name!r} has no target class, target must be None")
-        return None
-    target = attack.plan.target if target is None else target
-    if target is None:
-        raise InvalidValueError(f"attack {attack.name!r} needs a target class")
-    return int(check_range("target", target, 0, classes - 1))
 
 
 def make_defense(

@@ -138,43 +138,24 @@ def train_encoder(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.rate(step, steps))
     views = contrastive_views(settings.blur, context)
     state = {"model": model, "head": head, "optimizer": optimizer, "schedule": schedule}
+    order, draws = context.generator(f"{stage}/order"), context.generator(f"{stage}/views")
+
+    def step_loss(index: Tensor) -> Tensor:
+        inputs = torch.cat([views(train.images, index, draws), views(train.images, index, draws)])
+        with context.autocast():
+            z1, z2 = head(model.features(inputs)).float().chunk(2)
+        return settings.loss_scale * loss(z1, z2, train.labels[index])
+
     for _ in context.epochs(stage, settings.epochs, **state):
-        contrastive_epoch(stage, model, head, optimizer, schedule, train, views, loss, settings, context)
+        model.train()
+        head.train()
+        one_pass(step_loss, shuffled(len(train), settings.batch_size, order), optimizer, schedule, stage)
     return model
 
 
 def contrastive_views(blur: bool, context: Context) -> Views:
     """SimCLR's views, with or without blur, flipped where that keeps the label."""
     return Views(flip=context.flip, blur_p=0.5 if blur else 0.0)
-
-
-def contrastive_epoch(
-    stream: str,
-    model: Classifier,
-    head: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    train: ImageSet,
-    views: Views,
-    loss_function: ContrastiveLoss,
-    settings: Contrastive,
-    context: Context,
-) -> float:
-    """One pass over `train`, two views an image; returns the mean loss. The last, incomplete batch is kept.
-
-    stream: name of the random streams for order and views. Raises TrainingDivergedError for a loss that is not finite.
-    """
-    model.train()
-    head.train()
-    order, draws = context.generator(f"{stream}/order"), context.generator(f"{stream}/views")
-
-    def loss(index: Tensor) -> Tensor:
-        inputs = torch.cat([views(train.images, index, draws), views(train.images, index, draws)])
-        with context.autocast():
-            z1, z2 = head(model.features(inputs)).float().chunk(2)
-        return settings.loss_scale * loss_function(z1, z2, train.labels[index])
-
-    return one_pass(loss, shuffled(len(train), settings.batch_size, order), optimizer, schedule, stream)
 
 
 def simclr_encoder(settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context) -> Classifier:
