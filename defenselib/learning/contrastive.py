@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.views import Views
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.errors import check_counts, check_positive, check_range
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import BuildModel, Context
 from defenselib.learning.stages import stage_key
@@ -88,15 +88,11 @@ class Contrastive:
     blur: bool = True
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
-            raise InvalidValueError(f"epochs {self.epochs}, batch_size {self.batch_size}: at least 1 and 2")
-        if not 0 <= self.warmup <= self.epochs:
-            raise InvalidValueError(f"warmup is {self.warmup}, it must lie in [0, epochs {self.epochs}]")
-        if min(self.temperature, self.learning_rate) <= 0 or self.base_temperature < 0:
-            raise InvalidValueError(
-                f"temperature {self.temperature} and learning_rate {self.learning_rate} must be positive, "
-                f"base_temperature {self.base_temperature} not negative"
-            )
+        check_counts(self, "epochs")
+        check_range("batch_size", self.batch_size, 2, math.inf)
+        check_range("warmup", self.warmup, 0, self.epochs)
+        check_positive(self, "temperature", "learning_rate")
+        check_range("base_temperature", self.base_temperature, 0.0, math.inf)
         check_range("final_share", self.final_share, 0.0, 1.0)
 
     @property

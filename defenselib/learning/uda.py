@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.data.augment.randaugment import RandAugment
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import check_choice, check_counts, check_positive, check_range
 from defenselib.learning.batches import endless
 from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import check_finite, descend
@@ -41,13 +41,8 @@ class UDA:
     def __post_init__(self) -> None:
         check_choice("signal", self.signal, SIGNALS)
         check_range("threshold", self.threshold, 0.0, 1.0)
-        if self.temperature <= 0 or self.epochs <= 0:
-            raise InvalidValueError(f"temperature {self.temperature} and epochs {self.epochs} must be positive")
-        if min(self.iterations, self.batch_size, self.unlabelled_ratio) < 1:
-            raise InvalidValueError(
-                f"iterations {self.iterations}, batch_size {self.batch_size}, unlabelled_ratio "
-                f"{self.unlabelled_ratio}: all must be at least 1"
-            )
+        check_positive(self, "temperature", "epochs")
+        check_counts(self, "iterations", "batch_size", "unlabelled_ratio")
 
     def train_epoch(self, trainee: Trainee, labelled: Tensor, unlabelled: Tensor, epoch: int) -> dict[str, float]:
         """`iterations` steps; labelled, unlabelled: int64 positions.
