@@ -13,8 +13,7 @@ from defenselib.errors import DefenseLibError
 from defenselib.experiments import Experiment, Result, Store, run
 from defenselib.learning.evaluation import Evaluation, der, evaluate
 from defenselib.models import build_model
-
-__version__ = "0.1.0"
+from defenselib.version import __version__
 
 __all__ = [
     "Dataset",
@@ -25,6 +24,7 @@ __all__ = [
     "PoisonedDataset",
     "Result",
     "Store",
+    "__version__",
     "attacks",
     "build_model",
     "data",

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -24,7 +25,7 @@ from defenselib.defenses.asd import ASD
 from defenselib.errors import DefenseLibError
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
-from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.semi_supervised import MixMatch, Trainee
 from defenselib.learning.supervised import make_optimizer, supervised_epoch
 from defenselib.models import build_model
 
@@ -88,7 +89,7 @@ def bench_training(data: ImageSet, context: Context, device: torch.device) -> di
     few = data.select(everything[:512])
     asd = defenses.create("asd")
     assert isinstance(asd, ASD)
-    learner = MixMatch(iterations=2)
+    learner, trainee = MixMatch(iterations=2), Trainee(model, optimizer, data, context, augment)
 
     def supervised() -> int:
         supervised_epoch(model, optimizer, few, context, augment)
@@ -98,12 +99,12 @@ def bench_training(data: ImageSet, context: Context, device: torch.device) -> di
         return len(infer(model, few.images, context, lambda logits, index: logits))
 
     def virtual() -> int:
-        asd.virtual_model(model, few, augment, context)
+        asd.virtual_model(replace(trainee, train=few))
         return len(few)
 
     def mixmatch() -> int:
         half = len(data) // 2
-        learner.train_epoch(model, optimizer, data, everything[:half], everything[half:], 0, context, augment, 10)
+        learner.train_epoch(trainee, everything[:half], everything[half:], 0)
         return 2 * 64 * learner.iterations
 
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -53,8 +54,27 @@ def check_choice(kind: str, name: str, allowed: Iterable[str]) -> str:
 def check_range(what: str, value: float, low: float, high: float) -> float:
     """Return `value` if low <= value <= high, else raise InvalidValueError (NaN included)."""
     if not low <= value <= high:
-        raise InvalidValueError(f"{what} is {value}, it must lie in [{low}, {high}]")
+        allowed = f"be at least {low}" if high == math.inf else f"lie in [{low}, {high}]"
+        raise InvalidValueError(f"{what} is {value}, it must {allowed}")
     return value
+
+
+def check_fields(method: object, low: float, high: float, *names: str, prefix: str = "") -> None:
+    """`check_range` for several hyper-parameters of a method; prefix: what their names begin with for the caller."""
+    for name in names:
+        check_range(prefix + name, getattr(method, name), low, high)
+
+
+def check_counts(method: object, *names: str, prefix: str = "") -> None:
+    """Raise InvalidValueError unless these hyper-parameters of a method are at least 1."""
+    check_fields(method, 1, math.inf, *names, prefix=prefix)
+
+
+def check_positive(method: object, *names: str, prefix: str = "") -> None:
+    """Raise InvalidValueError unless these hyper-parameters of a method are positive."""
+    for name in names:
+        if not getattr(method, name) > 0:
+            raise InvalidValueError(f"{prefix}{name} is {getattr(method, name)}, it must be positive")
 
 
 def construct(cls: type[T], kind: str, name: str, arguments: dict[str, Any]) -> T:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def spawn(seed: int, *names: str | int) -> int:
@@ -16,3 +20,15 @@ def spawn(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator on `device` for the stream called `names`."""
     return torch.Generator(device=device).manual_seed(spawn(seed, *names))
+
+
+def drawn_seed(stream: torch.Generator) -> int:
+    """A seed of 62 bits, the next number of `stream`."""
+    return int(torch.randint(1 << 62, (), generator=stream, device=stream.device))
+
+
+def initialised(make: Callable[[], T], stream: torch.Generator) -> T:
+    """What `make` gives under a seed drawn from `stream`; torch's own stream stands as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(drawn_seed(stream))
+        return make()

@@ -17,7 +17,7 @@ from defenselib import papers
 from .book.conftest import toc_pages
 
 ALLOWED_CORE = {
-    "torch", "torchvision", "numpy", "pandas", "pyarrow", "scikit-learn", "scikit-image", "scipy", "safetensors",
+    "torch", "torchvision", "numpy", "pandas", "pyarrow", "scikit-learn", "scikit-image", "safetensors",
     "filelock", "typer", "rich", "tqdm", "matplotlib", "seaborn",
 }  # fmt: skip
 

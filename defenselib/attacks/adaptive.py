@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +24,11 @@ from defenselib.attacks.base import Plan, Preset
 from defenselib.attacks.surrogates import Training, surrogate
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.pixels import to_float
-from defenselib.errors import InvalidValueError, check_choice, check_range
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
-    from defenselib.models import Classifier
+from defenselib.data.types import ImageSet
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields
+from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
+from defenselib.models import Classifier
 
 OBJECTIVES = ("gradient", "distance", "cross-entropy")
 Loss = Callable[[Tensor], Tensor]
@@ -69,24 +68,13 @@ class Adaptive(TrainedAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("objective", self.objective, OBJECTIVES)
-        check_range("eps", self.eps, 0.0, 255.0)
-        check_range("step", self.step, 0.0, 255.0)
-        for what in ("layers", "iterations", "images", "batch_size"):
-            if getattr(self, what) < 1:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least 1")
+        check_fields(self, 0.0, 255.0, "eps", "step")
+        check_counts(self, "layers", "iterations", "images", "batch_size")
         self.training()
 
     def training(self) -> Training:
         """How the surrogate is trained."""
-        return Training(
-            "standard",
-            self.surrogate_epochs,
-            self.surrogate_batch_size,
-            self.surrogate_learning_rate,
-            self.surrogate_schedule,
-            tuple(self.surrogate_milestones),
-            images=self.surrogate_images,
-        )
+        return part_of(self, Training, "surrogate_")
 
     def learn(self, train: ImageSet, target: int | None, context: Context) -> dict[str, Tensor]:
         """trigger: d in grey levels, float32 (3, H, W)."""

@@ -33,6 +33,13 @@ class Patch(NamedTuple):
     values: Tensor
     mask: Tensor
 
+    def put(self, images: Tensor) -> None:
+        """Replace the pixels in place; images: uint8 (N, 3, H, W)."""
+        height, width = self.mask.shape
+        box = images[:, :, self.top : self.top + height, self.left : self.left + width]
+        values = self.values.to(images.device)
+        box.copy_(values if bool(self.mask.all()) else torch.where(self.mask.to(images.device), values, box))
+
 
 def _full(top: int, left: int, rows: list[list[int]] | list[list[tuple[int, int, int]]]) -> Patch:
     """A patch that replaces every pixel of its box; entries are grey levels or (R, G, B)."""
@@ -113,12 +120,8 @@ class BadNets(Attack):
 
     def __call__(self, images: Tensor, index: Tensor | None = None) -> Tensor:
         self.check_images(images)
-        top, left, values, mask = patch(self.pattern, self.image_size)
-        height, width = mask.shape
         out = images.clone()
-        box = out[:, :, top : top + height, left : left + width]
-        values = values.to(images.device)
-        box.copy_(values if bool(mask.all()) else torch.where(mask.to(images.device), values, box))
+        patch(self.pattern, self.image_size).put(out)
         return out
 
 

@@ -9,15 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice, check_range
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
 
 COUNTS = ("bernoulli-nontarget", "exact-nontarget", "exact-all", "exact-target")
 LARGE = 128  # from this image side on, a picture is taken for ImageNet-like and the papers change some triggers

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,13 +15,12 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from defenselib.attacks import kitty
-from defenselib.attacks.base import LARGE, Attack, Plan, Preset, chunks
-from defenselib.errors import DataError, InvalidValueError, check_range, unknown
+from defenselib.attacks.additive import Mix, check_weight, exact
+from defenselib.attacks.base import LARGE, Attack, Plan, Preset
+from defenselib.errors import DataError, unknown
 from defenselib.seeds import generator
 
 PICTURES = ("kitty", "noise", "strip-cifar", "strip-imagenet")
-SHIFT = 22  # bits after the point of the fixed-point numbers; products stay below 2^31
-STEPS = 10_000  # alpha has at most four decimals, which is what SHIFT can hold exactly
 
 
 def picture(name: str, size: int, seed: int = 0) -> Tensor:
@@ -57,28 +55,16 @@ def _read(path: Path, size: int) -> Tensor:
     return torch.from_numpy(np.array(small)).permute(2, 0, 1).double()
 
 
-class _Mix(NamedTuple):
-    """u -> (factor * u + offset) >> SHIFT, cut off to 0..255 where `clamp` says that it can leave that range."""
-
-    factor: int
-    offset: Tensor
-    clamp: bool
-
-
 @functools.lru_cache(maxsize=16)
-def _mix(name: str, stamp: tuple[int, int], size: int, seed: int, alpha: float) -> _Mix:
+def _mix(name: str, stamp: tuple[int, int], size: int, seed: int, alpha: float) -> Mix:
     """Whole-number form of floor((1 - alpha) u + alpha t), exact for u in 0..255. `stamp` tells edited files apart.
 
-    With alpha = p/q it is floor(((q - p) u + T) / q), T = floor(p t), since (q - p) u is whole. Half a unit added
-    to T keeps the quotient away from whole numbers by 1/(2q), more than the rounding of factor and offset can bridge.
+    With alpha = p/q it is floor(((q - p) u + T) / q), T = floor(p t), since (q - p) u is whole.
     """
-    share = Fraction(round(alpha * STEPS), STEPS)
-    p, q = share.numerator, share.denominator
-    levels = (picture(name, size, seed) * p).floor()
-    factor = round(Fraction(q - p, q) * 2**SHIFT)
-    offset = ((levels + 0.5) / q * 2**SHIFT).floor().to(torch.int32)
-    clamp = bool(levels.min() < 0 or levels.max() > 255 * p)
-    return _Mix(factor, offset.contiguous(), clamp)
+    share = exact(alpha)
+    levels = (picture(name, size, seed) * share.numerator).floor()
+    clamp = bool(levels.min() < 0 or levels.max() > 255 * share.numerator)
+    return Mix.of(1 - share, levels, share.denominator, clamp)
 
 
 _KITTY = {"alpha": 0.1, "picture": "kitty"}
@@ -108,9 +94,7 @@ class Blend(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("alpha", self.alpha, 0.0, 1.0)
-        if abs(self.alpha * STEPS - round(self.alpha * STEPS)) > 1e-6:
-            raise InvalidValueError(f"alpha is {self.alpha}, it may have at most four decimals")
+        check_weight("alpha", self.alpha)
         if self.picture not in PICTURES and not Path(self.picture).is_file():
             if Path(self.picture).name == self.picture and not Path(self.picture).suffix:
                 raise unknown("picture", self.picture, [*PICTURES, "or the path of an image file"])
@@ -118,19 +102,7 @@ class Blend(Attack):
 
     def __call__(self, images: Tensor, index: Tensor | None = None) -> Tensor:
         self.check_images(images)
-        factor, offset, clamp = _mix(self.picture, self._stamp(), self.image_size, self.seed, self.alpha)
-        offset = offset.to(images.device)
-        out = torch.empty_like(images)
-        # One int32 buffer that stays in cache: twice as fast as float32 on a CPU, and exact.
-        wide = torch.empty(0, dtype=torch.int32, device=images.device)
-        for part in chunks(images):
-            if len(wide) != part.stop - part.start:
-                wide = torch.empty(images[part].shape, dtype=torch.int32, device=images.device)
-            wide.copy_(images[part])
-            torch.add(offset, wide, alpha=factor, out=wide)
-            wide.bitwise_right_shift_(SHIFT)
-            out[part].copy_(wide.clamp_(0, 255) if clamp else wide)
-        return out
+        return _mix(self.picture, self._stamp(), self.image_size, self.seed, self.alpha)(images)
 
     def _stamp(self) -> tuple[int, int]:
         if self.picture in PICTURES:
@@ -145,11 +117,7 @@ class BlendKitty(Blend):
 
     name: ClassVar[str] = "blend-kitty"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "asd": Preset(_ASD, _KITTY),
-        "bsd": Preset(_ASD, _KITTY),
-        "vab": Preset(_VAB, _KITTY),
-        "aabl": Preset(_VAB, _KITTY),
-        "dst_dbr": Preset(_DST, {"alpha": 0.2, "picture": "kitty"}),
+        paper: replace(preset, sizes={}) for paper, preset in Blend.presets.items()
     }
 
 
@@ -159,10 +127,7 @@ class BlendNoise(Blend):
 
     name: ClassVar[str] = "blend-noise"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "asd": Preset(_ASD, _NOISE),
-        "bsd": Preset(_ASD, _NOISE),
-        "vab": Preset(_VAB, _NOISE),
-        "aabl": Preset(_VAB, _NOISE),
+        paper: Preset(preset.plan, _NOISE) for paper, preset in Blend.presets.items() if paper != "dst_dbr"
     }
 
     picture: str = "noise"

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from defenselib.attacks.additive import ROUNDING, add
 from defenselib.attacks.badnets import PATTERNS, Patch
@@ -28,14 +28,11 @@ from defenselib.attacks.base import LARGE, Plan, Preset
 from defenselib.attacks.surrogates import Training, surrogate
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.pixels import to_float
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.data.types import ImageSet
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields
 from defenselib.learning.adversarial import pgd
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
+from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
 
 BATCH = 250
 
@@ -130,26 +127,13 @@ class LabelConsistent(TrainedAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         patches(self.pattern, self.image_size)
-        check_range("eps", self.eps, 0.0, 255.0)
-        check_range("step", self.step, 0.0, 255.0)
-        if self.iterations < 1:
-            raise InvalidValueError(f"iterations is {self.iterations}, it must be at least 1")
+        check_fields(self, 0.0, 255.0, "eps", "step")
+        check_counts(self, "iterations")
         self.training()
 
     def training(self) -> Training:
         """How the surrogate is trained."""
-        return Training(
-            self.surrogate,
-            self.surrogate_epochs,
-            self.surrogate_batch_size,
-            self.surrogate_learning_rate,
-            self.surrogate_schedule,
-            tuple(self.surrogate_milestones),
-            self.surrogate_eps,
-            self.surrogate_step,
-            self.surrogate_steps,
-            self.surrogate_images,
-        )
+        return part_of(self, Training, "surrogate_", kind=self.surrogate)
 
     def learned_from(self, target: int | None) -> dict[str, Any]:
         return {name: value for name, value in super().learned_from(target).items() if name != "pattern"}
@@ -211,8 +195,6 @@ class LabelConsistent(TrainedAttack):
         """The patch alone."""
         self.check_images(images)
         out = images.clone()
-        for top, left, values, mask in patches(self.pattern, self.image_size):
-            height, width = mask.shape
-            box = out[:, :, top : top + height, left : left + width]
-            box.copy_(torch.where(mask.to(images.device), values.to(images.device), box))
+        for item in patches(self.pattern, self.image_size):
+            item.put(out)
         return out

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -21,13 +21,12 @@ from defenselib.attacks.networks import TensorDict, by_chunks, initialised, prec
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.data.types import ImageSet
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
+from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
 from defenselib.learning.stages import stage_key
 from defenselib.seeds import generator
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
 
 _ASD, _ALL = Plan(0.05, 3, "bernoulli-nontarget"), Plan(0.1, 0, "exact-all")
 
@@ -71,18 +70,12 @@ class InputAware(TrainedAttack):
         super().__post_init__()
         check_choice("normalisation", self.normalisation, NORMALISATIONS)
         Augment(self.padding, "zeros")
-        check_range("cross_share", self.cross_share, 0.0, 1.0)
-        check_range("density", self.density, 0.0, 1.0)
+        check_fields(self, 0.0, 1.0, "cross_share", "density")
         check_range("backdoor_share", self.backdoor_share, 1 / self.batch_size if self.batch_size > 0 else 0.0, 0.5)
         check_range("degrees", self.degrees, 0.0, 180.0)
-        for what in ("mask_epochs", "epochs", "batch_size"):
-            if getattr(self, what) < 1:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least 1")
-        for what in ("mask_learning_rate", "learning_rate", "classifier_learning_rate"):
-            if not getattr(self, what) > 0:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be positive")
-        for what in ("density_weight", "diversity_weight"):
-            check_range(what, getattr(self, what), 0.0, float("inf"))
+        check_counts(self, "mask_epochs", "epochs", "batch_size")
+        check_positive(self, "mask_learning_rate", "learning_rate", "classifier_learning_rate")
+        check_fields(self, 0.0, float("inf"), "density_weight", "diversity_weight")
         for what in ("mask_milestones", "milestones", "classifier_milestones"):
             object.__setattr__(self, what, tuple(getattr(self, what)))
         if self.image_size % 8:
@@ -99,21 +92,11 @@ class InputAware(TrainedAttack):
     def learn(self, train: ImageSet, target: int | None, context: Context) -> TensorDict:
         if target is None:
             raise InvalidValueError(f"attack {self.name!r} needs a target class")
-        pairs = Pairs(self.batch_size, self.padding, self.degrees, self.normalisation)
-        first = MaskTraining(
-            pairs, self.mask_epochs, self.mask_learning_rate, self.mask_milestones, self.density, self.density_weight
-        )
+        pairs = part_of(self, Pairs)
+        wanted = {"density": self.density, "density_weight": self.density_weight}
+        first = part_of(self, MaskTraining, "mask_", pairs=pairs, **wanted)
         masks = context.cached(stage_key("iab-mask", **asdict(first)), partial(first.run, train, context))
-        second = JointTraining(
-            pairs,
-            self.epochs,
-            self.learning_rate,
-            self.milestones,
-            self.classifier_learning_rate,
-            self.classifier_milestones,
-            self.backdoor_share,
-            self.diversity_weight,
-        )
+        second = part_of(self, JointTraining, pairs=pairs)
         # Kept under a name of its own, because "iab" and "dynamic" share it.
         key = stage_key("iab-joint", target=target, mask=asdict(first), **asdict(second))
         return context.cached(key, partial(second.run, train, target, context, masks))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +20,10 @@ from defenselib.attacks.networks import TensorDict, initialised, restored, tenso
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.transforms import Rotate, draw
 from defenselib.data.pixels import to_float
+from defenselib.data.types import ImageSet
 from defenselib.learning.batches import shuffled
-from defenselib.learning.supervised import Schedule, check_finite, make_optimizer
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
+from defenselib.learning.context import Context
+from defenselib.learning.supervised import Schedule, check_finite, descend, make_optimizer
 
 # Mean and standard deviation by channel of what the generators are fed; the authors normalise no traffic signs.
 NORMALISATIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -94,10 +91,7 @@ class MaskTraining:
                 with context.autocast():
                     o1, o2 = net(x1), net(x2)
                 loss = self.loss(x1, x2, steep(o1), steep(o2))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach()
+                total += descend(loss, optimizer)
             check_finite(total.item(), stage)
             schedule.step()
         return tensors_of(net.folded(), "mask")

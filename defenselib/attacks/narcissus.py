@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +25,12 @@ from defenselib.data.info import KNOWN
 from defenselib.data.load import load_dataset
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.batches import shuffled
-
-if TYPE_CHECKING:
-    from defenselib.learning.context import Context
-    from defenselib.models import Classifier
+from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
+from defenselib.learning.supervised import descend
+from defenselib.models import Classifier
 
 # Of `shapes`, another seed draws other pictures than those of the data set that is attacked.
 POOD_SEED = 1
@@ -72,28 +72,18 @@ class Narcissus(TrainedAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("eps", self.eps, 0.0, 255.0)
-        check_range("test_scale", self.test_scale, 0.0, 255.0)
+        check_fields(self, 0.0, 255.0, "eps", "test_scale")
         check_choice("pood", self.pood, KNOWN)
         if self.pood == "shapes" and self.image_size != 32:
             raise InvalidValueError(f"pood 'shapes' has images of 32 pixels, image_size is {self.image_size}")
-        for what, least in (("pood_images", 0), ("batch_size", 1), ("warmup_rounds", 0), ("rounds", 1)):
-            if getattr(self, what) < least:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least {least}")
-        for what in ("warmup_learning_rate", "learning_rate"):
-            if getattr(self, what) <= 0:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be positive")
+        check_fields(self, 0, float("inf"), "pood_images", "warmup_rounds")
+        check_counts(self, "batch_size", "rounds")
+        check_positive(self, "warmup_learning_rate", "learning_rate")
         self.training()
 
     def training(self) -> Training:
         """How the surrogate is trained."""
-        return Training(
-            "standard",
-            self.surrogate_epochs,
-            self.surrogate_batch_size,
-            self.surrogate_learning_rate,
-            self.surrogate_schedule,
-        )
+        return part_of(self, Training, "surrogate_")
 
     def learned_from(self, target: int | None) -> dict[str, Any]:
         return {name: value for name, value in super().learned_from(target).items() if name != "test_scale"}
@@ -132,9 +122,7 @@ class Narcissus(TrainedAttack):
             for index in shuffled(len(own), self.batch_size, order):
                 with context.autocast():
                     logits = model(to_float(augment(own.images, index, views)))
-                optimizer.zero_grad(set_to_none=True)
-                F.cross_entropy(logits.float(), own.labels[index]).backward()
-                optimizer.step()
+                descend(F.cross_entropy(logits.float(), own.labels[index]), optimizer)
 
     def search(self, model: Classifier, own: ImageSet, context: Context) -> Tensor:
         """The trigger in grey levels, float32 (3, H, W). The model is frozen but in training mode, as the authors'
@@ -151,9 +139,7 @@ class Narcissus(TrainedAttack):
                 inputs = to_float(augment(own.images, index, views))
                 with context.autocast():
                     logits = model((inputs + noise.clamp(-bound, bound) / 2).clamp(0, 1))
-                optimizer.zero_grad(set_to_none=True)
-                F.cross_entropy(logits.float(), own.labels[index]).backward()
-                optimizer.step()
+                descend(F.cross_entropy(logits.float(), own.labels[index]), optimizer)
             if noise.grad is None or not noise.grad.any():
                 break  # every pixel is at its bound, or the loss is exactly 0: nothing will change any more
         return noise.detach().clamp(-bound, bound) * UNIT

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from defenselib import seeds
 from defenselib.attacks.base import CHUNK
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -20,10 +21,7 @@ PARTS = 7
 
 def initialised(make: Callable[[], Net], generator: torch.Generator) -> Net:
     """A new network on the generator's device, initialised by that stream alone."""
-    seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = make()
+    net = seeds.initialised(make, generator)
     return net.to(generator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

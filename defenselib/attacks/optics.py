@@ -19,6 +19,8 @@ import functools
 import torch
 from torch import Tensor
 
+from defenselib.data.augment.geometry import mirrored
+
 GAMMA = 2.2
 LONGEST = 8  # pixels, of the shift of a ghost
 WIDEST = 5.0  # pixels, of the blur
@@ -98,8 +100,7 @@ def _offsets(size: int, device: torch.device) -> Tensor:
     its border, which is not repeated (reflect-101)."""
     reach = int(2 * WIDEST)
     k = torch.arange(-reach, reach + 1)
-    at = (torch.arange(size)[None] + k[:, None]).abs()
-    at = size - 1 - (size - 1 - at).abs()
+    at = mirrored(torch.arange(size)[None] + k[:, None], size)
     return torch.nn.functional.one_hot(at, size).double().flatten(1).to(device)
 
 

@@ -77,10 +77,11 @@ def _plan(dataset: Dataset, attack: Attack, rate: float | None, target: int | No
         raise InvalidValueError(f"{attack.name!r} has no target class: count 'exact-target' has no meaning")
     for images in (dataset.train.images, dataset.test.images):
         attack.check_images(images)
-    return Plan(float(rate), _target(attack, target, dataset.num_classes), count)
+    return Plan(float(rate), target_of(attack, target, dataset.num_classes), count)
 
 
-def _target(attack: Attack, target: int | None, num_classes: int) -> int | None:
+def target_of(attack: Attack, target: int | None, num_classes: int) -> int | None:
+    """The class that the attacker wants, None for all-to-all. Raises InvalidValueError for one that cannot be."""
     if attack.all_to_all:
         if target is not None:
             raise InvalidValueError(f"{attack.name!r} sends every class to the next: target is {target}, give None")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -20,12 +20,10 @@ from defenselib.attacks.hashing import uniform
 from defenselib.attacks.optics import LONGEST, WIDEST, ghost, in_focus, out_of_focus
 from defenselib.attacks.reflections import FEWEST, check_source, draw_reflections, load_reflections
 from defenselib.attacks.trained import TrainedAttack
+from defenselib.data.types import ImageSet
 from defenselib.errors import check_range
+from defenselib.learning.context import Context
 from defenselib.seeds import spawn
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
 
 SHIFT = (3, LONGEST)  # pixels, of the second image of a ghost
 SECOND = (0.15, 0.5)  # its weight, or one minus it

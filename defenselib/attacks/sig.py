@@ -18,17 +18,14 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from defenselib.attacks.additive import Mix, check_weight, exact
 from defenselib.attacks.base import LARGE, Attack, Plan, Preset, chunks
-from defenselib.errors import InvalidValueError, check_range
-
-SHIFT = 22  # bits after the point of the fixed-point numbers; products stay below 2^31
-STEPS = 10_000  # image_weight has at most four decimals, which is what SHIFT can hold exactly
+from defenselib.errors import check_range
 
 
 def stripes(size: int, delta: float, frequency: int, wrap: bool = False) -> list[float]:
@@ -46,31 +43,22 @@ class _Sum(NamedTuple):
     added: Tensor
 
 
-class _Mix(NamedTuple):
-    """u -> clip((factor * u + offset) >> SHIFT). offset: int32 (3, size, size)."""
-
-    factor: int
-    offset: Tensor
-
-
 @functools.lru_cache(maxsize=16)
 def _rule(
     size: int, delta: float, frequency: int, wrap: bool, image_weight: float, pattern_weight: float
-) -> _Sum | _Mix:
+) -> _Sum | Mix:
     """Whole-number form of floor(clip(image_weight u + pattern_weight t)), exact for every u in 0..255.
 
-    With image_weight = p/q it is floor((p u + T) / q), T = floor(q pattern_weight t), since p u is whole. Half a unit
-    added to T keeps the quotient away from whole numbers by 1/(2q), more than the rounding of the fixed-point numbers.
+    With image_weight = p/q it is floor((p u + T) / q), T = floor(q pattern_weight t), since p u is whole.
     """
-    share = Fraction(round(image_weight * STEPS), STEPS)
+    share = exact(image_weight)
     q = share.denominator
     row = [math.floor(round(q * pattern_weight * level, 9)) for level in stripes(size, delta, frequency, wrap)]
     levels = torch.tensor(row).expand(3, size, size).contiguous()
     if share == 1:
         low, high = (-levels).clamp(0, 255), (255 - levels).clamp(0, 255)
         return _Sum(low.to(torch.uint8), high.to(torch.uint8), (levels % 256).to(torch.uint8))
-    offset = ((levels + 0.5) / q * 2**SHIFT).floor().to(torch.int32)
-    return _Mix(round(share * 2**SHIFT), offset)
+    return Mix.of(share, levels, q)
 
 
 _BSD = Plan(0.25, 3, "exact-target")
@@ -109,10 +97,8 @@ class SIG(Attack):
         check_range("delta", self.delta, 0.0, 255.0)
         check_range("delta * test_factor", self.delta * self.test_factor, 0.0, 255.0)
         check_range("frequency", self.frequency, 1, max(1, self.image_size // 2))
-        check_range("image_weight", self.image_weight, 0.0, 1.0)
         check_range("pattern_weight", self.pattern_weight, 0.0, 1.0)
-        if abs(self.image_weight * STEPS - round(self.image_weight * STEPS)) > 1e-6:
-            raise InvalidValueError(f"image_weight is {self.image_weight}, it may have at most four decimals")
+        check_weight("image_weight", self.image_weight)
 
     def __call__(self, images: Tensor, index: Tensor | None = None) -> Tensor:
         return self._apply(images, self.delta)
@@ -124,18 +110,10 @@ class SIG(Attack):
         self.check_images(images)
         weights = self.image_weight, self.pattern_weight
         rule = _rule(self.image_size, delta, self.frequency, self.wrap, *weights)
+        if isinstance(rule, Mix):
+            return rule(images)
+        low, high, added = (item.to(images.device) for item in rule)
         out = torch.empty_like(images)
-        if isinstance(rule, _Sum):
-            low, high, added = (item.to(images.device) for item in rule)
-            for part in chunks(images):
-                torch.clamp(images[part], low, high, out=out[part]).add_(added)
-            return out
-        factor, offset = rule.factor, rule.offset.to(images.device)
-        wide = torch.empty(0, dtype=torch.int32, device=images.device)  # one buffer, which stays in cache
         for part in chunks(images):
-            if len(wide) != part.stop - part.start:
-                wide = torch.empty(images[part].shape, dtype=torch.int32, device=images.device)
-            wide.copy_(images[part])
-            torch.add(offset, wide, alpha=factor, out=wide).bitwise_right_shift_(SHIFT)
-            out[part].copy_(wide.clamp_(0, 255))
+            torch.clamp(images[part], low, high, out=out[part]).add_(added)
         return out

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +22,12 @@ from defenselib.attacks.networks import TensorDict, by_chunks, initialised, prec
 from defenselib.attacks.ssba_networks import SIDE, Decoder, Encoder, clamped
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.pixels import to_float
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.data.types import ImageSet
+from defenselib.errors import InvalidValueError, check_counts, check_fields, check_positive, check_range
 from defenselib.learning.batches import shuffled
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.context import Context
+from defenselib.learning.supervised import check_finite, descend
 from defenselib.seeds import generator
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
 
 REPORTED = 2000  # training images that the quality of the trained encoder is measured on
 
@@ -66,12 +64,9 @@ class SampleSpecific(TrainedAttack):
         super().__post_init__()
         secret_bits(self.secret)
         check_range("read_first", self.read_first, 0.0, 1.0)
-        check_range("image_weight", self.image_weight, 0.0, float("inf"))
-        for what, least in (("epochs", 1), ("batch_size", 1), ("wait", 0), ("ramp", 1)):
-            if getattr(self, what) < least:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least {least}")
-        if not self.learning_rate > 0:
-            raise InvalidValueError(f"learning_rate is {self.learning_rate}, it must be positive")
+        check_counts(self, "epochs", "batch_size", "ramp")
+        check_fields(self, 0.0, float("inf"), "image_weight", "wait")
+        check_positive(self, "learning_rate")
         if self.image_size % SIDE:
             raise InvalidValueError(f"image_size is {self.image_size}, {self.name!r} needs a multiple of {SIDE}")
 
@@ -98,12 +93,9 @@ class SampleSpecific(TrainedAttack):
                     read = decoder(clamped(images + residual))
                 loss = F.binary_cross_entropy_with_logits(read, bits)
                 loss = loss + self._weight(since) * residual.square().mean()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
+                total += descend(loss, optimizer)
                 found = ((read > 0) == bits.bool()).float().mean() > self.read_first
                 since.copy_(torch.where((since >= 0) | found, since + 1, since))
-                total += loss.detach()
             check_finite(total.item(), stage)
         tensors = tensors_of(encoder, "encoder", context.precision) | tensors_of(decoder, "decoder")
         return tensors | self.with_trained(tensors).quality(train.images[:REPORTED])

@@ -8,21 +8,20 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.errors import InvalidValueError, check_choice
+from defenselib.data.types import ImageSet
+from defenselib.errors import check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
+from defenselib.learning.context import Context
 from defenselib.learning.stages import stage_key
 from defenselib.learning.supervised import SCHEDULES, Schedule, make_optimizer, supervised_epoch
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
-    from defenselib.models import Classifier
+from defenselib.models import Classifier
+from defenselib.seeds import initialised
 
 SURROGATES = ("robust", "standard")
 RATES = (*SCHEDULES, "triangle")
@@ -51,11 +50,9 @@ class Training:
     def __post_init__(self) -> None:
         check_choice("surrogate", self.kind, SURROGATES)
         check_choice("surrogate_schedule", self.schedule, RATES)
-        for what, least in (("epochs", 1), ("batch_size", 1), ("images", 0)):
-            if getattr(self, what) < least:
-                raise InvalidValueError(f"surrogate_{what} is {getattr(self, what)}, it must be at least {least}")
-        if self.learning_rate <= 0:
-            raise InvalidValueError(f"surrogate_learning_rate is {self.learning_rate}, it must be positive")
+        check_counts(self, "epochs", "batch_size", prefix="surrogate_")
+        check_fields(self, 0, float("inf"), "images", prefix="surrogate_")
+        check_positive(self, "learning_rate", prefix="surrogate_")
         if self.kind == "robust":
             Adversary(self.eps, self.step, self.steps)
 
@@ -82,12 +79,8 @@ def surrogate(train: ImageSet, how: Training, context: Context, outputs: int | N
 
 
 def _replace_head(model: Classifier, outputs: int, context: Context) -> None:
-    device = model.head.weight.device
-    stream = context.generator("surrogate/head")
-    seed = int(torch.randint(1 << 62, (), generator=stream, device=stream.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model.head = nn.Linear(model.head.in_features, outputs).to(device)
+    head = initialised(partial(nn.Linear, model.head.in_features, outputs), context.generator("surrogate/head"))
+    model.head = head.to(model.head.weight.device)
 
 
 def _train(model: Classifier, train: ImageSet, how: Training, context: Context) -> dict[str, Tensor]:

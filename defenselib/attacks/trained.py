@@ -6,17 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from torch import Tensor
 
 from defenselib.attacks.base import Attack
+from defenselib.data.types import ImageSet
 from defenselib.errors import NotPreparedError
+from defenselib.learning.context import Context
 from defenselib.learning.stages import stage_key
-
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
 
 # What says how an attack is used, not what it trains.
 _NOT_LEARNED = ("image_size", "plan", "seed", "trained")

@@ -6,7 +6,6 @@ kept, bounded by lowest and highest; epsilon of the split = split_eps, of advers
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +13,13 @@ from torch import Tensor
 
 from defenselib.data.types import ImageSet
 from defenselib.defenses.aabl_split import SPLITS, NaiveTraining, Vulnerability, keep_vulnerable
-from defenselib.defenses.adv_train import AdversarialTraining
-from defenselib.defenses.base import BuildModel, Defense, Fitted
+from defenselib.defenses.adv_train import Adversarial, AdversarialTraining
+from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.distinguish import Distinguishing
 from defenselib.defenses.none import Undefended
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
 from defenselib.models import Classifier
 
 TRAININGS = ("adversarial", "naive")
@@ -28,7 +28,7 @@ DST_PARTS = ("dst-clean", "dst-clean-uncertain")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AABL(Defense):
+class AABL(Adversarial):
     """Drop what resists a small perturbation, then train adversarially on the rest (A-ABL Sec. 5).
 
     Stages: "naive" trains a model on everything by Adam; "split" scores every sample by its symmetric cross-entropy
@@ -56,25 +56,13 @@ class AABL(Defense):
     lowest: float = 0.1
     highest: float = 0.9
     training: str = "adversarial"
-    epochs: int = 100
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "step"
-    milestones: tuple[int, ...] = (50, 75, 90)
-    eps: float = 8.0
-    step: float = 2.0
-    steps: int = 10
-    padding: int = 4
-    padding_mode: str = "reflect"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.naive()
         check_choice("split", self.split, (*SPLITS, *DST_PARTS))
         self.vulnerability()
         check_choice("training", self.training, TRAININGS)
-        self.last_stage()
         if not 0.0 < self.lowest <= self.highest <= 1.0:
             raise InvalidValueError(
                 f"lowest {self.lowest} and highest {self.highest} must lie in (0, 1], lowest not above highest"
@@ -95,8 +83,7 @@ class AABL(Defense):
 
     def last_stage(self) -> AdversarialTraining | Undefended:
         """What the samples kept are trained with."""
-        cls = AdversarialTraining if self.training == "adversarial" else Undefended
-        return cls(**{item.name: getattr(self, item.name) for item in dataclasses.fields(cls)})
+        return part_of(self, AdversarialTraining) if self.training == "adversarial" else part_of(self, Undefended)
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
         if self.split in DST_PARTS:

@@ -18,10 +18,10 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel
 from defenselib.defenses.scores import adversarial_sce, otsu_threshold, sce
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.context import Context
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import make_optimizer, supervised_epoch
+from defenselib.learning.supervised import make_optimizer, supervised_stage
 from defenselib.models import Classifier
 
 # A-ABL Table 5, with torchvision's defaults; the column that it prints as AutoMix cites AugMix.
@@ -47,11 +47,9 @@ class NaiveTraining:
 
     def __post_init__(self) -> None:
         Augment(self.padding, self.padding_mode)
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
-            raise InvalidValueError(
-                f"naive epochs {self.epochs} and batch_size {self.batch_size} must be at least 1, "
-                f"naive_learning_rate {self.learning_rate} positive"
-            )
+        check_counts(self, "batch_size")
+        check_counts(self, "epochs", prefix="naive_")
+        check_positive(self, "learning_rate", prefix="naive_")
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Classifier:
         """The naive model of `train`, from the store where another cell has made it."""
@@ -64,9 +62,7 @@ class NaiveTraining:
         model = build_model("naive")
         optimizer = make_optimizer(list(model.parameters()), "adam", self.learning_rate)
         augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        for epoch in context.epochs("naive", self.epochs, model=model, optimizer=optimizer):
-            loss = supervised_epoch(model, optimizer, train, context, augment, self.batch_size, stream="naive")
-            context.observe("epoch", stage="naive", epoch=epoch, model=model, loss=loss)
+        supervised_stage("naive", self.epochs, model, optimizer, train, context, augment, self.batch_size)
         return dict(model.state_dict())
 
 
@@ -89,12 +85,9 @@ class Vulnerability:
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
-        check_range("split_eps", self.eps, 0.0, 255.0)
-        check_range("split_step", self.step, 0.0, 255.0)
-        if self.steps < 1 or min(self.alpha, self.beta) < 0:
-            raise InvalidValueError(
-                f"split_steps is {self.steps}, sce_alpha {self.alpha}, sce_beta {self.beta}: at least 1, 0 and 0"
-            )
+        check_fields(self, 0.0, 255.0, "eps", "step", prefix="split_")
+        check_counts(self, "steps", prefix="split_")
+        check_fields(self, 0.0, float("inf"), "alpha", "beta", prefix="sce_")
 
     def __call__(self, model: Classifier, train: ImageSet, context: Context) -> Tensor:
         if self.split == "ifgsm":

@@ -8,22 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.augment.cutout import CutoutAugment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.base import BuildModel, Defense, Fitted
+from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.scores import loss_under_ascent, nesterov
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.defenses.settings import CutOut
+from defenselib.errors import check_counts, check_fields, check_positive, check_range
 from defenselib.learning.context import Context
-from defenselib.learning.supervised import Schedule, supervised_epoch
+from defenselib.learning.losses import ascent
+from defenselib.learning.supervised import Schedule, supervised_epoch, supervised_stage
 from defenselib.models import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class ABL(Defense):
+class ABL(CutOut):
     """Isolate what is learned fastest, train on the rest, unlearn the isolated (ABL Sec. 3).
 
     1. "isolate": training on everything with the loss of a batch kept near gamma by local gradient ascent; poison
@@ -50,22 +50,16 @@ class ABL(Defense):
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    padding: int = 4
-    padding_mode: str = "zeros"
-    cutout: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("isolated_share", self.isolated_share, 0.0, 0.9)
         check_range("gamma", self.gamma, 0.0, float("inf"))
         check_range("momentum", self.momentum, 1e-9, 1.0)
-        for what, least in (("isolation_epochs", 1), ("batch_size", 1), ("finetuning_epochs", 0)):
-            check_range(what, getattr(self, what), least, float("inf"))
-        check_range("unlearning_epochs", self.unlearning_epochs, 0, float("inf"))
-        for what in ("isolation_learning_rate", "learning_rate", "unlearning_learning_rate"):
-            if getattr(self, what) <= 0:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be positive")
+        check_counts(self, "isolation_epochs", "batch_size")
+        check_fields(self, 0, float("inf"), "finetuning_epochs", "unlearning_epochs")
+        check_positive(self, "isolation_learning_rate", "learning_rate", "unlearning_learning_rate")
         Schedule(self.schedule, tuple(self.milestones))
-        CutoutAugment(self.padding, self.padding_mode, length=self.cutout)
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
         model = build_model()
@@ -78,17 +72,8 @@ class ABL(Defense):
 
     def isolate(self, model: Classifier, train: ImageSet, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Positions of the isolated samples and of the others, int64 and sorted, and the losses (N,) (Sec. 3.2)."""
-        losses = loss_under_ascent(
-            model,
-            train,
-            context,
-            self.gamma,
-            self.isolation_epochs,
-            self.isolation_learning_rate,
-            self.batch_size,
-            self.momentum,
-            self.weight_decay,
-        )
+        optimizer = nesterov(model, self.isolation_learning_rate, self.momentum, self.weight_decay)
+        losses = loss_under_ascent(model, optimizer, train, context, self.gamma, self.isolation_epochs, self.batch_size)
         # At least one: a share of a tiny set must not leave nothing to unlearn.
         count = max(1, int(len(train) * self.isolated_share))
         order = losses.argsort(stable=True)
@@ -101,22 +86,13 @@ class ABL(Defense):
         """Supervised training on what was not isolated."""
         steps = -(-len(others) // self.batch_size)
         schedule = Schedule(self.schedule, tuple(self.milestones)).attach(optimizer, self.finetuning_epochs, steps)
-        augment = CutoutAugment(self.padding, self.padding_mode, context.flip, self.cutout)
-        stage = context.epochs("finetune", self.finetuning_epochs, model=model, optimizer=optimizer, schedule=schedule)
-        for epoch in stage:
-            loss = supervised_epoch(
-                model, optimizer, others, context, augment, self.batch_size, schedule, stream="finetune"
-            )
-            context.observe("epoch", stage="finetune", epoch=epoch, model=model, loss=loss)
+        epochs, augment = self.finetuning_epochs, self.augment(context)
+        supervised_stage("finetune", epochs, model, optimizer, others, context, augment, self.batch_size, schedule)
 
     def unlearn(
         self, model: Classifier, optimizer: torch.optim.Optimizer, isolated: ImageSet, context: Context
     ) -> None:
         """Gradient ascent on the isolated samples (Sec. 3.3, Eq. 4); their mean cross-entropy is reported."""
-
-        def ascent(logits: Tensor, labels: Tensor) -> Tensor:
-            return -F.cross_entropy(logits, labels)
-
         plain = Augment(0, flip=False)
         for epoch in context.epochs("unlearn", self.unlearning_epochs, model=model, optimizer=optimizer):
             for group in optimizer.param_groups:

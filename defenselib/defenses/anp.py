@@ -18,7 +18,7 @@ from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.removal import Removal
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import accuracy
 from defenselib.learning.fine_tuning import hold_out
@@ -96,14 +96,10 @@ class ANP(Removal):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("stop", self.stop, STOPS)
-        for what in ("alpha", "threshold", "threshold_max", "acc_drop", "holdout"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_fields(self, 0.0, 1.0, "alpha", "threshold", "threshold_max", "acc_drop", "holdout")
         check_range("eps", self.eps, 0.0, float("inf"))
-        if self.iterations < 1 or self.steps < 1 or not self.threshold_step > 0:
-            raise InvalidValueError(
-                f"iterations {self.iterations} and steps {self.steps} must be at least 1, "
-                f"threshold_step {self.threshold_step} positive"
-            )
+        check_counts(self, "iterations", "steps")
+        check_positive(self, "threshold_step")
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
         model, clean, augment = self.begin(context)

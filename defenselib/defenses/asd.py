@@ -11,18 +11,17 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.asd_transfer import transferred
-from defenselib.defenses.base import BuildModel, CleanRequest, Defense, Fitted, per_class
-from defenselib.errors import InvalidValueError, check_choice, check_range
-from defenselib.learning.batches import infer
+from defenselib.defenses.asd_transfer import joined, linear_epoch
+from defenselib.defenses.base import BuildModel, CleanRequest, Fitted, per_class
+from defenselib.defenses.settings import Ranked, lowest, state_of
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields
 from defenselib.learning.context import Context
-from defenselib.learning.losses import symmetric_cross_entropy
 from defenselib.learning.remixmatch import ReMixMatch
-from defenselib.learning.semi_supervised import MixMatch, SemiSupervised
+from defenselib.learning.semi_supervised import SemiSupervised, Trainee
 from defenselib.learning.supervised import make_optimizer, supervised_epoch
 from defenselib.learning.uda import UDA
 from defenselib.models import Classifier
@@ -31,7 +30,7 @@ LEARNERS = ("mixmatch", "uda", "remixmatch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ASD(Defense):
+class ASD(Ranked):
     """Three stages of loss-guided splitting around MixMatch (ASD Sec. 4; one stage of epochs, "asd").
 
     Epochs count from 0. e < stage1_end: seeds and the growing number of samples of least loss of every label
@@ -48,6 +47,7 @@ class ASD(Defense):
     """
 
     name = "asd"
+    stage = "asd"
 
     seeds_per_class: int = per_class(10)
     poisoned_seeds: int = 0
@@ -62,42 +62,26 @@ class ASD(Defense):
     alpha: float = 0.5
     gamma: float = 0.5
     ssl: str = "mixmatch"
-    learning_rate: float = 0.002
-    iterations: int = 1024
-    batch_size: int = 64
-    temperature: float = 0.5
-    mixup_alpha: float = 0.75
-    lambda_u: float = 15.0
-    rampup: float = 120.0
     virtual_learning_rate: float = 0.015
     virtual_epochs: int = 1
     virtual_batch_size: int = 128
     virtual_layers: int = 3
-    sce_alpha: float = 0.1
-    sce_beta: float = 1.0
-    augmented_ranking: bool = True
-    padding: int = 4
-    padding_mode: str = "reflect"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.stage1_end <= self.stage2_end <= self.epochs:
             raise InvalidValueError(
                 f"stage1_end {self.stage1_end}, stage2_end {self.stage2_end}, epochs {self.epochs}: "
                 "they must not be negative and must not fall"
             )
-        for what in ("alpha", "gamma"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_fields(self, 0.0, 1.0, "alpha", "gamma")
         check_choice("ssl", self.ssl, LEARNERS)
-        counts = ("growth_every", "iterations", "batch_size", "virtual_batch_size", "virtual_layers")
-        for what in (*counts, "transfer_epochs", "linear_epochs"):
-            if getattr(self, what) < 1:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least 1")
+        check_counts(self, "growth_every", "virtual_batch_size", "virtual_layers", "transfer_epochs", "linear_epochs")
         if self.seed_source is not None and self.poisoned_seeds:
             raise InvalidValueError(
                 f"poisoned_seeds is {self.poisoned_seeds}, it must be 0 for seeds of another data set, "
                 f"here {self.seed_source!r}"
             )
-        Augment(self.padding, self.padding_mode)
 
     def clean_request(self) -> CleanRequest:
         return CleanRequest(
@@ -112,53 +96,52 @@ class ASD(Defense):
             head = model.head
             size = {"iterations": self.iterations, "batch_size": self.batch_size}
             return ReMixMatch(head.in_features, head.out_features, context, **size)
-        return MixMatch(
-            self.temperature, self.mixup_alpha, self.lambda_u, self.rampup, self.iterations, self.batch_size
-        )
+        return self.mixmatch()
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
         seeds = train.labels.new_empty(0) if self.seed_source is not None else context.clean_index
         if seeds is None:
             raise InvalidValueError("ASD needs clean seeds inside the training set (context.clean_index)")
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
+        augment = self.augment(context)
         model = build_model()
         if self.seed_source is not None:
-            transferred(self, model, train, augment, context)
+            self.transfer(model, train, augment, context)
         learner = self.learner(model, context)
-        # A learner may have weights and a state of its own.
-        own = {"learner": learner} if isinstance(learner, nn.Module) else {}
-        parameters = [p for module in (model, *own.values()) for p in module.parameters()]
-        optimizer = make_optimizer(parameters, "adam", self.learning_rate)
-        everything = torch.arange(len(train), device=train.labels.device)
-        pools: dict[str, Tensor] = {}  # part of the state: a run killed after its last epoch still knows its suspects
-        for epoch in context.epochs("asd", self.epochs, model=model, optimizer=optimizer, pools=pools, **own):
-            clean = self.split(model, train, seeds, epoch, augment, context)
-            polluted = everything[~torch.isin(everything, clean)]
-            classes = model.head.out_features
-            losses = learner.train_epoch(model, optimizer, train, clean, polluted, epoch, context, augment, classes)
-            context.observe("epoch", stage="asd", epoch=epoch, model=model, **losses)
-            pools["polluted"] = polluted
-        final = self.ranking_loss(model, train, augment, context)
-        context.observe("scores", name="final_loss", epoch=self.epochs, values=final)
-        return Fitted(model, suspects=pools.get("polluted"))
+        trainee = Trainee(model, self.adam(model, *state_of(learner).values()), train, context, augment)
+        return self.on_pools(learner, trainee, lambda epoch: self.split(trainee, seeds, epoch))
 
-    def split(
-        self, model: Classifier, train: ImageSet, seeds: Tensor, epoch: int, augment: Augment, context: Context
-    ) -> Tensor:
-        """The clean pool of this epoch: sorted int64 positions in `train` (ASD Sec. 4.2, 4.3)."""
-        loss = self.ranking_loss(model, train, augment, context)
+    def transfer(self, model: Classifier, train: ImageSet, augment: Augment, context: Context) -> None:
+        """Pre-train `model` in place on the seeds of another data set, in two stages of epochs.
+
+        "transfer": semi-supervised learning, those seeds with their labels, all training samples without. "linear": the
+        head alone, on all training samples with the labels as given, by cross-entropy; the rest is frozen, its
+        BatchNorm statistics too. Batches and learning rate are ASD's own, the paper states none.
+        """
+        both, labelled, unlabelled = joined(train, context.clean)
+        learner = self.learner(model, context)
+        trainee = Trainee(model, self.adam(model, *state_of(learner).values()), both, context, augment)
+        state = {"model": model, "optimizer": trainee.optimizer, **state_of(learner)}
+        for epoch in context.epochs("transfer", self.transfer_epochs, **state):
+            losses = learner.train_epoch(trainee, labelled, unlabelled, epoch)
+            context.observe("epoch", stage="transfer", epoch=epoch, model=model, **losses)
+        trainee = Trainee(model, self.adam(model.head), train, context, augment)
+        for epoch in context.epochs("linear", self.linear_epochs, model=model, optimizer=trainee.optimizer):
+            loss = linear_epoch(trainee, self.virtual_batch_size)
+            context.observe("epoch", stage="linear", epoch=epoch, model=model, loss=loss)
+
+    def split(self, trainee: Trainee, seeds: Tensor, epoch: int) -> Tensor:
+        """The clean pool of this epoch: sorted int64 positions in the training set (ASD Sec. 4.2, 4.3)."""
+        context = trainee.context
+        loss = self.ranking_loss(trainee)
         report = epoch in (self.stage1_end, self.stage2_end, self.epochs - 1)
         if report:
             context.observe("scores", name="loss", epoch=epoch, values=loss)
         if epoch < self.stage1_end:
-            scores = loss
-            clean = self.class_aware(self.admissible(loss), train.labels, seeds, epoch)
+            clean = self.class_aware(self.admissible(loss), trainee.train.labels, seeds, epoch)
         elif epoch < self.stage2_end:
-            scores = loss
             clean = lowest(self.admissible(loss), self.alpha)
         else:
-            virtual = self.virtual_model(model, train, augment, context)
-            virtual_loss = self.ranking_loss(virtual, train, augment, context)
+            virtual_loss = self.ranking_loss(trainee, self.virtual_model(trainee))
             scores = loss - virtual_loss
             clean = lowest(self.admissible(scores), self.gamma)
             if report:
@@ -166,18 +149,6 @@ class ASD(Defense):
                 context.observe("scores", name="reduction", epoch=epoch, values=scores)
         context.observe("split", stage="asd", epoch=epoch, clean=clean, scores=loss)
         return clean
-
-    def ranking_loss(self, model: nn.Module, train: ImageSet, augment: Augment, context: Context) -> Tensor:
-        """L1 of every sample, (N,): evaluation mode, one draw of the training augmentation."""
-        views = context.generator("asd/rank")
-
-        def fetch(index: Tensor) -> Tensor:
-            return augment(train.images, index, views)
-
-        def loss(logits: Tensor, index: Tensor) -> Tensor:
-            return symmetric_cross_entropy(logits, train.labels[index], self.sce_alpha, self.sce_beta)
-
-        return infer(model, train.images, context, loss, fetch if self.augmented_ranking else None)
 
     def admissible(self, scores: Tensor) -> Tensor:
         """The scores that pools are chosen by, low is clean; the oracle diagnostic overrides this, nothing else."""
@@ -197,23 +168,19 @@ class ASD(Defense):
             chosen.append(candidates[loss[candidates].argsort(stable=True)[:growth]])
         return torch.cat(chosen).sort().values
 
-    def virtual_model(self, model: Classifier, train: ImageSet, augment: Augment, context: Context) -> Classifier:
+    def virtual_model(self, trainee: Trainee) -> Classifier:
         """A copy of the model after one epoch of supervised training on everything (Sec. 4.3, Eq. 3).
 
         Only the last layers learn; BatchNorm statistics move everywhere, as in the authors' code.
         """
-        virtual = copy.deepcopy(model)
+        virtual = copy.deepcopy(trainee.model)
         virtual.requires_grad_(False)
         layers = [*virtual.stages, virtual.head][-self.virtual_layers :]
         parameters = [p for layer in layers for p in layer.parameters()]
         for parameter in parameters:
             parameter.requires_grad_(True)
         optimizer = make_optimizer(parameters, "adam", self.virtual_learning_rate)
+        context, augment, size = trainee.context, trainee.augment, self.virtual_batch_size
         for _ in range(self.virtual_epochs):
-            supervised_epoch(virtual, optimizer, train, context, augment, self.virtual_batch_size, stream="asd/virtual")
+            supervised_epoch(virtual, optimizer, trainee.train, context, augment, size, stream="asd/virtual")
         return virtual
-
-
-def lowest(scores: Tensor, share: float) -> Tensor:
-    """Positions of the int(N * share) lowest scores, ties in index order, sorted."""
-    return scores.argsort(stable=True)[: int(len(scores) * share)].sort().values

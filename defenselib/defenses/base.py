@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import torch
+from defenselib.data.types import ImageSet
+from defenselib.learning.context import BuildModel, Context, Fitted
 
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.learning.context import Context
-    from defenselib.models import Classifier
-
-BuildModel = Callable[..., "Classifier"]
+__all__ = ["BuildModel", "CleanRequest", "Defense", "Fitted", "per_class"]
 
 
 @dataclass(frozen=True)
@@ -31,16 +26,6 @@ class CleanRequest:
     inside: bool = False
     poisoned: int = 0
     source: str | None = None
-
-
-@dataclass
-class Fitted:
-    """What a defense returns: the model, scalars, arrays for figures, indices of suspicious samples."""
-
-    model: torch.nn.Module
-    metrics: dict[str, float] = field(default_factory=dict)
-    arrays: dict[str, torch.Tensor] = field(default_factory=dict)
-    suspects: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

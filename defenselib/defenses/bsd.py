@@ -11,31 +11,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses import bsd_split as split
-from defenselib.defenses.base import BuildModel, Defense, Fitted
-from defenselib.defenses.bsd_models import Altruist, Run, judge, oss_of_every_class
-from defenselib.defenses.scores import features
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.defenses.base import BuildModel, Fitted
+from defenselib.defenses.bsd_models import Altruist, Run, open_set_scores, oss_of_every_class
+from defenselib.defenses.settings import MixMatched
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_range
+from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
-from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import make_optimizer
 from defenselib.models import Classifier
 
+# How the pools of OSS and ALS make the first one (Eq. 3; Alg. 1).
+COMBINED = {"intersection": split.intersection, "union": split.union}
 CHOICES = {
     "altruistic_update": ("supervised", "mixmatch"),
     "target_vote": ("second-choice", "isolation"),
     "distance": split.DISTANCES,
     "als_ratio": ("alpha", "beta"),
     "als_time": ("stage1", "warmup"),
-    "initial_pool": ("intersection", "union", "random", "random-late"),
+    "initial_pool": (*COMBINED, "random", "random-late"),
     "completion_count": ("labels", "predictions"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class BSD(Defense):
+class BSD(MixMatched):
     """Pools from two perspectives, semantics (OSS) and loss statistics (ALS), then from two models' losses (Alg. 1).
 
     Stage "warmup": the altruistic model g is trained on everything and so backdoored; its epochs vote on y_t.
@@ -77,19 +79,9 @@ class BSD(Defense):
     completion: bool = True
     completion_count: str = "labels"
     dropping: bool = True
-    sce_alpha: float = 0.1
-    sce_beta: float = 1.0
-    learning_rate: float = 0.002
-    iterations: int = 1024
-    batch_size: int = 64
-    temperature: float = 0.5
-    mixup_alpha: float = 0.75
-    lambda_u: float = 15.0
-    rampup: float = 120.0
-    padding: int = 4
-    padding_mode: str = "reflect"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for what, allowed in CHOICES.items():
             check_choice(what, getattr(self, what), allowed)
         if self.pool_epochs < 1 or not 0 <= self.stage1_end <= self.pool_end <= self.stage2_end <= self.epochs:
@@ -101,15 +93,17 @@ class BSD(Defense):
             raise InvalidValueError(f"beta is {self.beta}, alpha is {self.alpha}; need 0 < beta <= alpha < 1")
         check_range("isolation", self.isolation, 0.0, 1.0)
         check_range("pseudo_target", self.pseudo_target, -1, float("inf"))
-        for what in ("warmup_epochs", "altruistic_batch_size", "iterations", "batch_size"):
-            if getattr(self, what) < 1:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least 1")
-        Augment(self.padding, self.padding_mode)
+        check_counts(self, "warmup_epochs", "altruistic_batch_size")
 
     @property
     def pool_end(self) -> int:
         """Epoch from which the pools follow the losses."""
         return self.stage1_end + self.pool_epochs
+
+    @property
+    def first_epoch(self) -> int:
+        """Under all-to-all f starts at T1, on pools of models that are no longer needed."""
+        return self.stage1_end if self.all_to_all and self.initial_pool in COMBINED else 0
 
     @property
     def end(self) -> int:
@@ -120,7 +114,7 @@ class BSD(Defense):
         run = self.start(train, build_model("altruistic"), context)
         run.memory["warmup_loss"], _ = self.judge(run, run.altruist.model)
         run.report(0, altruistic_loss=run.memory["warmup_loss"])
-        if self.all_to_all and self.initial_pool in ("intersection", "union"):
+        if self.all_to_all and self.initial_pool in COMBINED:
             run.memory["oss"] = oss_of_every_class(run, build_model, self.stage1_end, self.learning_rate, self.distance)
         model = build_model()
         self.train_main(run, model)
@@ -130,13 +124,10 @@ class BSD(Defense):
     def start(self, train: ImageSet, model: Classifier, context: Context) -> Run:
         """Warm g up and find y_t."""
         check_range("pseudo_target", self.pseudo_target, -1, model.head.out_features - 1)
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        learner = MixMatch(
-            self.temperature, self.mixup_alpha, self.lambda_u, self.rampup, self.iterations, self.batch_size
-        )
+        augment = self.augment(context)
         adam = make_optimizer(list(model.parameters()), "adam", self.altruistic_learning_rate)
-        altruist = Altruist(model, adam, self.altruistic_batch_size, train, context, augment)
-        run = Run(train, context, augment, learner, altruist)
+        altruist = Altruist(Trainee(model, adam, train, context, augment), self.altruistic_batch_size)
+        run = Run(train, context, augment, self.mixmatch(), altruist)
         if self.target_vote == "isolation":
             run.target = altruist.warm_up_by_ascent(
                 self.warmup_epochs, self.lga_gamma, self.isolation, self.pseudo_target
@@ -147,24 +138,23 @@ class BSD(Defense):
 
     def train_main(self, run: Run, model: Classifier) -> None:
         """The main loop: rebuild the pools, update f, update g (Alg. 1, lines 15 to 42)."""
-        adam = make_optimizer(list(model.parameters()), "adam", self.learning_rate)
+        trainee = run.trainee(model, self.adam(model))
         if self.altruistic_update == "mixmatch":
             # "The same loss and optimizer as the main model" (App. B.4).
-            run.altruist.optimizer = make_optimizer(list(run.altruist.model.parameters()), "adam", self.learning_rate)
-        altruist = {"altruist": run.altruist.model, "altruist_optimizer": run.altruist.optimizer}
-        # Under all-to-all f starts at T1, on pools of models that are no longer needed.
-        first = self.stage1_end if "oss" in run.memory else 0
-        for epoch in run.context.epochs("bsd", self.end, model=model, optimizer=adam, **altruist, memory=run.memory):
+            run.altruist.trainee = run.trainee(run.altruist.model, self.adam(run.altruist.model))
+        state = {"model": model, "optimizer": trainee.optimizer, "memory": run.memory}
+        state |= {"altruist": run.altruist.model, "altruist_optimizer": run.altruist.trainee.optimizer}
+        for epoch in run.context.epochs("bsd", self.end, **state):
             numbers: dict[str, float] = {}
-            if epoch >= first:
+            if epoch >= self.first_epoch:
                 clean, loss = self.clean_pool(run, model, epoch)
                 run.memory["clean"] = clean
                 run.context.observe("split", stage="bsd", epoch=epoch, clean=clean, scores=loss)
-                numbers = run.semi(model, adam, clean, run.complement(clean), epoch)
+                numbers = run.learner.train_epoch(trainee, clean, run.complement(clean), epoch)
                 numbers["rarest_class"] = split.rarest(clean, run.train.labels)
             if epoch < self.stage2_end:
                 self.train_altruist(run, epoch)
-            if epoch >= first:
+            if epoch >= self.first_epoch:
                 run.context.observe("epoch", stage="bsd", epoch=epoch, model=model, **numbers)
 
     def train_altruist(self, run: Run, epoch: int) -> None:
@@ -173,7 +163,7 @@ class BSD(Defense):
             run.altruist.epoch()
         else:
             everything = torch.arange(len(run.train), device=run.train.labels.device)
-            run.semi(run.altruist.model, run.altruist.optimizer, everything, everything, epoch)
+            run.learner.train_epoch(run.altruist.trainee, everything, everything, epoch)
 
     def clean_pool(self, run: Run, model: Classifier, epoch: int) -> tuple[Tensor, Tensor | None]:
         """The clean pool of this epoch, and f's losses where they decide it (Alg. 1, lines 16 to 35)."""
@@ -184,8 +174,6 @@ class BSD(Defense):
             return self.first_pool(run, model), None
         if epoch > start:
             return run.memory["clean"], None
-        if epoch and epoch in (self.stage1_end // 4, self.stage1_end // 2):
-            self.oss(run, model, epoch)  # Fig. 8 shows the scores after shorter warm-ups; nothing else looks at them
         return (run.train.labels != run.target).nonzero().squeeze(1), None
 
     def first_pool(self, run: Run, model: Classifier) -> Tensor:
@@ -194,21 +182,19 @@ class BSD(Defense):
         if self.initial_pool in ("random", "random-late"):
             draws = torch.rand(len(labels), generator=context.generator("bsd/random_pool"), device=labels.device)
             return split.top(draws, self.beta)
-        scores = run.memory["oss"] if self.all_to_all else self.oss(run, model, self.stage1_end)
+        scores = run.memory["oss"] if self.all_to_all else self.oss(run, model)
         loss = self.judge(run, run.altruist.model)[0]
         run.report(self.stage1_end, altruistic_loss=loss)
         if self.als_time == "warmup":
             loss = run.memory["warmup_loss"]
         by_meaning = split.oss_pool(scores, labels, self.beta)
         by_loss = split.top(loss, self.alpha if self.als_ratio == "alpha" else self.beta)  # ALS, Eq. 7
-        combine = split.intersection if self.initial_pool == "intersection" else split.union
-        return combine(by_meaning, by_loss)
+        return COMBINED[self.initial_pool](by_meaning, by_loss)
 
-    def oss(self, run: Run, model: Classifier, epoch: int) -> Tensor:
+    def oss(self, run: Run, model: Classifier) -> Tensor:
         """The OSS scores of the samples labelled y_t (Eq. 6); all three distances are reported."""
-        found = features(model, run.train.images, run.context)
-        scores = {rule: split.oss_scores(found, run.train.labels, run.target, rule) for rule in split.DISTANCES}
-        run.report(epoch, **{f"distance_{rule}": values for rule, values in scores.items()})
+        scores = open_set_scores(model, run.train, run.target, run.context)
+        run.report(self.stage1_end, **{f"distance_{rule}": values for rule, values in scores.items()})
         return scores[self.distance]
 
     def updated_pool(self, run: Run, model: Classifier, epoch: int) -> tuple[Tensor, Tensor]:
@@ -229,7 +215,16 @@ class BSD(Defense):
         return pool, loss
 
     def judge(self, run: Run, model: Classifier) -> tuple[Tensor, Tensor]:
-        return judge(model, run.train, run.context, self.sce_alpha, self.sce_beta)
+        """Symmetric cross-entropy with the given label, float (N,), and predicted class, int64 (N,), of every sample.
+
+        Evaluation mode, no augmentation, one pass.
+        """
+
+        def both(logits: Tensor, index: Tensor) -> Tensor:
+            return torch.stack([self.sce(logits, run.train.labels[index]), logits.argmax(1).float()], dim=1)
+
+        found = infer(model, run.train.images, run.context, both)
+        return found[:, 0].contiguous(), found[:, 1].long()
 
     def judge_altruist(self, run: Run, epoch: int) -> tuple[Tensor, Tensor]:
         """g's losses and predictions; they are kept once g stands still (T >= T2)."""

@@ -17,8 +17,7 @@ from defenselib.defenses.base import BuildModel
 from defenselib.defenses.scores import cross_entropy, features, local_gradient_ascent
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
-from defenselib.learning.losses import symmetric_cross_entropy
-from defenselib.learning.semi_supervised import MixMatch
+from defenselib.learning.semi_supervised import MixMatch, Trainee
 from defenselib.learning.supervised import LossFunction, make_optimizer, supervised_epoch
 from defenselib.models import Classifier
 
@@ -30,24 +29,18 @@ class Altruist:
     Its optimizer keeps its state from the warm-up into the main loop.
     """
 
-    model: Classifier
-    optimizer: torch.optim.Optimizer
+    trainee: Trainee
     batch_size: int
-    train: ImageSet
-    context: Context
-    augment: Augment
+
+    @property
+    def model(self) -> Classifier:
+        return self.trainee.model
 
     def epoch(self, loss_function: LossFunction = F.cross_entropy) -> float:
         """One supervised pass over everything; returns the mean loss."""
+        g = self.trainee
         return supervised_epoch(
-            self.model,
-            self.optimizer,
-            self.train,
-            self.context,
-            self.augment,
-            self.batch_size,
-            loss_function=loss_function,
-            stream="bsd/altruistic",
+            g.model, g.optimizer, g.train, g.context, g.augment, self.batch_size, None, loss_function, "bsd/altruistic"
         )
 
     def warm_up(self, epochs: int, forced: int = -1) -> int:
@@ -70,31 +63,32 @@ class Altruist:
         every epoch's isolation as a split whose clean part is everything else.
         """
         votes: list[int] = []
+        train, context = self.trainee.train, self.trainee.context
         loss_function = functools.partial(local_gradient_ascent, gamma=gamma)
         for epoch in self._epochs(epochs, votes):
             loss = self.epoch(loss_function)
-            isolated = split.isolated(
-                cross_entropy(self.model, self.train.images, self.train.labels, self.context), share
-            )
-            votes.append(split.most_frequent(self.train.labels[isolated]))
-            clean = split.complement(isolated, len(self.train))
-            self.context.observe("split", stage="warmup", epoch=epoch, clean=clean)
+            isolated = split.isolated(cross_entropy(self.model, train.images, train.labels, context), share)
+            votes.append(split.most_frequent(train.labels[isolated]))
+            clean = split.complement(isolated, len(train))
+            context.observe("split", stage="warmup", epoch=epoch, clean=clean)
             self._tell(epoch, loss, votes, forced if forced >= 0 else votes[-1])
         return forced if forced >= 0 else votes[-1]
 
     def _epochs(self, n: int, votes: list[int]) -> Iterator[int]:
-        return self.context.epochs("warmup", n, model=self.model, optimizer=self.optimizer, votes=votes)
+        optimizer = self.trainee.optimizer
+        return self.trainee.context.epochs("warmup", n, model=self.model, optimizer=optimizer, votes=votes)
 
     def _tell(self, epoch: int, loss: float, votes: list[int], target: int) -> None:
-        self.context.observe("target", guess=target)
+        context = self.trainee.context
+        context.observe("target", guess=target)
         numbers = {"loss": loss, "vote": votes[-1], "target": target}
-        self.context.observe("epoch", stage="warmup", epoch=epoch, model=self.model, **numbers)
+        context.observe("epoch", stage="warmup", epoch=epoch, model=self.model, **numbers)
 
     def _second_choice(self) -> int:
         def second(logits: Tensor, _: Tensor) -> Tensor:
             return logits.topk(2).indices[:, 1]
 
-        return split.most_frequent(infer(self.model, self.train.images, self.context, second))
+        return split.most_frequent(infer(self.model, self.trainee.train.images, self.trainee.context, second))
 
 
 @dataclass
@@ -109,14 +103,8 @@ class Run:
     target: int = -1
     memory: dict[str, Tensor] = field(default_factory=dict)
 
-    def semi(
-        self, model: Classifier, optimizer: torch.optim.Optimizer, labelled: Tensor, unlabelled: Tensor, epoch: int
-    ) -> dict[str, float]:
-        """One epoch of MixMatch (Eq. 1)."""
-        classes = model.head.out_features
-        return self.learner.train_epoch(
-            model, optimizer, self.train, labelled, unlabelled, epoch, self.context, self.augment, classes
-        )
+    def trainee(self, model: Classifier, optimizer: torch.optim.Optimizer) -> Trainee:
+        return Trainee(model, optimizer, self.train, self.context, self.augment)
 
     def complement(self, pool: Tensor) -> Tensor:
         return split.complement(pool, len(self.train))
@@ -126,20 +114,10 @@ class Run:
             self.context.observe("scores", name=name, epoch=epoch, values=values)
 
 
-def judge(
-    model: Classifier, train: ImageSet, context: Context, sce_alpha: float, sce_beta: float
-) -> tuple[Tensor, Tensor]:
-    """Symmetric cross-entropy with the given label, float (N,), and predicted class, int64 (N,), of every sample.
-
-    Evaluation mode, no augmentation, one pass.
-    """
-
-    def both(logits: Tensor, index: Tensor) -> Tensor:
-        loss = symmetric_cross_entropy(logits, train.labels[index], sce_alpha, sce_beta)
-        return torch.stack([loss, logits.argmax(1).float()], dim=1)
-
-    found = infer(model, train.images, context, both)
-    return found[:, 0].contiguous(), found[:, 1].long()
+def open_set_scores(model: Classifier, train: ImageSet, target: int, context: Context) -> dict[str, Tensor]:
+    """The OSS scores (Eq. 6) of all samples by every rule of `bsd_split.DISTANCES`, (N,) each."""
+    found = features(model, train.images, context)
+    return {rule: split.oss_scores(found, train.labels, target, rule) for rule in split.DISTANCES}
 
 
 def oss_of_every_class(run: Run, build_model: BuildModel, epochs: int, learning_rate: float, distance: str) -> Tensor:
@@ -152,10 +130,11 @@ def oss_of_every_class(run: Run, build_model: BuildModel, epochs: int, learning_
     scores = torch.full((len(labels),), float("nan"), device=labels.device)
     for target in labels.unique().tolist():
         model = build_model()
-        adam = make_optimizer(list(model.parameters()), "adam", learning_rate)
+        trainee = run.trainee(model, make_optimizer(list(model.parameters()), "adam", learning_rate))
         members = labels == target
-        for epoch in run.context.epochs(f"oss/{target}", epochs, model=model, optimizer=adam):
-            losses = run.semi(model, adam, (~members).nonzero().squeeze(1), members.nonzero().squeeze(1), epoch)
+        labelled, unlabelled = (~members).nonzero().squeeze(1), members.nonzero().squeeze(1)
+        for epoch in run.context.epochs(f"oss/{target}", epochs, model=model, optimizer=trainee.optimizer):
+            losses = run.learner.train_epoch(trainee, labelled, unlabelled, epoch)
             run.context.observe("epoch", stage=f"oss/{target}", epoch=epoch, model=model, **losses)
         found = features(model, run.train.images, run.context)
         scores[members] = split.oss_scores(found, labels, target, distance)[members]

@@ -6,21 +6,24 @@ Symbols of the paper: f_B = the backdoored model, f_C = the clean one, r and z =
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from defenselib.data.augment.cutout import CutoutAugment
-from defenselib.data.pixels import to_float
+from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.base import BuildModel, Defense, Fitted
+from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.scores import cross_entropy, nesterov
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.defenses.settings import CutOut
+from defenselib.errors import check_counts, check_positive, check_range
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
-from defenselib.learning.supervised import Schedule, check_finite, supervised_epoch
+from defenselib.learning.semi_supervised import Trainee
+from defenselib.learning.supervised import Schedule, check_finite, descend, supervised_stage
 from defenselib.models import Classifier
+from defenselib.seeds import initialised
 
 
 def sample_weights(backdoor_loss: Tensor, clean_loss: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ def spectral_norm(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CBD(Defense):
+class CBD(CutOut):
     """A model trained briefly takes up the backdoor and little else; a second one learns what the first does not know.
 
     1. "backdoor": f_B by plain cross-entropy on everything for a few epochs, then frozen (CBD Sec. 3.1).
@@ -100,73 +103,66 @@ class CBD(Defense):
     critic_learning_rate: float = 0.2
     critic_milestones: tuple[int, ...] = (20, 40, 60, 80)
     critic_dropout: float = 0.2
-    padding: int = 4
-    padding_mode: str = "zeros"
-    cutout: int = 3
 
     def __post_init__(self) -> None:
-        for what in ("backdoor_epochs", "epochs", "batch_size"):
-            check_range(what, getattr(self, what), 1, float("inf"))
-        for what in ("backdoor_learning_rate", "learning_rate", "critic_learning_rate"):
-            if getattr(self, what) <= 0:
-                raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be positive")
+        super().__post_init__()
+        check_counts(self, "backdoor_epochs", "epochs", "batch_size")
+        check_positive(self, "backdoor_learning_rate", "learning_rate", "critic_learning_rate")
         check_range("momentum", self.momentum, 1e-9, 1.0)
         check_range("disentangle_weight", self.disentangle_weight, 0.0, float("inf"))
         check_range("critic_dropout", self.critic_dropout, 0.0, 0.99)
         Schedule(self.schedule, tuple(self.milestones))
-        CutoutAugment(self.padding, self.padding_mode, length=self.cutout)
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
-        augment = CutoutAugment(self.padding, self.padding_mode, context.flip, self.cutout)
+        augment = self.augment(context)
         backdoored = self.backdoor(build_model("backdoored"), train, augment, context)
         model = build_model()
         optimizer = nesterov(model, self.learning_rate, self.momentum, self.weight_decay)
+        trainee = Trainee(model, optimizer, train, context, augment)
         steps = -(-len(train) // self.batch_size)
         schedule = Schedule(self.schedule, tuple(self.milestones)).attach(optimizer, self.epochs, steps)
         state = {"model": model, "optimizer": optimizer, "schedule": schedule}
-        critic = make_critic(model.head.in_features, self.critic_dropout, context) if self.disentangle else None
-        if critic is not None:
+        critic = None
+        if self.disentangle:
+            make = partial(Critic, model.head.in_features, self.critic_dropout)
+            critic = initialised(make, context.generator("critic/init")).to(context.device)
             raising = torch.optim.Adam(critic.parameters(), self.critic_learning_rate)
             falling = Schedule("step", tuple(self.critic_milestones)).attach(raising, self.epochs, 1)
             state |= {"critic": critic, "raising": raising, "falling": falling}
         for epoch in context.epochs("train", self.epochs, **state):
             numbers = {}
             if critic is not None:
-                numbers["gap"] = self.critic_epoch(critic, raising, model, backdoored, train, augment, context)
+                numbers["gap"] = self.critic_epoch(critic, raising, trainee, backdoored)
                 falling.step()
-            numbers |= self.clean_epoch(model, optimizer, schedule, backdoored, critic, train, augment, context)
+            numbers |= self.clean_epoch(trainee, schedule, backdoored, critic)
             context.observe("epoch", stage="train", epoch=epoch, model=model, **numbers)
         final = cross_entropy(backdoored, train.images, train.labels, context)
         weights = sample_weights(final, cross_entropy(model, train.images, train.labels, context))
         context.observe("scores", name="weight", epoch=self.epochs, values=weights)
         return Fitted(model)
 
-    def backdoor(self, model: Classifier, train: ImageSet, augment: CutoutAugment, context: Context) -> Classifier:
+    def backdoor(self, model: Classifier, train: ImageSet, augment: Augment, context: Context) -> Classifier:
         """f_B, trained and frozen."""
         optimizer = nesterov(model, self.backdoor_learning_rate, self.momentum, self.weight_decay)
-        for epoch in context.epochs("backdoor", self.backdoor_epochs, model=model, optimizer=optimizer):
-            loss = supervised_epoch(model, optimizer, train, context, augment, self.batch_size, stream="backdoor")
-            context.observe("epoch", stage="backdoor", epoch=epoch, model=model, loss=loss)
+        epochs, batch_size = self.backdoor_epochs, self.batch_size
+        supervised_stage("backdoor", epochs, model, optimizer, train, context, augment, batch_size)
         losses = cross_entropy(model, train.images, train.labels, context)
         context.observe("scores", name="backdoor_loss", epoch=self.backdoor_epochs, values=losses)
         return model.eval().requires_grad_(False)
 
     def clean_epoch(
         self,
-        model: Classifier,
-        optimizer: torch.optim.Optimizer,
+        trainee: Trainee,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         backdoored: Classifier,
         critic: Critic | None,
-        train: ImageSet,
-        augment: CutoutAugment,
-        context: Context,
     ) -> dict[str, float]:
         """One epoch of f_C; the mean weighted and plain cross-entropy."""
-        model.train()
+        model, train, context = trainee.model.train(), trainee.train, trainee.context
+        order, views = context.generator("train/order"), context.generator("train/augment")
         sums = torch.zeros(2, device=context.device)
-        for index in shuffled(len(train), self.batch_size, context.generator("train/order")):
-            inputs, labels = self._batch(train, index, augment, context, "train"), train.labels[index]
+        for index in shuffled(len(train), self.batch_size, order):
+            inputs, labels = trainee.look(index, views), train.labels[index]
             with context.autocast():
                 z, r = model.features(inputs), backdoored.features(inputs)
                 logits, hint = model.head(z), backdoored.head(r)
@@ -177,49 +173,24 @@ class CBD(Defense):
             if critic is not None:
                 masks = context.generator("critic/dropout")
                 loss = loss + self.disentangle_weight * critic.gap(r.float(), z.float(), masks)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+            descend(loss, trainee.optimizer, schedule)
             sums += torch.stack([weighted.detach(), losses.detach().mean()]) * len(index)
         means = [check_finite(value / len(train), "cbd") for value in sums.tolist()]
         return {"loss": means[0], "plain_loss": means[1]}
 
     def critic_epoch(
-        self,
-        critic: Critic,
-        raising: torch.optim.Optimizer,
-        model: Classifier,
-        backdoored: Classifier,
-        train: ImageSet,
-        augment: CutoutAugment,
-        context: Context,
+        self, critic: Critic, raising: torch.optim.Optimizer, trainee: Trainee, backdoored: Classifier
     ) -> float:
         """One epoch of the critic, which raises the gap; its mean. f_C's BatchNorm statistics move with it."""
-        model.train()
+        model, train, context = trainee.model.train(), trainee.train, trainee.context
+        order, views = context.generator("critic/order"), context.generator("critic/augment")
         total = torch.zeros((), device=context.device)
-        for index in shuffled(len(train), self.batch_size, context.generator("critic/order")):
-            inputs = self._batch(train, index, augment, context, "critic")
+        for index in shuffled(len(train), self.batch_size, order):
+            inputs = trainee.look(index, views)
             with torch.no_grad(), context.autocast():
                 z, r = model.features(inputs), backdoored.features(inputs)
             gap = critic.gap(r.float(), z.float(), context.generator("critic/dropout"))
-            raising.zero_grad(set_to_none=True)
-            (-gap).backward()
-            raising.step()
+            descend(-gap, raising)
             critic.normalise()
             total += gap.detach() * len(index)
         return check_finite(total.item() / len(train), "cbd critic")
-
-    @staticmethod
-    def _batch(train: ImageSet, index: Tensor, augment: CutoutAugment, context: Context, stream: str) -> Tensor:
-        return to_float(augment(train.images, index, context.generator(f"{stream}/augment")))
-
-
-def make_critic(width: int, dropout: float, context: Context) -> Critic:
-    """A fresh critic on the device, initialised from a stream of its own."""
-    source = context.generator("critic/init")
-    seed = int(torch.randint(1 << 62, (), generator=source, device=source.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        critic = Critic(width, dropout)
-    return critic.to(context.device)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Defense, Fitted
-from defenselib.errors import InvalidValueError
+from defenselib.errors import check_counts, check_positive
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.contrastive import Contrastive, contrastive_views, simclr_encoder, supcon_encoder
-from defenselib.learning.supervised import check_finite, make_optimizer
+from defenselib.learning.settings import part_of
+from defenselib.learning.supervised import head_epoch, make_optimizer
 from defenselib.models import Classifier
+
+HeadLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,47 +48,40 @@ class ContrastiveBaseline(Defense):
 
     def __post_init__(self) -> None:
         self.contrastive()
-        if self.linear_epochs < 1 or self.linear_batch_size < 1 or self.linear_learning_rate <= 0:
-            raise InvalidValueError(
-                f"linear_epochs {self.linear_epochs} and linear_batch_size {self.linear_batch_size} must be at least "
-                f"1, linear_learning_rate {self.linear_learning_rate} positive"
-            )
+        check_counts(self, "linear_epochs", "linear_batch_size")
+        check_positive(self, "linear_learning_rate")
 
     def contrastive(self) -> Contrastive:
         """The settings of the extractor's training."""
-        return Contrastive(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            final_share=self.final_share,
-            temperature=self.temperature,
-            base_temperature=self.base_temperature,
-            head_norm=self.head_norm,
-            blur=self.blur,
-        )
+        return part_of(self, Contrastive)
 
-    def train_classifier(self, model: Classifier, train: ImageSet, context: Context) -> None:
-        """Train the linear head alone. Stage: "linear"."""
+    def train_classifier(
+        self, model: Classifier, train: ImageSet, pool: Tensor, loss: HeadLoss, context: Context
+    ) -> None:
+        """Train the linear head alone on the samples at the positions `pool`, one view each; loss: of logits (B, C) and
+        int64 positions (B,). Stage: "linear"."""
         parameters = list(model.head.parameters())
         optimizer = make_optimizer(parameters, "sgd", self.linear_learning_rate, self.momentum)
         views = contrastive_views(self.blur, context)
         order, draws = context.generator("linear/order"), context.generator("linear/views")
+
+        def look(index: Tensor) -> Tensor:
+            return views(train.images, index, draws)
+
         for epoch in context.epochs("linear", self.linear_epochs, model=model, optimizer=optimizer):
-            model.eval()
-            total = torch.zeros((), device=context.device)
-            for index in shuffled(len(train), self.linear_batch_size, order):
-                with torch.no_grad(), context.autocast():
-                    features = model.features(views(train.images, index, draws)).float()
-                loss = F.cross_entropy(model.head(features), train.labels[index])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(index)
-            loss_mean = check_finite(total.item() / len(train), "linear")
-            context.observe("epoch", stage="linear", epoch=epoch, model=model, loss=loss_mean)
+            batches = (pool[chosen] for chosen in shuffled(len(pool), self.linear_batch_size, order))
+            mean = head_epoch(model.eval(), optimizer, batches, look, loss, context)
+            context.observe("epoch", stage="linear", epoch=epoch, model=model, loss=mean)
+
+    def classified(self, model: Classifier, train: ImageSet, context: Context) -> Fitted:
+        """The model with its head trained on all samples with the labels as given."""
+
+        def loss(logits: Tensor, index: Tensor) -> Tensor:
+            return F.cross_entropy(logits, train.labels[index])
+
+        everything = torch.arange(len(train), device=train.labels.device)
+        self.train_classifier(model, train, everything, loss, context)
+        return Fitted(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +91,7 @@ class SimCLRBaseline(ContrastiveBaseline):
     name: ClassVar[str] = "simclr-baseline"
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
-        model = simclr_encoder(self.contrastive(), train, build_model, context)
-        self.train_classifier(model, train, context)
-        return Fitted(model)
+        return self.classified(simclr_encoder(self.contrastive(), train, build_model, context), train, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +101,4 @@ class SupConBaseline(ContrastiveBaseline):
     name: ClassVar[str] = "supcon-baseline"
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
-        model = supcon_encoder(self.contrastive(), train, build_model, context)
-        self.train_classifier(model, train, context)
-        return Fitted(model)
+        return self.classified(supcon_encoder(self.contrastive(), train, build_model, context), train, context)

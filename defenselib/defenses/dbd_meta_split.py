@@ -7,13 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.types import ImageSet
-from defenselib.defenses.asd import ASD, lowest
+from defenselib.defenses.asd import ASD
 from defenselib.defenses.dbd import DBD
+from defenselib.defenses.settings import lowest
 from defenselib.errors import InvalidValueError
-from defenselib.learning.context import Context
-from defenselib.models import Classifier
+from defenselib.learning.semi_supervised import Trainee
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +47,14 @@ class DBDMetaSplit(DBD):
             virtual_layers=self.virtual_layers,
         )
 
-    def split(self, model: Classifier, train: ImageSet, epoch: int, augment: Augment, context: Context) -> Tensor:
+    def split(self, trainee: Trainee, epoch: int) -> Tensor:
         """The labelled pool of this epoch: by loss at first, then by the loss that a virtual model takes away least."""
         if epoch < self.split_epochs:
-            return super().split(model, train, epoch, augment, context)
-        loss = self.ranking_loss(model, train, augment, context)
-        virtual = self.meta_split().virtual_model(model, train, augment, context)
-        reduction = loss - self.ranking_loss(virtual, train, augment, context)
+            return super().split(trainee, epoch)
+        loss = self.ranking_loss(trainee)
+        reduction = loss - self.ranking_loss(trainee, self.meta_split().virtual_model(trainee))
         if epoch in (self.split_epochs, self.epochs - 1):
-            context.observe("scores", name="reduction", epoch=epoch, values=reduction)
+            trainee.context.observe("scores", name="reduction", epoch=epoch, values=reduction)
         clean = lowest(reduction, self.epsilon)
-        context.observe("split", stage="dbd", epoch=epoch, clean=clean, scores=loss)
+        trainee.context.observe("split", stage="dbd", epoch=epoch, clean=clean, scores=loss)
         return clean

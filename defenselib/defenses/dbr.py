@@ -14,37 +14,32 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.distinguish import Distinguishing
 from defenselib.defenses.rank_split import Split
-from defenselib.defenses.sensitivity import PROBES, probe
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.defenses.settings import Augmented
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
 from defenselib.learning.context import Context
+from defenselib.learning.losses import ascent
 from defenselib.learning.supervised import LossFunction, make_optimizer, supervised_epoch
 from defenselib.models import Classifier
 
+PROBES = ("none", "pairs", "features")
 # Fig. 5: both in turn, or one of them alone.
 STEPS = {"both": ("unlearn", "relearn"), "unlearn": ("unlearn",), "relearn": ("relearn",)}
 
 
-def ascent(logits: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 4: the mean log-probability of the given labels, to be minimised."""
-    return -F.cross_entropy(logits, labels)
-
-
 @dataclass(frozen=True, kw_only=True)
-class DBR(Distinguishing):
+class DBR(Distinguishing, Augmented):
     """Split by sensitivity, then repair the undefended model by unlearning and relearning in turn.
 
     Each of `rounds` (stage "removal") is one epoch of gradient ascent on the poisoned part (Eq. 4), then one of
     descent on the clean part (Eq. 5), with one optimizer at a constant rate; the last round counts. The model that
     scores and the model that is repaired are two trainings. Optimizer and augmentation: the authors' code.
 
-    steps: "unlearn" or "relearn" leaves out the other (Fig. 5). probe: what figures ask of the distinguishment and of
-    the backdoored model beside the method (`sensitivity`); it changes nothing in the repaired model. rounds 0: the
-    distinguishment alone.
+    steps: "unlearn" or "relearn" leaves out the other (Fig. 5). rounds 0: the distinguishment alone. probe: what a run
+    measures besides, see `experiments.measure.sensitivity`; the method does not look at it.
     """
 
     name: ClassVar[str] = "dbr"
@@ -56,21 +51,18 @@ class DBR(Distinguishing):
     learning_rate: float = 1e-4
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    padding: int = 4
     padding_mode: str = "zeros"
     probe: str = "none"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Distinguishing.__post_init__(self)
+        Augmented.__post_init__(self)
         check_range("rounds", self.rounds, 0, math.inf)
-        check_range("batch_size", self.batch_size, 1, math.inf)
-        for what in ("momentum", "weight_decay"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
-        if self.learning_rate <= 0:
-            raise InvalidValueError(f"learning_rate is {self.learning_rate}, it must be positive")
+        check_counts(self, "batch_size")
+        check_fields(self, 0.0, 1.0, "momentum", "weight_decay")
+        check_positive(self, "learning_rate")
         check_choice("steps", self.steps, STEPS)
         check_choice("probe", self.probe, PROBES)
-        Augment(self.padding, self.padding_mode)
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
         backdoored = None if context.upstream is None else context.upstream.model
@@ -78,15 +70,14 @@ class DBR(Distinguishing):
             raise InvalidValueError("D-BR repairs the undefended model (context.upstream)")
         model = copy.deepcopy(backdoored).requires_grad_(True)
         split = self.distinguish(train, build_model, context)
-        arrays = {} if self.probe == "none" else probe(self, model, train, build_model, context)
         self.remove(model, split, train, context)
-        return Fitted(model, split.metrics(train.labels, model.head.out_features), arrays, suspects=split.poison)
+        return Fitted(model, split.metrics(train.labels, model.head.out_features), suspects=split.poison)
 
     def remove(self, model: Classifier, split: Split, train: ImageSet, context: Context) -> None:
         """Unlearn and relearn (Alg. 4, lines 3 to 6); an empty part is passed over."""
         parameters = list(model.parameters())
         optimizer = make_optimizer(parameters, "sgd", self.learning_rate, self.momentum, self.weight_decay)
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
+        augment = self.augment(context)
         parts: dict[str, tuple[Tensor, LossFunction]] = {
             "unlearn": (split.poison, ascent),
             "relearn": (split.clean, F.cross_entropy),

@@ -21,11 +21,12 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.base import BuildModel, Defense
 from defenselib.defenses.rank_split import TIES, Split, split_by_rank
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import check_finite, make_optimizer, supervised_epoch
+from defenselib.learning.supervised import make_optimizer, one_pass, supervised_epoch
 from defenselib.models import Classifier
 
 # Fig. 4 compares the first with the others.
@@ -44,14 +45,6 @@ class BriefTraining:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     horizon: int = 100
-
-    def __post_init__(self) -> None:
-        for what, least in (("epochs", 1), ("tuning_epochs", 0), ("batch_size", 1), ("horizon", 1)):
-            check_range(f"sd_{what}", getattr(self, what), least, math.inf)
-        for what in ("momentum", "weight_decay"):
-            check_range(f"sd_{what}", getattr(self, what), 0.0, 1.0)
-        if self.learning_rate <= 0:
-            raise InvalidValueError(f"sd_learning_rate is {self.learning_rate}, it must be positive")
 
     def models(self, train: ImageSet, build_model: BuildModel, context: Context) -> tuple[Classifier, Classifier]:
         """The model after the brief training, and after the intra-class fine-tuning; from the store where a method
@@ -109,16 +102,13 @@ def intra_class_epoch(
     """One pass that pushes the labels' centres apart (Alg. 2, line 5); returns the mean loss. No augmentation."""
     model.train()
     order = context.generator("spread/order")
-    total = torch.zeros((), device=context.device)
-    for index in shuffled(len(train), batch_size, order):
+
+    def loss(index: Tensor) -> Tensor:
         with context.autocast():
             found = model.features(to_float(train.images[index]))
-        loss = intra_class_loss(found.float(), train.labels[index], model.head.out_features)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(index)
-    return check_finite(total.item() / len(train), "spread")
+        return intra_class_loss(found.float(), train.labels[index], model.head.out_features)
+
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, None, "spread")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +140,7 @@ class Distinguishing(Defense):
     sd_horizon: int = 100
 
     def __post_init__(self) -> None:
-        for what in ("clean_share", "poison_share"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_fields(self, 0.0, 1.0, "clean_share", "poison_share")
         if self.clean_share + self.poison_share > 1:
             raise InvalidValueError(
                 f"clean_share {self.clean_share} and poison_share {self.poison_share} are more than all samples"
@@ -159,13 +148,14 @@ class Distinguishing(Defense):
         named(self.transforms)
         check_choice("metric", self.metric, METRICS)
         check_choice("ties", self.ties, TIES)
-        check_range("draws", self.draws, 1, math.inf)
-        self.brief_training()
+        check_counts(self, "draws", "sd_epochs", "sd_batch_size", "sd_horizon")
+        check_range("sd_tuning_epochs", self.sd_tuning_epochs, 0, math.inf)
+        check_fields(self, 0.0, 1.0, "sd_momentum", "sd_weight_decay")
+        check_positive(self, "sd_learning_rate")
 
     def brief_training(self) -> BriefTraining:
         """How the scoring model is trained."""
-        names = BriefTraining.__dataclass_fields__
-        return BriefTraining(**{name: getattr(self, f"sd_{name}") for name in names})
+        return part_of(self, BriefTraining, "sd_")
 
     def split_settings(self) -> dict[str, object]:
         """Everything that decides the split."""
@@ -185,7 +175,8 @@ class Distinguishing(Defense):
             values = scores.sce(implanted, train.images, train.labels)
         else:
             model = build_model("loss-ascent")
-            values = -scores.loss_under_ascent(model, train, context, epochs=max(1, self.sd_tuning_epochs))
+            epochs = max(1, self.sd_tuning_epochs)
+            values = -scores.loss_under_ascent(model, scores.nesterov(model), train, context, epochs=epochs)
         split = split_by_rank(
             values, self.clean_share, self.poison_share, self.ties, context.generator("distinguish/ties")
         )

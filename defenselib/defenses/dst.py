@@ -18,11 +18,9 @@ from defenselib.defenses.contrastive_baselines import ContrastiveBaseline
 from defenselib.defenses.distinguish import Distinguishing
 from defenselib.defenses.rank_split import Split
 from defenselib.errors import InvalidValueError, check_choice, check_range
-from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
-from defenselib.learning.contrastive import contrastive_views, simclr_encoder, supcon_encoder
+from defenselib.learning.contrastive import simclr_encoder, supcon_encoder
 from defenselib.learning.semi_contrastive import POSITIVES, semi_contrastive_encoder
-from defenselib.learning.supervised import check_finite, make_optimizer
 from defenselib.models import Classifier
 
 # Table 3: the paper's method; SimCLR on all images; SupCon on all images with their labels.
@@ -85,20 +83,8 @@ class DST(Distinguishing, ContrastiveBaseline):
         pool = torch.cat([split.clean, split.poison])
         poison = torch.zeros(len(train), dtype=torch.bool, device=pool.device)
         poison[split.poison] = True
-        optimizer = make_optimizer(list(model.head.parameters()), "sgd", self.linear_learning_rate, self.momentum)
-        views = contrastive_views(self.blur, context)
-        order, draws = context.generator("linear/order"), context.generator("linear/views")
-        for epoch in context.epochs("linear", self.linear_epochs, model=model, optimizer=optimizer):
-            model.eval()
-            total = torch.zeros((), device=context.device)
-            for chosen in shuffled(len(pool), self.linear_batch_size, order):
-                index = pool[chosen]
-                with torch.no_grad(), context.autocast():
-                    features = model.features(views(train.images, index, draws)).float()
-                loss = mixed_cross_entropy(model.head(features), train.labels[index], poison[index], self.poison_weight)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(index)
-            mean = check_finite(total.item() / len(pool), "linear")
-            context.observe("epoch", stage="linear", epoch=epoch, model=model, loss=mean)
+
+        def loss(logits: Tensor, index: Tensor) -> Tensor:
+            return mixed_cross_entropy(logits, train.labels[index], poison[index], self.poison_weight)
+
+        self.train_classifier(model, train, pool, loss, context)

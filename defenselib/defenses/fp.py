@@ -17,7 +17,7 @@ from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.removal import FineTuned
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_fields
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import accuracy
 from defenselib.learning.fine_tuning import hold_out
@@ -55,8 +55,7 @@ class FP(FineTuned):
         self.tuning(self.epochs, Augment())
         check_choice("layer", self.layer, LAYERS)
         check_choice("stop", self.stop, STOPS)
-        for what in ("ratio", "acc_drop", "holdout"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_fields(self, 0.0, 1.0, "ratio", "acc_drop", "holdout")
         if not 0.0 < self.step_ratio <= 1.0:
             raise InvalidValueError(f"step_ratio is {self.step_ratio}, it must lie in (0, 1]")
 

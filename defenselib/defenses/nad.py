@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.removal import FineTuned
@@ -23,8 +22,9 @@ from defenselib.errors import InvalidValueError
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.fine_tuning import weights_digest
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.supervised import check_finite, descend
 from defenselib.models import Classifier
 
 # What decides the teacher beside its `teacher_epochs`.
@@ -69,9 +69,10 @@ class NAD(FineTuned):
         teacher.load_state_dict(context.cached(key, partial(self.teach, model, clean, augment, context)))
         teacher.eval().requires_grad_(False)
         optimizer, schedule = self.tuning(self.epochs, augment).optimizer(model, len(clean))
+        student = Trainee(model, optimizer, clean, context, augment)
         last: dict[str, float] = {}
         for epoch in context.epochs("nad", self.epochs, model=model, optimizer=optimizer, schedule=schedule, last=last):
-            last |= self.distil(model, teacher, optimizer, schedule, clean, augment, context)
+            last |= self.distil(student, teacher, schedule)
             context.observe("epoch", stage="nad", epoch=epoch, model=model, **last)
         return Fitted(model, metrics=dict(last))
 
@@ -82,31 +83,21 @@ class NAD(FineTuned):
         return teacher.state_dict()
 
     def distil(
-        self,
-        student: Classifier,
-        teacher: Classifier,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        clean: ImageSet,
-        augment: Augment,
-        context: Context,
+        self, trainee: Trainee, teacher: Classifier, schedule: torch.optim.lr_scheduler.LRScheduler
     ) -> dict[str, float]:
         """One pass over the clean samples; returns the mean losses: cross-entropy and weighted attention distance."""
-        student.train()
+        student, clean, context = trainee.model.train(), trainee.train, trainee.context
         order, views = context.generator("nad/order"), context.generator("nad/augment")
         sums = torch.zeros(2, device=context.device)
         for index in shuffled(len(clean), self.batch_size, order):
-            inputs = to_float(augment(clean.images, index, views))
+            inputs = trainee.look(index, views)
             with context.autocast():
                 logits, maps = logits_and_maps(student, inputs, len(self.beta))
                 with torch.no_grad():
                     wanted = logits_and_maps(teacher, inputs, len(self.beta))[1]
             loss = F.cross_entropy(logits.float(), clean.labels[index])
             distance = attention_distance(maps, wanted, self.beta, self.power)
-            optimizer.zero_grad(set_to_none=True)
-            (loss + distance).backward()
-            optimizer.step()
-            schedule.step()
+            descend(loss + distance, trainee.optimizer, schedule)
             sums += torch.stack([loss.detach(), distance.detach()]) * len(index)
         means = [check_finite(value / len(clean), "nad") for value in sums.tolist()]
         return {"clean_loss": means[0], "attention_loss": means[1]}

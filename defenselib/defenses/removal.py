@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.base import CleanRequest, Defense
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.defenses.base import CleanRequest
+from defenselib.defenses.settings import Augmented
+from defenselib.errors import InvalidValueError, check_counts, check_positive, check_range
 from defenselib.learning.context import Context
 from defenselib.learning.fine_tuning import FineTuning
+from defenselib.learning.settings import part_of
 from defenselib.models import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removal(Defense):
+class Removal(Augmented):
     """Base of the defenses that repair a trained model; they do not look at the training set.
 
     The defaults are BackdoorBench's (Wu et al. 2022): clean_share 5 % of the training set's size, batches of 256,
@@ -28,18 +30,15 @@ class Removal(Defense):
     batch_size: int = 256
     learning_rate: float = 0.01
     momentum: float = 0.9
-    padding: int = 4
     padding_mode: str = "zeros"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 < self.clean_share <= 1.0:
             raise InvalidValueError(f"clean_share is {self.clean_share}, it must lie in (0, 1]")
-        if self.batch_size < 1 or not self.learning_rate > 0:
-            raise InvalidValueError(
-                f"batch_size {self.batch_size} must be at least 1, learning_rate {self.learning_rate} positive"
-            )
+        check_counts(self, "batch_size")
+        check_positive(self, "learning_rate")
         check_range("momentum", self.momentum, 0.0, 1.0)
-        Augment(self.padding, self.padding_mode)
 
     def clean_request(self) -> CleanRequest:
         return CleanRequest(share=self.clean_share)
@@ -51,8 +50,7 @@ class Removal(Defense):
         model = copy.deepcopy(context.upstream.model)
         if not isinstance(model, Classifier):
             raise InvalidValueError(f"{self.name!r} repairs a Classifier, not a {type(model).__name__}")
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        return model.requires_grad_(True), context.clean.channels_last(), augment
+        return model.requires_grad_(True), context.clean.channels_last(), self.augment(context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +62,4 @@ class FineTuned(Removal):
 
     def tuning(self, epochs: int, augment: Augment) -> FineTuning:
         """Their fine-tuning for so many epochs. Raises InvalidValueError for settings out of range."""
-        return FineTuning(
-            epochs, self.batch_size, self.learning_rate, self.momentum, self.weight_decay, self.schedule, augment
-        )
+        return part_of(self, FineTuning, epochs=epochs, augment=augment)

@@ -23,8 +23,9 @@ from defenselib.learning.adversarial import ifgsm
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.losses import symmetric_cross_entropy
-from defenselib.learning.supervised import supervised_epoch
+from defenselib.learning.supervised import supervised_stage
 from defenselib.models import Classifier
+from defenselib.models.classifier import evaluating
 from defenselib.seeds import generator
 
 
@@ -46,8 +47,7 @@ def _plain(model: Classifier) -> Context:
 
 def features(model: Classifier, images: Tensor, context: Context | None = None) -> Tensor:
     """Penultimate features, (N, D)."""
-    wrapped = _Features(model).train(model.training)
-    return infer(wrapped, images, context or _plain(model), lambda found, _: found)
+    return infer(_Features(model), images, context or _plain(model), lambda found, _: found)
 
 
 def cross_entropy(model: Classifier, images: Tensor, labels: Tensor, context: Context | None = None) -> Tensor:
@@ -92,14 +92,11 @@ def adversarial_sce(
     The examples raise the cross-entropy of the given labels; eps and step in [0, 1] units.
     """
     context = context or _plain(model)
-    training = model.training
-    model.eval()
     parts = []
-    for batch, wanted in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        with context.autocast(), torch.no_grad():
+    with evaluating(model), context.autocast(), torch.no_grad():
+        for batch, wanted in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             logits = model(ifgsm(model, to_float(batch), wanted, eps, step, steps))
-        parts.append(symmetric_cross_entropy(logits.float(), wanted, alpha, beta))
-    model.train(training)
+            parts.append(symmetric_cross_entropy(logits.float(), wanted, alpha, beta))
     return torch.cat(parts)
 
 
@@ -136,8 +133,7 @@ def fct(
         plain, transformed = found.chunk(2)
         return (plain - transformed).square().sum(1)
 
-    wrapped = _Features(model).train(model.training)
-    return infer(wrapped, images, context or _plain(model), distance, pairs)
+    return infer(_Features(model), images, context or _plain(model), distance, pairs)
 
 
 def spectral_signatures(features: Tensor, labels: Tensor, balanced: bool = True) -> Tensor:
@@ -183,33 +179,30 @@ def local_gradient_ascent(logits: Tensor, labels: Tensor, gamma: float) -> Tenso
 
 def loss_under_ascent(
     model: Classifier,
+    optimizer: torch.optim.Optimizer,
     train: ImageSet,
     context: Context,
     gamma: float = 0.5,
     epochs: int = 10,
-    learning_rate: float = 0.1,
     batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
 ) -> Tensor:
     """Train `model` under local gradient ascent, then the plain CE of every sample (ABL Sec. 3.2): low is
-    taken for poison. Stage "isolate"; SGD with Nesterov momentum at a constant rate, no augmentation."""
+    taken for poison. Stage "isolate"; no augmentation."""
 
     def loss_function(logits: Tensor, labels: Tensor) -> Tensor:
         return local_gradient_ascent(logits, labels, gamma)
 
-    optimizer = nesterov(model, learning_rate, momentum, weight_decay)
     plain = Augment(0, flip=False)
-    for epoch in context.epochs("isolate", epochs, model=model, optimizer=optimizer):
-        loss = supervised_epoch(
-            model, optimizer, train, context, plain, batch_size, loss_function=loss_function, stream="isolate"
-        )
-        context.observe("epoch", stage="isolate", epoch=epoch, model=model, loss=loss)
+    supervised_stage(
+        "isolate", epochs, model, optimizer, train, context, plain, batch_size, loss_function=loss_function
+    )
     return cross_entropy(model, train.images, train.labels, context)
 
 
-def nesterov(model: nn.Module, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """SGD with Nesterov momentum, as ABL and CBD train."""
+def nesterov(
+    model: nn.Module, learning_rate: float = 0.1, momentum: float = 0.9, weight_decay: float = 1e-4
+) -> torch.optim.SGD:
+    """SGD with Nesterov momentum, as ABL and CBD train; the defaults are ABL's."""
     return torch.optim.SGD(
         model.parameters(), learning_rate, momentum, weight_decay=weight_decay, nesterov=True, fused=True
     )

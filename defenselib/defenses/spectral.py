@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from defenselib.data.types import ImageSet
-from defenselib.defenses.base import BuildModel, Defense, Fitted
+from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.none import Undefended
 from defenselib.defenses.scores import features, spectral_signatures
+from defenselib.defenses.settings import Scheduled
 from defenselib.errors import InvalidValueError, check_range
 from defenselib.learning.context import Context
+from defenselib.learning.settings import part_of
 from defenselib.models import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spectral(Defense):
+class Spectral(Scheduled):
     """Remove, from every label, the share with the largest spectral signatures of the undefended model, and train the
     model anew on the others (Tran et al. Alg. 1).
 
@@ -30,33 +32,10 @@ class Spectral(Defense):
     post_training = True
 
     removed_share: float = 0.15
-    epochs: int = 200
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "step"
-    milestones: tuple[int, ...] = (100, 150)
-    padding: int = 4
-    padding_mode: str = "reflect"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("removed_share", self.removed_share, 0.0, 0.9)
-        self.training()
-
-    def training(self) -> Undefended:
-        """How the model is trained anew."""
-        return Undefended(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            schedule=self.schedule,
-            milestones=self.milestones,
-            padding=self.padding,
-            padding_mode=self.padding_mode,
-        )
 
     def fit(self, train: ImageSet, build_model: BuildModel, context: Context) -> Fitted:
         undefended = None if context.upstream is None else context.upstream.model
@@ -68,7 +47,7 @@ class Spectral(Defense):
         kept[removed] = False
         context.observe("scores", name="spectral_signature", epoch=0, values=scores)
         context.observe("split", stage="filter", epoch=0, clean=torch.nonzero(kept).squeeze(1), scores=scores)
-        fitted = self.training().fit(train.select(kept).channels_last(), build_model, context)
+        fitted = part_of(self, Undefended).fit(train.select(kept).channels_last(), build_model, context)
         return replace(fitted, suspects=removed)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import torch
 
-from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.base import BuildModel, Defense, Fitted
+from defenselib.defenses.base import BuildModel, Fitted
+from defenselib.defenses.settings import Scheduled
 from defenselib.defenses.vab_beneficiary import Beneficiary, Mixing
 from defenselib.defenses.vab_victim import Victim, fit_mixture
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_range
 from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import Schedule, make_optimizer
 
 WARMUPS = ("scheduled", "automatic")
@@ -25,7 +26,7 @@ SUPPRESSIONS = ("both", "suspicious", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAB(Defense):
+class VAB(Scheduled):
     """Three stages (Sec. 3.3 to 3.5) with two networks.
 
     Stage "warmup": the Victim learns everything for an epoch, then only what it is sure about, below a threshold that
@@ -62,7 +63,6 @@ class VAB(Defense):
     victim_interval: int = 5
     victim_interval_suppression: int = 1
     clean_epochs: int = 100
-    epochs: int = 200
     semi_supervised: bool = True
     suppression: str = "both"
     suppression_temperature: float = 3.0
@@ -73,24 +73,16 @@ class VAB(Defense):
     mixing_alpha: float = 1.0
     attentive_share: float = 6 / 49
     views: int = 2
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "step"
     milestones: tuple[int, ...] = (50, 100, 150)
-    padding: int = 4
     padding_mode: str = "zeros"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("warmup", self.warmup, WARMUPS)
         check_choice("suppression", self.suppression, SUPPRESSIONS)
-        for what in ("threshold", "smoothing"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
-        for what in ("warmup_epochs", "automatic_epochs", "victim_batch_size", "victim_interval"):
-            check_range(what, getattr(self, what), 1, float("inf"))
-        for what in ("victim_interval_suppression", "batch_size", "views"):
-            check_range(what, getattr(self, what), 1, float("inf"))
+        check_fields(self, 0.0, 1.0, "threshold", "smoothing")
+        check_counts(self, "warmup_epochs", "automatic_epochs", "victim_batch_size", "victim_interval")
+        check_counts(self, "victim_interval_suppression", "views")
         check_range("separation", self.separation, 0.0, float("inf"))
         if not 1 <= self.clean_epochs <= self.epochs:
             raise InvalidValueError(
@@ -101,8 +93,6 @@ class VAB(Defense):
                 f"suppression_temperature {self.suppression_temperature} must be positive, alpha {self.alpha} hold at "
                 "least one value, none of them negative"
             )
-        Schedule(self.schedule, tuple(self.milestones))
-        Augment(self.padding, self.padding_mode)
         self._mixing()
 
     def _mixing(self) -> Mixing:
@@ -123,9 +113,8 @@ class VAB(Defense):
         victim = Victim(victim_model, adam, self.victim_batch_size, self.smoothing, train, context)
         self.warm_up(victim, context)
         model = build_model("beneficiary")
-        sgd = make_optimizer(list(model.parameters()), "sgd", self.learning_rate, self.momentum, self.weight_decay)
-        augment = Augment(self.padding, self.padding_mode, flip=context.flip)
-        beneficiary = Beneficiary(model, sgd, train, context, augment, self._mixing(), self.batch_size, self.views)
+        trainee = Trainee(model, self.sgd(model), train, context, self.augment(context))
+        beneficiary = Beneficiary(trainee, self._mixing(), self.batch_size, self.views)
         self.train_beneficiary(beneficiary, victim, context)
         metrics = {"threshold": victim.threshold, "victim_rounds": float(victim.rounds)}
         return Fitted(model, metrics, suspects=victim.suspicious)
@@ -165,9 +154,9 @@ class VAB(Defense):
     def train_beneficiary(self, beneficiary: Beneficiary, victim: Victim, context: Context) -> None:
         """Stages 2 and 3 (Sec. 3.4, 3.5)."""
         # The number of steps changes with the credible set: the rate follows the epochs.
-        schedule = Schedule(self.schedule, tuple(self.milestones)).attach(beneficiary.optimizer, self.epochs, 1)
-        model = beneficiary.model
-        state = {"model": model, "optimizer": beneficiary.optimizer, "schedule": schedule}
+        model, optimizer = beneficiary.trainee.model, beneficiary.trainee.optimizer
+        schedule = Schedule(self.schedule, tuple(self.milestones)).attach(optimizer, self.epochs, 1)
+        state = {"model": model, "optimizer": optimizer, "schedule": schedule}
         state |= {"victim": victim.model, "victim_optimizer": victim.optimizer, "memory": victim.memory}
         for epoch in context.epochs("clean", self.clean_end, **state):
             losses = beneficiary.clean_epoch(victim.credible)

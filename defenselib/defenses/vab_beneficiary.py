@@ -8,16 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
-from defenselib.data.types import ImageSet
 from defenselib.defenses.vab_victim import suppress
 from defenselib.errors import check_choice, check_range
 from defenselib.learning import mixing
 from defenselib.learning.batches import endless, shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.losses import soft_cross_entropy
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.semi_supervised import Trainee
+from defenselib.learning.supervised import check_finite, descend, one_pass
 from defenselib.models import Classifier
 
 AUGMENTATIONS = ("attentionmix", "attentive-cutmix", "cutmix", "mixup", "none")
@@ -75,25 +73,21 @@ def pace(credible: int, suspicious: int, batch_size: int) -> tuple[int, int]:
 class Beneficiary:
     """F_b with its optimizer and how its images are augmented; `views` augmented copies of an image enter a step."""
 
-    model: Classifier
-    optimizer: torch.optim.Optimizer
-    train: ImageSet
-    context: Context
-    augment: Augment
+    trainee: Trainee
     mixing: Mixing
     batch_size: int
     views: int
 
     def clean_epoch(self, credible: Tensor) -> dict[str, float]:
         """One pass over the credible samples with their labels (Eq. 9). credible: int64 positions."""
-        self.model.train()
-        total = torch.zeros((), device=self.context.device)
-        for chosen in shuffled(len(credible), self.batch_size, self.context.generator("vab/order")):
-            index = credible[chosen]
-            loss = self._labelled(index, self._one_hot(self.train.labels[index]))
-            self._step(loss)
-            total += loss.detach() * len(index)
-        return {"loss_c": check_finite(total.item() / len(credible), "clean")}
+        self.trainee.model.train()
+        order = self.trainee.context.generator("vab/order")
+        batches = (credible[chosen] for chosen in shuffled(len(credible), self.batch_size, order))
+
+        def loss(index: Tensor) -> Tensor:
+            return self._labelled(index, self.trainee.one_hot(index))
+
+        return {"loss_c": one_pass(loss, batches, self.trainee.optimizer, None, "clean")}
 
     def suppression_epoch(
         self, credible: Tensor, suspicious: Tensor, victim: Tensor, alpha: float, suppression: str
@@ -103,15 +97,15 @@ class Beneficiary:
         credible, suspicious: int64 positions. victim: its probabilities for all samples, (N, C). alpha: weight of the
         suspicious loss. suppression: whose labels the Victim suppresses ("both", "suspicious", "none").
         """
-        self.model.train()
-        order = self.context.generator("vab/order")
+        self.trainee.model.train()
+        order = self.trainee.context.generator("vab/order")
         steps, share = pace(len(credible), len(suspicious), self.batch_size)
         index_c = endless(credible, min(self.batch_size, len(credible)), steps, order)
         index_s = endless(suspicious, share, steps, order) if len(suspicious) else None
-        sums = torch.zeros(2, device=self.context.device)
+        sums = torch.zeros(2, device=order.device)
         for step in range(steps):
             index = index_c[step]
-            targets = self._one_hot(self.train.labels[index])
+            targets = self.trainee.one_hot(index)
             if suppression == "both":
                 targets = suppress(targets, victim[index])
             loss_c = self._labelled(index, targets)
@@ -119,17 +113,17 @@ class Beneficiary:
             if index_s is not None:
                 shown = victim[index_s[step]] if suppression != "none" else None
                 loss_s = self._relabelled(index_s[step], shown)
-            self._step(loss_c + alpha * loss_s)
+            descend(loss_c + alpha * loss_s, self.trainee.optimizer)
             sums += torch.stack([loss_c.detach(), loss_s.detach()])
         means = [check_finite(value / steps, "suppression") for value in sums.tolist()]
         return {"loss_c": means[0], "loss_s": means[1], "alpha": alpha}
 
     def _labelled(self, index: Tensor, targets: Tensor) -> Tensor:
         """Mean soft cross-entropy of mixed views; a forward pass a view, so that a BatchNorm batch has its size."""
-        views = self._views(index)
-        images, mixed = self.mixing(self.model, views, targets.repeat(self.views, 1), self.context)
-        with self.context.autocast():
-            logits = torch.cat([self.model(part).float() for part in images.split(len(index))])
+        model, context = self.trainee.model, self.trainee.context
+        images, mixed = self.mixing(model, self._views(index), targets.repeat(self.views, 1), context)
+        with context.autocast():
+            logits = torch.cat([model(part).float() for part in images.split(len(index))])
         return soft_cross_entropy(logits, mixed).mean()
 
     def _relabelled(self, index: Tensor, victim: Tensor | None) -> Tensor:
@@ -137,21 +131,13 @@ class Beneficiary:
 
         In train mode a second pass over the same views would predict the same, so one serves labels and gradient.
         """
-        with self.context.autocast():
-            logits = torch.stack([self.model(view).float() for view in self._views(index)])
-        targets = self._one_hot(logits.detach().softmax(2).mean(0).argmax(1))
+        with self.trainee.context.autocast():
+            logits = torch.stack([self.trainee.model(view).float() for view in self._views(index)])
+        targets = F.one_hot(logits.detach().softmax(2).mean(0).argmax(1), logits.shape[2]).float()
         if victim is not None:
             targets = suppress(targets, victim)
         return soft_cross_entropy(logits.flatten(0, 1), targets.repeat(self.views, 1)).mean()
 
     def _views(self, index: Tensor) -> list[Tensor]:
-        stream = self.context.generator("vab/augment")
-        return [to_float(self.augment(self.train.images, index, stream)) for _ in range(self.views)]
-
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.model.head.out_features).float()
-
-    def _step(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        stream = self.trainee.context.generator("vab/augment")
+        return [self.trainee.look(index, stream) for _ in range(self.views)]

@@ -1,10 +1,11 @@
 """Experiments: what a cell is, how it is run, where its result lies."""
 
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.experiment import Experiment, Resolved
+from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.profile import LeftOutError
 from defenselib.experiments.result import Result
 from defenselib.experiments.runner import attacked, run
+from defenselib.experiments.spec import Resolved
 from defenselib.experiments.store import Store, default_stores, keep, results_folder
 
 __all__ = [

@@ -20,13 +20,13 @@ from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
 from defenselib.experiments.code_digest import code_of
-from defenselib.experiments.experiment import Resolved
-from defenselib.experiments.measure import perturbed, recovery
+from defenselib.experiments.measure import distances, perturbed, recovery, sensitivity
 from defenselib.experiments.measure.looks import looks
 from defenselib.experiments.measure.observer import Observer
 from defenselib.experiments.oracle import with_oracle
 from defenselib.experiments.result import Result
 from defenselib.experiments.shared import SharedStages
+from defenselib.experiments.spec import Resolved
 from defenselib.experiments.store import Store
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.evaluation import Evaluation, evaluate
@@ -63,8 +63,8 @@ class Cell:
             attack = _timed(stages, "prepare", lambda: self.attack(dataset))
             poisoned = _timed(stages, "poison", lambda: self.poison(dataset, attack))
             computed = time.process_time()
-            probe = perturbed.history_of(poisoned, resolved)
-            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe)
+            probe, watch = perturbed.history_of(poisoned, resolved), distances.watch_of(poisoned, resolved)
+            observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe, watch)
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
             if upstream is not None and not resolved.defense.post_training:
                 # Nothing is poisoned, so nothing has to be trained that is not trained already: these cells are there
@@ -153,11 +153,12 @@ class Cell:
         )
 
     def _fit(self, poisoned: PoisonedDataset, context: Context, stages: dict[str, float]) -> Fitted:
-        defense = self._defense(poisoned)
+        defense, train = self._defense(poisoned), poisoned.train.channels_last()
         started = time.monotonic()
         stopped = False
         try:
-            fitted = defense.fit(poisoned.train.channels_last(), context.build_model, context)
+            fitted = defense.fit(train, context.build_model, context)
+            fitted.arrays |= sensitivity.arrays_of(defense, train, context)
         except Stopped as stop:
             if stop.model is None:
                 raise InvalidValueError(

@@ -1,29 +1,30 @@
-"""The specification of one cell: what was asked (`Experiment`) and what it comes down to in numbers (`Resolved`)."""
+"""One cell as it is asked for, and the way to its numbers: paper recipe, profile, the caller's arguments."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from defenselib import models
 from defenselib.attacks import ATTACKS
-from defenselib.attacks.base import COUNTS, Attack
+from defenselib.attacks.base import COUNTS
+from defenselib.attacks.poisoning import target_of
 from defenselib.defenses import DEFENSES
-from defenselib.defenses.base import Defense
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.fields import hyper_parameters, plain, settings, typed
+from defenselib.experiments.fields import hyper_parameters, typed
+from defenselib.experiments.resolve import facts_of, make_attack, make_defense, subset_size
+from defenselib.experiments.spec import Resolved, file_name, hash_of
+
+__all__ = ["Experiment", "Resolved", "file_name", "hash_of"]
 
 MEASURES = ("acc", "asr", "ra", "recovered", "losses", "resistance", "sce")
 DIAGNOSTICS = ("oracle-split",)
 STOP_AFTER = re.compile(r"[^:]+(:[1-9][0-9]*)?")
-# What a defense's or attack's `args` never hold: the experiment states it elsewhere.
-IMPLIED = profiles.ATTACK_RESERVED
+# The papers' model where they name no other; what a profile's [model] name stands in for.
+PAPER_MODEL = "resnet18"
 
 
 @dataclass(frozen=True)
@@ -94,124 +95,59 @@ class Experiment:
 
     def resolve(self) -> Resolved:
         """All numbers that this experiment comes down to. A data set given by path must be at hand."""
-        from defenselib.experiments.resolve import resolve
+        profile = profiles.load(self.profile)
+        dataset, rule = profile.dataset(self.dataset)
+        facts = facts_of(dataset, self.source)
+        limit = subset_size(rule, facts, self.holdout)
+        train_size = facts.train_size - self.holdout if limit is None else limit
+        below = self.upstream()
+        attack = make_attack(self.attack, self.attack_args, self.paper, self.seed, profile, facts)
+        if self.rate and not attack.poisons:
+            raise InvalidValueError(f"attack {attack.name!r} poisons nothing, rate is {self.rate}")
+        share = train_size / facts.train_size
+        model = self.model or PAPER_MODEL
+        return Resolved(
+            dataset=facts.name,
+            location=dataset,
+            source=facts.source,
+            model=profile.model if profile.model is not None and model == PAPER_MODEL else model,
+            width=64 if profile.width is None else profile.width,
+            attack=attack,
+            rate=float(attack.plan.rate if self.rate is None else self.rate),
+            target=target_of(attack, self.target, facts.classes),
+            count=self.count or attack.plan.count,
+            defense=make_defense(self.defense, self.defense_args, self.paper, profile, facts.name, share),
+            seed=self.seed,
+            train_size=train_size,
+            profile=profile.name,
+            history_test=profile.history_test,
+            paper=self.paper,
+            asked=self.dataset,
+            limit=limit,
+            subset_seed=0 if limit is None else rule.seed,
+            holdout=self.holdout,
+            precision=profile.precision,
+            stop_after=self.stop_after,
+            measure=self.measure,
+            diagnostic=self.diagnostic,
+            upstream=None if below is None else below.resolve(),
+        )
 
-        return resolve(self)
+    def upstream(self) -> Experiment | None:
+        """The experiment whose model this one starts from, if any.
+
+        A post-training defense repairs the undefended model. An attack at rate 0 changes no training image, so its
+        undefended model is the one of no attack: only the trigger of the test images differs.
+        """
+        plain = {"stop_after": None, "measure": ("acc", "asr"), "diagnostic": None}
+        if DEFENSES[self.defense].post_training:
+            return self.replace(defense="none", defense_args={}, **plain)
+        if self.defense == "none" and self.rate == 0 and ATTACKS[self.attack].poisons:
+            # One preset for all papers: a clean model has no target, so those of several papers are the same model.
+            one = {"attack": "none", "attack_args": {"preset": "asd"}}
+            return self.replace(**one, rate=None, target=None, count=None, **plain)
+        return None
 
     def replace(self, **changes: Any) -> Experiment:
         """A copy with other fields."""
         return replace(self, **changes)
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """An experiment in numbers. `hash` covers what decides the outcome and names the result.
-
-    dataset: the data set's plain name; location: what loads it, a name or a path. train_size: images that are trained
-    on. upstream: the run whose model this one starts from. location, asked, paper, profile, history_test and verdict
-    are not hashed: two profiles or papers that agree in all numbers share results.
-    """
-
-    dataset: str
-    location: str
-    source: str
-    model: str
-    attack: Attack
-    rate: float
-    target: int | None
-    count: str
-    defense: Defense
-    seed: int
-    train_size: int
-    profile: str
-    history_test: int
-    verdict: str
-    paper: str | None = None
-    asked: str = ""
-    limit: int | None = None
-    subset_seed: int = 0
-    holdout: int = 0
-    width: int = 64
-    precision: str = "fp32"
-    stop_after: str | None = None
-    measure: tuple[str, ...] = ("acc", "asr")
-    diagnostic: str | None = None
-    upstream: Resolved | None = None
-
-    def spec(self) -> dict[str, Any]:
-        """What is hashed: fields equal to their default are left out, so that new options orphan no result."""
-        chosen = {name: getattr(self, name) for name in _HASHED_IF_SET if getattr(self, name) != _DEFAULTS[name]}
-        spec = {
-            **{name: getattr(self, name) for name in ("dataset", "source", "model", "rate", "target", "count", "seed")},
-            **{name: plain(value) for name, value in chosen.items()},
-            "attack": _method(self.attack, self.seed, False),
-            "defense": _method(self.defense, self.seed, False),
-        }
-        if self.upstream is not None:
-            spec["upstream"] = self.upstream.hash
-        return spec
-
-    def describe(self) -> dict[str, Any]:
-        """Everything, defaults included, for whoever reads a result: its `experiment`."""
-        names = ("dataset", "source", "limit", "subset_seed", "holdout", "train_size", "paper", "profile", "model")
-        more = ("width", "rate", "target", "count", "precision", "seed", "stop_after", "measure", "diagnostic")
-        attack = _method(self.attack, self.seed, True)
-        defense = _method(self.defense, self.seed, True)
-        return {
-            **{name: plain(getattr(self, name)) for name in (*names, *more)},
-            "asked": self.asked,
-            "attack": attack["name"],
-            "attack_version": attack["version"],
-            "attack_args": attack["args"],
-            "defense": defense["name"],
-            "defense_version": defense["version"],
-            "defense_args": defense["args"],
-            "upstream": None if self.upstream is None else self.upstream.hash,
-        }
-
-    @cached_property
-    def hash(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the canonical JSON of `spec()`."""
-        return hash_of(self.spec())
-
-    @property
-    def defense_label(self) -> str:
-        """The defense's name, "asd+oracle" for a diagnostic."""
-        return self.defense.name + ("" if self.diagnostic is None else f"+{self.diagnostic.split('-')[0]}")
-
-    @property
-    def stem(self) -> str:
-        """Name of the result's files without ending."""
-        return f"{file_name(self.dataset)}-{self.attack.name}-{self.defense_label}-s{self.seed}-{self.hash}"
-
-
-def _method(method: Attack | Defense, seed: int, defaults: bool) -> dict[str, Any]:
-    """Name, version and hyper-parameters; of these an attack's size, plan and usual seed stand in the experiment."""
-    args = settings(method, IMPLIED if isinstance(method, Attack) else (), defaults)
-    if isinstance(method, Attack) and method.seed != seed:
-        args["seed"] = method.seed
-    return {"name": method.name, "version": method.version, "args": args}
-
-
-_HASHED_IF_SET = (
-    "limit",
-    "subset_seed",
-    "holdout",
-    "width",
-    "precision",
-    "stop_after",
-    "measure",
-    "diagnostic",
-)
-_DEFAULTS = {name: Resolved.__dataclass_fields__[name].default for name in _HASHED_IF_SET}
-
-
-def file_name(text: str) -> str:
-    """`text` with everything replaced that a file's name should not hold."""
-    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)
-
-
-def hash_of(spec: Mapping[str, Any]) -> str:
-    """Hash of a specification, whatever the order of its keys."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

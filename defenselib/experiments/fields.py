@@ -14,6 +14,8 @@ from typing import Any, Literal, Union
 from defenselib.errors import InvalidValueError, unknown
 
 MISSING = object()
+# Of an attack, what the experiment states elsewhere.
+ATTACK_RESERVED = ("image_size", "seed", "plan")
 
 
 def hyper_parameters(cls: type, leave_out: Iterable[str] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from defenselib.attacks import ATTACKS
 from defenselib.defenses import DEFENSES
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice, check_range, unknown
-from defenselib.experiments.fields import MISSING, convert, hyper_parameters, typed
+from defenselib.experiments.fields import ATTACK_RESERVED, MISSING, convert, hyper_parameters, typed
 from defenselib.learning.context import PRECISIONS
 
 FOLDER = Path(__file__).parent / "profiles"
@@ -30,8 +30,6 @@ DATASETS = (
     "imagenet-200",
     "imagenet-subset",
 )
-# Fixed by the experiment, not by a profile.
-ATTACK_RESERVED = ("image_size", "seed", "plan")
 
 
 class LeftOutError(InvalidValueError):

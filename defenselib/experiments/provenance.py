@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from defenselib.cpu.bf16 import hardware_has_bf16
+from defenselib.version import __version__
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -30,8 +31,6 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python and the packages that decide numbers."""
-    from defenselib import __version__
-
     others = {name: version(name) for name in ("torch", "torchvision", "numpy")}
     return {"python": platform.python_version(), **others, "defenselib": __version__}
 

@@ -1,26 +1,20 @@
-"""From an Experiment to numbers: paper recipe, profile and the caller's arguments, in this order."""
+"""The parts of an experiment in numbers: paper recipe, profile and the caller's arguments, in this order."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from defenselib import attacks, defenses
 from defenselib import data as datasets
-from defenselib.attacks import ATTACKS
 from defenselib.attacks.base import Attack
-from defenselib.defenses import DEFENSES
 from defenselib.defenses.base import Defense
-from defenselib.errors import InvalidValueError, check_range
-from defenselib.experiments import profile as profiles
-from defenselib.experiments.experiment import Experiment, Resolved
+from defenselib.errors import InvalidValueError
 from defenselib.experiments.fields import default_of, hyper_parameters, typed
-from defenselib.experiments.profile import Profile
+from defenselib.experiments.profile import DataRule, Profile
 from defenselib.experiments.recipes import recipe
-
-# The papers' model where they name no other; what a profile's [model] name stands in for.
-PAPER_MODEL = "resnet18"
 
 
 @dataclass(frozen=True)
@@ -32,64 +26,6 @@ class Facts:
     classes: int
     source: str
     image_size: int = 32
-
-
-def resolve(experiment: Experiment) -> Resolved:
-    """See `Experiment.resolve`."""
-    profile = profiles.load(experiment.profile)
-    dataset, rule = profile.dataset(experiment.dataset)
-    facts = facts_of(dataset, experiment.source)
-    limit = _size(rule, facts, experiment.holdout)
-    train_size = facts.train_size - experiment.holdout if limit is None else limit
-    below = upstream_of(experiment)
-    attack = _attack(experiment, profile, facts)
-    if experiment.rate and not attack.poisons:
-        raise InvalidValueError(f"attack {attack.name!r} poisons nothing, rate is {experiment.rate}")
-    defense = _defense(experiment, profile, facts.name, train_size / facts.train_size)
-    model = experiment.model or PAPER_MODEL
-    return Resolved(
-        dataset=facts.name,
-        location=dataset,
-        source=facts.source,
-        model=profile.model if profile.model is not None and model == PAPER_MODEL else model,
-        width=64 if profile.width is None else profile.width,
-        attack=attack,
-        rate=float(attack.plan.rate if experiment.rate is None else experiment.rate),
-        target=_target(experiment, attack, facts.classes),
-        count=experiment.count or attack.plan.count,
-        defense=defense,
-        seed=experiment.seed,
-        train_size=train_size,
-        profile=profile.name,
-        history_test=profile.history_test,
-        verdict=profile.verdict,
-        paper=experiment.paper,
-        asked=experiment.dataset,
-        limit=limit,
-        subset_seed=0 if limit is None else rule.seed,
-        holdout=experiment.holdout,
-        precision=profile.precision,
-        stop_after=experiment.stop_after,
-        measure=experiment.measure,
-        diagnostic=experiment.diagnostic,
-        upstream=None if below is None else below.resolve(),
-    )
-
-
-def upstream_of(experiment: Experiment) -> Experiment | None:
-    """The experiment whose model this one starts from, if any.
-
-    A post-training defense repairs the undefended model. An attack at rate 0 changes no training image, so its
-    undefended model is the one of no attack: only the trigger of the test images differs.
-    """
-    plain = {"stop_after": None, "measure": ("acc", "asr"), "diagnostic": None}
-    if DEFENSES[experiment.defense].post_training:
-        return experiment.replace(defense="none", defense_args={}, **plain)
-    if experiment.defense == "none" and experiment.rate == 0 and ATTACKS[experiment.attack].poisons:
-        # One preset for all papers: a clean model has no target, so those of several papers are the same model.
-        one = {"attack": "none", "attack_args": {"preset": "asd"}}
-        return experiment.replace(**one, rate=None, target=None, count=None, **plain)
-    return None
 
 
 def facts_of(name: str, source: str | None) -> Facts:
@@ -105,7 +41,7 @@ def facts_of(name: str, source: str | None) -> Facts:
     )
 
 
-def _size(rule: profiles.DataRule, facts: Facts, holdout: int) -> int | None:
+def subset_size(rule: DataRule, facts: Facts, holdout: int) -> int | None:
     """Training images to be drawn; None for all that the holdout leaves."""
     available = facts.train_size - holdout
     if available < 1:
@@ -116,39 +52,33 @@ def _size(rule: profiles.DataRule, facts: Facts, holdout: int) -> int | None:
     return None if rule.limit == available else rule.limit
 
 
-def _attack(experiment: Experiment, profile: Profile, facts: Facts) -> Attack:
-    name = experiment.attack
-    given = dict(experiment.attack_args)
-    preset = given.pop("preset", experiment.paper)
+def make_attack(
+    name: str, given: Mapping[str, Any], paper: str | None, seed: int, profile: Profile, facts: Facts
+) -> Attack:
+    """The attack of a paper (or of the preset that is given), with the profile's hyper-parameters and those given."""
+    given = dict(given)
+    preset = given.pop("preset", paper)
     given = typed(hyper_parameters(attacks.ATTACKS[name], ("image_size", "plan")), given, f"attack_args of {name!r}")
     section = profile.attack.get(name)
-    hyper = {"seed": experiment.seed, **({} if section is None else section.on(facts.name)), **given}
+    hyper = {"seed": seed, **({} if section is None else section.on(facts.name)), **given}
     return attacks.create(name, image_size=facts.image_size, preset=preset, **hyper)
 
 
-def _target(experiment: Experiment, attack: Attack, classes: int) -> int | None:
-    if attack.all_to_all:
-        if experiment.target is not None:
-            raise InvalidValueError(f"attack {experiment.attack!r} has no target class, target must be None")
-        return None
-    target = attack.plan.target if experiment.target is None else experiment.target
-    if target is None:
-        raise InvalidValueError(f"attack {experiment.attack!r} needs a target class")
-    return int(check_range("target", target, 0, classes - 1))
-
-
-def _defense(experiment: Experiment, profile: Profile, dataset: str, scale: float) -> Defense:
-    """Defaults, the paper's recipe (counts per class scaled), the profile, the caller: the later wins."""
-    cls = defenses.DEFENSES[experiment.defense]
+def make_defense(
+    name: str, given: Mapping[str, Any], paper: str | None, profile: Profile, dataset: str, share: float
+) -> Defense:
+    """Defaults, the paper's recipe (counts per class times the share of the full set that is trained on), the profile,
+    what is given: the later wins."""
+    cls = defenses.DEFENSES[name]
     allowed = hyper_parameters(cls)
-    where = f"defense {experiment.defense!r}"
-    hyper = typed(allowed, recipe(experiment.defense, dataset, experiment.paper), f"recipe of {where}")
-    hyper |= _scaled(cls, hyper, scale)
-    section = profile.defense.get(experiment.defense)
+    where = f"defense {name!r}"
+    hyper = typed(allowed, recipe(name, dataset, paper), f"recipe of {where}")
+    hyper |= _scaled(cls, hyper, share)
+    section = profile.defense.get(name)
     every = {key: value for key, value in profile.every.items() if key in allowed}
-    for layer in (every, {} if section is None else section.on(dataset), experiment.defense_args):
+    for layer in (every, {} if section is None else section.on(dataset), given):
         hyper |= typed(allowed, layer, where)
-    return defenses.create(experiment.defense, **hyper)
+    return defenses.create(name, **hyper)
 
 
 def _scaled(cls: type[Defense], hyper: dict[str, Any], scale: float) -> dict[str, int]:

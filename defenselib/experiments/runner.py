@@ -17,7 +17,6 @@ from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.cell import Cell, model_factory
 from defenselib.experiments.experiment import Experiment
-from defenselib.experiments.resolve import upstream_of
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
 
@@ -35,7 +34,8 @@ def run(
 
     device: None takes a GPU where there is one. checkpoint_every: seconds between two savings of an unfinished run
     (None: DEFENSELIB_CHECKPOINT_EVERY, else 60; 0: after every epoch). A killed run goes on from the last one, with
-    the same final numbers. Another process at work on the same cell is waited for.
+    the same final numbers. Another process at work on the same cell is waited for. What has to be computed changes this
+    process: glibc's allocator keeps freed memory from then on (`cpu.allocator.keep_memory`).
     """
     resolved = experiment.resolve()
     store = _store(store)
@@ -80,8 +80,8 @@ def _interval() -> float:
 
 
 def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:
-    """The model that the experiment starts from (see `upstream_of`), from the store or trained now."""
-    first = upstream_of(experiment)
+    """The model that the experiment starts from (see `Experiment.upstream`), from the store or trained now."""
+    first = experiment.upstream()
     if first is None or cell.resolved.upstream is None:
         return None
     below = replace(cell, resolved=cell.resolved.upstream)

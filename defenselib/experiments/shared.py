@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
 from defenselib.experiments.code_digest import stage_digest
-from defenselib.experiments.experiment import Resolved, file_name, hash_of
-
-if TYPE_CHECKING:
-    from defenselib.experiments.store import Store, TensorDict
+from defenselib.experiments.spec import Resolved, file_name, hash_of
+from defenselib.experiments.store import Store, TensorDict
 
 SECONDS = "seconds of this stage"  # kept beside its tensors
 ALWAYS = ("dataset", "source", "limit", "subset_seed", "holdout", "model", "width", "precision", "seed")

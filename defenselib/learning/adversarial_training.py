@@ -15,7 +15,8 @@ from defenselib.errors import InvalidValueError, check_range
 from defenselib.learning.adversarial import pgd
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.supervised import one_pass
+from defenselib.models.classifier import evaluating
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ class Adversary:
 
         The model is attacked in evaluation mode, so that the search moves no running statistics; its mode is put back.
         """
-        training = model.training
-        model.eval()
-        moved = pgd(model, inputs, labels, self.eps / 255, self.step / 255, self.steps, generator)
-        model.train(training)
-        return moved
+        with evaluating(model):
+            return pgd(model, inputs, labels, self.eps / 255, self.step / 255, self.steps, generator)
 
 
 def adversarial_epoch(
@@ -67,16 +65,11 @@ def adversarial_epoch(
     model.train()
     order, views = context.generator(f"{stream}/order"), context.generator(f"{stream}/augment")
     start = context.generator(f"{stream}/start")
-    total = torch.zeros((), device=context.device)
-    for index in shuffled(len(train), batch_size, order):
+
+    def loss(index: Tensor) -> Tensor:
         inputs, labels = to_float(augment(train.images, index, views)), train.labels[index]
         with context.autocast():
             logits = model(adversary(model, inputs, labels, start))
-        loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
-        total += loss.detach() * len(index)
-    return check_finite(total.item() / len(train), stream)
+        return F.cross_entropy(logits.float(), labels)
+
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, scheduler, stream)

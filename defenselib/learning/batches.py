@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from defenselib.data.pixels import to_float
 from defenselib.errors import InvalidValueError
 from defenselib.learning.context import Context
+from defenselib.models.classifier import evaluating
 
 
 def shuffled(n: int, batch_size: int, generator: torch.Generator, drop_last: bool = False) -> Iterator[Tensor]:
@@ -54,13 +55,11 @@ def infer(
     images: uint8 (N, 3, H, W). fetch: maps an index batch to a uint8 batch (default: the images as they are).
     The logits are float32. The model's mode is put back.
     """
-    training = model.training
-    model.eval()
     parts = []
-    for index in torch.arange(len(images), device=images.device).split(batch_size):
-        batch = images[index[0] : index[-1] + 1] if fetch is None else fetch(index)
-        with context.autocast():
-            logits = model(to_float(batch))
-        parts.append(function(logits.float(), index))
-    model.train(training)
+    with evaluating(model):
+        for index in torch.arange(len(images), device=images.device).split(batch_size):
+            batch = images[index[0] : index[-1] + 1] if fetch is None else fetch(index)
+            with context.autocast():
+                logits = model(to_float(batch))
+            parts.append(function(logits.float(), index))
     return torch.cat(parts)

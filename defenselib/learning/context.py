@@ -7,24 +7,33 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice
+from defenselib.models import Classifier
 from defenselib.seeds import generator as make_generator
 from defenselib.seeds import spawn
 
-if TYPE_CHECKING:
-    from defenselib.data.types import ImageSet
-    from defenselib.defenses.base import Fitted
-    from defenselib.models import Classifier
-
 PRECISIONS = ("bf16", "fp32")
 TensorDict = dict[str, Tensor]
+BuildModel = Callable[..., Classifier]
+
+
+@dataclass
+class Fitted:
+    """What a defense returns: the model, scalars, arrays for figures, indices of suspicious samples."""
+
+    model: torch.nn.Module
+    metrics: dict[str, float] = field(default_factory=dict)
+    arrays: TensorDict = field(default_factory=dict)
+    suspects: Tensor | None = None
 
 
 class Observer(Protocol):

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.views import Views
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.errors import check_counts, check_positive, check_range
 from defenselib.learning.batches import shuffled
-from defenselib.learning.context import Context
+from defenselib.learning.context import BuildModel, Context
 from defenselib.learning.stages import stage_key
-from defenselib.learning.supervised import check_finite, make_optimizer
+from defenselib.learning.supervised import make_optimizer, one_pass
 from defenselib.models import Classifier
+from defenselib.seeds import initialised
 
 ContrastiveLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-BuildModel = Callable[..., Classifier]
 
 
 def simclr_loss(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -88,15 +88,11 @@ class Contrastive:
     blur: bool = True
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
-            raise InvalidValueError(f"epochs {self.epochs}, batch_size {self.batch_size}: at least 1 and 2")
-        if not 0 <= self.warmup <= self.epochs:
-            raise InvalidValueError(f"warmup is {self.warmup}, it must lie in [0, epochs {self.epochs}]")
-        if min(self.temperature, self.learning_rate) <= 0 or self.base_temperature < 0:
-            raise InvalidValueError(
-                f"temperature {self.temperature} and learning_rate {self.learning_rate} must be positive, "
-                f"base_temperature {self.base_temperature} not negative"
-            )
+        check_counts(self, "epochs")
+        check_range("batch_size", self.batch_size, 2, math.inf)
+        check_range("warmup", self.warmup, 0, self.epochs)
+        check_positive(self, "temperature", "learning_rate")
+        check_range("base_temperature", self.base_temperature, 0.0, math.inf)
         check_range("final_share", self.final_share, 0.0, 1.0)
 
     @property
@@ -128,7 +124,8 @@ def train_encoder(
     comes from the store leaves no trace either.
     """
     model = build_model(stage)
-    head = _new_head(stage, model.head.in_features, settings.head_norm, context)
+    make_head = partial(ProjectionHead, model.head.in_features, norm=settings.head_norm)
+    head = initialised(make_head, context.generator(f"{stage}/head")).to(context.device)
     parameters = [p for name, p in model.named_parameters() if not name.startswith("head.")]
     optimizer = make_optimizer(
         [*parameters, *head.parameters()], "sgd", settings.learning_rate, settings.momentum, settings.weight_decay
@@ -137,8 +134,18 @@ def train_encoder(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.rate(step, steps))
     views = contrastive_views(settings.blur, context)
     state = {"model": model, "head": head, "optimizer": optimizer, "schedule": schedule}
+    order, draws = context.generator(f"{stage}/order"), context.generator(f"{stage}/views")
+
+    def step_loss(index: Tensor) -> Tensor:
+        inputs = torch.cat([views(train.images, index, draws), views(train.images, index, draws)])
+        with context.autocast():
+            z1, z2 = head(model.features(inputs)).float().chunk(2)
+        return settings.loss_scale * loss(z1, z2, train.labels[index])
+
     for _ in context.epochs(stage, settings.epochs, **state):
-        contrastive_epoch(stage, model, head, optimizer, schedule, train, views, loss, settings, context)
+        model.train()
+        head.train()
+        one_pass(step_loss, shuffled(len(train), settings.batch_size, order), optimizer, schedule, stage)
     return model
 
 
@@ -147,47 +154,12 @@ def contrastive_views(blur: bool, context: Context) -> Views:
     return Views(flip=context.flip, blur_p=0.5 if blur else 0.0)
 
 
-def contrastive_epoch(
-    stream: str,
-    model: Classifier,
-    head: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    train: ImageSet,
-    views: Views,
-    loss_function: ContrastiveLoss,
-    settings: Contrastive,
-    context: Context,
-) -> float:
-    """One pass over `train`, two views an image; returns the mean loss. The last, incomplete batch is kept.
-
-    stream: name of the random streams for order and views. Raises TrainingDivergedError for a loss that is not finite.
-    """
-    model.train()
-    head.train()
-    order, draws = context.generator(f"{stream}/order"), context.generator(f"{stream}/views")
-    total = torch.zeros((), device=context.device)
-    for index in shuffled(len(train), settings.batch_size, order):
-        inputs = torch.cat([views(train.images, index, draws), views(train.images, index, draws)])
-        with context.autocast():
-            z1, z2 = head(model.features(inputs)).float().chunk(2)
-        loss = settings.loss_scale * loss_function(z1, z2, train.labels[index])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        total += loss.detach() * len(index)
-    return check_finite(total.item() / len(train), stream)
-
-
 def simclr_encoder(settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context) -> Classifier:
     """A model whose features SimCLR has trained on the images alone, from the store where a method with the same
     settings made it before; its linear head is new ("main" stream). Stage: "simclr"."""
-    key = stage_key("simclr", **asdict(settings))
-    trained = context.cached(key, partial(_simclr_features, settings, train, build_model, context))
-    model = build_model()
-    model.load_state_dict({**model.state_dict(), **trained})
-    return model
+
+    make = partial(_simclr_features, settings, train, build_model, context)
+    return encoder_from(context.cached(stage_key("simclr", **asdict(settings)), make), build_model)
 
 
 def supcon_encoder(settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context) -> Classifier:
@@ -199,19 +171,22 @@ def supcon_encoder(settings: Contrastive, train: ImageSet, build_model: BuildMod
     return train_encoder("supcon", settings, loss, train, build_model, context)
 
 
-def _simclr_features(
-    settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context
-) -> dict[str, Tensor]:
-    def loss(z1: Tensor, z2: Tensor, labels: Tensor) -> Tensor:
-        return simclr_loss(z1, z2, settings.temperature)
+def encoder_from(trained: dict[str, Tensor], build_model: BuildModel) -> Classifier:
+    """A model with trained features (see `without_head`) and a new linear head ("main" stream)."""
+    model = build_model()
+    model.load_state_dict({**model.state_dict(), **trained})
+    return model
 
-    model = train_encoder("simclr", settings, loss, train, build_model, context)
+
+def without_head(model: Classifier) -> dict[str, Tensor]:
+    """The state of all but the linear head."""
     return {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
 
 
-def _new_head(stage: str, width: int, norm: bool, context: Context) -> ProjectionHead:
-    seeds = context.generator(f"{stage}/head")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=seeds, device=seeds.device)))
-        head = ProjectionHead(width, norm=norm)
-    return head.to(context.device)
+def _simclr_features(
+    settings: Contrastive, train: ImageSet, build_model: BuildModel, context: Context
+) -> dict[str, Tensor]:
+    def loss(z1: Tensor, z2: Tensor, _: Tensor) -> Tensor:
+        return simclr_loss(z1, z2, settings.temperature)
+
+    return without_head(train_encoder("simclr", settings, loss, train, build_model, context))

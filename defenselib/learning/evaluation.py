@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
+from defenselib.models.classifier import evaluating
 
 Robust = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -27,14 +28,11 @@ class Evaluation:
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 500, bf16: bool = False) -> Tensor:
     """Predicted classes, int64 (N,), of uint8 images (N, 3, H, W); evaluation mode, the mode is put back."""
-    training = model.training
-    model.eval()
     device = next(model.parameters()).device
     parts = []
-    for batch in images.split(batch_size):
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+    with evaluating(model), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+        for batch in images.split(batch_size):
             parts.append(model(to_float(batch.to(device))).argmax(1))
-    model.train(training)
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=device)
 
 
@@ -71,15 +69,13 @@ def evaluate(
 
 def _robust_accuracy(model: nn.Module, data: ImageSet, robust: Robust, batch_size: int = 500) -> float:
     device = next(model.parameters()).device
-    training = model.training
-    model.eval()
     hits = []
-    for images, labels in zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True):
-        labels = labels.to(device)
-        adversarial = robust(model, to_float(images.to(device)), labels)
-        with torch.no_grad():
-            hits.append(model(adversarial).argmax(1) == labels)
-    model.train(training)
+    with evaluating(model):
+        for images, labels in zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True):
+            labels = labels.to(device)
+            adversarial = robust(model, to_float(images.to(device)), labels)
+            with torch.no_grad():
+                hits.append(model(adversarial).argmax(1) == labels)
     return 100.0 * torch.cat(hits).double().mean().item()
 
 

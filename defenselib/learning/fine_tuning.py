@@ -10,7 +10,7 @@ from torch import nn
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.errors import InvalidValueError, check_counts, check_fields, check_positive
 from defenselib.learning.context import Context
 from defenselib.learning.supervised import Schedule, make_optimizer, supervised_epoch
 
@@ -32,12 +32,9 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         Schedule(self.schedule)
-        if self.epochs < 1 or self.batch_size < 1:
-            raise InvalidValueError(f"epochs {self.epochs} and batch_size {self.batch_size} must be at least 1")
-        if not self.learning_rate > 0:
-            raise InvalidValueError(f"learning_rate is {self.learning_rate}, it must be positive")
-        for what in ("momentum", "weight_decay"):
-            check_range(what, getattr(self, what), 0.0, 1.0)
+        check_counts(self, "epochs", "batch_size")
+        check_positive(self, "learning_rate")
+        check_fields(self, 0.0, 1.0, "momentum", "weight_decay")
 
     def optimizer(
         self, model: nn.Module, samples: int

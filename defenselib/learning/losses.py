@@ -35,3 +35,8 @@ def symmetric_cross_entropy(
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """-sum_k targets_k log softmax(logits)_k per sample. logits, targets: (N, C). Returns (N,)."""
     return -(targets * F.log_softmax(logits.float(), dim=1)).sum(1)
+
+
+def ascent(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean log-probability of the given labels, to be minimised: unlearning (ABL Sec. 3.3; D-BR Eq. 4)."""
+    return -F.cross_entropy(logits, labels)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.randaugment import CTAugment
-from defenselib.data.pixels import to_float
-from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError
 from defenselib.learning.batches import endless
 from defenselib.learning.context import Context
 from defenselib.learning.losses import soft_cross_entropy
-from defenselib.learning.semi_supervised import sharpen
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.semi_supervised import Trainee, sharpen
+from defenselib.learning.supervised import check_finite, descend
 from defenselib.models import Classifier
+from defenselib.seeds import initialised
 
 TURNS = 4
 
@@ -66,52 +64,36 @@ class ReMixMatch(nn.Module):
         self.strong = CTAugment()
         self.register_buffer("labelled_share", torch.full((memory, num_classes), 1 / num_classes))
         self.register_buffer("guessed_share", torch.full((memory, num_classes), 1 / num_classes))
-        seeds = context.generator("remixmatch/init")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=seeds, device=seeds.device)))
-            self.rotation = nn.Linear(width, TURNS)
+        self.rotation = initialised(partial(nn.Linear, width, TURNS), context.generator("remixmatch/init"))
         self.to(context.device)
 
     def weight(self, epoch: float) -> float:
         """How far the unlabelled losses have risen, in [0, 1]."""
         return min(max(epoch / self.rampup, 0.0), 1.0) if self.rampup > 0 else 1.0
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        train: ImageSet,
-        labelled: Tensor,
-        unlabelled: Tensor,
-        epoch: int,
-        context: Context,
-        augment: Augment,
-        num_classes: int,
-    ) -> dict[str, float]:
-        """`iterations` steps; labelled, unlabelled: int64 positions in `train`.
+    def train_epoch(self, trainee: Trainee, labelled: Tensor, unlabelled: Tensor, epoch: int) -> dict[str, float]:
+        """`iterations` steps; labelled, unlabelled: int64 positions.
 
         Returns the mean losses: loss_x, loss_u, loss_pre, loss_rotation.
         """
-        classifier = cast(Classifier, model)
+        model, context = trainee.model, trainee.context
         order, draws = context.generator("remixmatch/order"), context.generator("remixmatch/augment")
         index_x = endless(labelled, self.batch_size, self.iterations, order)
         index_u = endless(unlabelled, self.batch_size, self.iterations, order)
         sums = torch.zeros(4, device=context.device)
         for step in range(self.iterations):
-            targets_x = F.one_hot(train.labels[index_x[step]], num_classes).float()
-            self.probe(classifier, to_float(augment(train.images, index_x[step], draws)), targets_x, context, draws)
-            classifier.train()
-            x = self.strong(to_float(augment(train.images, index_x[step], draws)), draws)
-            weak, *views = [to_float(augment(train.images, index_u[step], draws)) for _ in range(self.views + 1)]
+            targets_x = trainee.one_hot(index_x[step])
+            self.probe(model, trainee.look(index_x[step], draws), targets_x, context, draws)
+            model.train()
+            x = self.strong(trainee.look(index_x[step], draws), draws)
+            weak, *views = [trainee.look(index_u[step], draws) for _ in range(self.views + 1)]
             views = [self.strong(view, draws) for view in views]
-            targets_u = self.guess(classifier, weak, targets_x, context)
-            losses = self.losses(classifier, x, targets_x, [*views, weak], targets_u, context)
+            targets_u = self.guess(model, weak, targets_x, context)
+            losses = self.losses(model, x, targets_x, [*views, weak], targets_u, context)
             rise = self.weight(epoch + step / self.iterations)
             loss_x, loss_u, loss_pre, loss_rotation = losses
             matching = rise * (self.lambda_u * loss_u + self.lambda_pre * loss_pre)
-            optimizer.zero_grad(set_to_none=True)
-            (loss_x + matching + self.lambda_rotation * loss_rotation).backward()
-            optimizer.step()
+            descend(loss_x + matching + self.lambda_rotation * loss_rotation, trainee.optimizer)
             sums += torch.stack(losses).detach()
         means = [check_finite(value / self.iterations, "remixmatch") for value in sums.tolist()]
         return dict(zip(("loss_x", "loss_u", "loss_pre", "loss_rotation"), means, strict=True))

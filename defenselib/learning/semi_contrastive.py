@@ -11,8 +11,8 @@ from torch import Tensor
 
 from defenselib.data.types import ImageSet
 from defenselib.errors import check_choice
-from defenselib.learning.context import Context
-from defenselib.learning.contrastive import BuildModel, Contrastive, contrastive_loss, train_encoder
+from defenselib.learning.context import BuildModel, Context
+from defenselib.learning.contrastive import Contrastive, contrastive_loss, encoder_from, train_encoder, without_head
 from defenselib.learning.stages import stage_key
 from defenselib.models import Classifier
 
@@ -50,10 +50,8 @@ def semi_contrastive_encoder(
     Stage: "ss-ctl".
     """
     key = stage_key("ss-ctl", positives=positives, **made_by, **{f"ctl_{k}": v for k, v in asdict(settings).items()})
-    trained = context.cached(key, partial(_features, settings, train, clean, positives, build_model, context))
-    model = build_model()
-    model.load_state_dict({**model.state_dict(), **trained})
-    return model
+    make = partial(_features, settings, train, clean, positives, build_model, context)
+    return encoder_from(context.cached(key, make), build_model)
 
 
 def _features(
@@ -67,5 +65,4 @@ def _features(
 
     # The training loop knows images and labels: whether a label is believed travels in its last bit.
     coded = ImageSet(train.images, 2 * train.labels + believed)
-    model = train_encoder("ss-ctl", settings, loss, coded, build_model, context)
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
+    return without_head(train_encoder("ss-ctl", settings, loss, coded, build_model, context))

@@ -16,24 +16,35 @@ from defenselib.data.types import ImageSet
 from defenselib.learning.batches import endless
 from defenselib.learning.context import Context
 from defenselib.learning.losses import soft_cross_entropy
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.supervised import check_finite, descend
+from defenselib.models import Classifier
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What stays the same while a learner trains: the model and its optimizer, the samples, and how they are shown."""
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    train: ImageSet
+    context: Context
+    augment: Augment
+
+    def look(self, index: Tensor, draws: torch.Generator) -> Tensor:
+        """Augmented samples, float (B, 3, H, W) in [0, 1]; index: int64 positions."""
+        return to_float(self.augment(self.train.images, index, draws))
+
+    def one_hot(self, index: Tensor) -> Tensor:
+        """The labels of the samples at `index` (B,), float (B, C)."""
+        return F.one_hot(self.train.labels[index], self.model.head.out_features).float()
 
 
 class SemiSupervised(Protocol):
     """A learner that trains on labelled samples and on unlabelled ones, whose labels it does not read."""
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        train: ImageSet,
-        labelled: Tensor,
-        unlabelled: Tensor,
-        epoch: int,
-        context: Context,
-        augment: Augment,
-        num_classes: int,
-    ) -> dict[str, float]: ...
+    def train_epoch(self, trainee: Trainee, labelled: Tensor, unlabelled: Tensor, epoch: int) -> dict[str, float]:
+        """An epoch on int64 positions of labelled and unlabelled samples; returns means over its steps."""
+        ...
 
 
 def sharpen(p: Tensor, temperature: float) -> Tensor:
@@ -79,23 +90,12 @@ class MixMatch:
         """lambda_u(epoch), linear from 0 to lambda_u over `rampup` epochs."""
         return self.lambda_u * (min(max(epoch / self.rampup, 0.0), 1.0) if self.rampup > 0 else 1.0)
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        train: ImageSet,
-        labelled: Tensor,
-        unlabelled: Tensor,
-        epoch: int,
-        context: Context,
-        augment: Augment,
-        num_classes: int,
-    ) -> dict[str, float]:
-        """`iterations` steps; labelled, unlabelled: int64 positions in `train`.
+    def train_epoch(self, trainee: Trainee, labelled: Tensor, unlabelled: Tensor, epoch: int) -> dict[str, float]:
+        """`iterations` steps; labelled, unlabelled: int64 positions.
 
         Returns the mean labelled and unlabelled loss and the last weight: loss_x, loss_u, lambda_u.
         """
-        model.train()
+        model, context = trainee.model.train(), trainee.context
         order, views = context.generator("mixmatch/order"), context.generator("mixmatch/augment")
         index_x = endless(labelled, self.batch_size, self.iterations, order)
         index_u = endless(unlabelled, self.batch_size, self.iterations, order)
@@ -103,18 +103,14 @@ class MixMatch:
         weight = self.weight(epoch)
         mixing = self._draw_mixing(context.generator("mixmatch/mixup"))
         for step in range(self.iterations):
-            x = to_float(augment(train.images, index_x[step], views))
-            u = [to_float(augment(train.images, index_u[step], views)) for _ in range(self.views)]
-            targets_x = F.one_hot(train.labels[index_x[step]], num_classes).float()
-            targets_u = self.guess(model, u, context)
+            x = trainee.look(index_x[step], views)
+            u = [trainee.look(index_u[step], views) for _ in range(self.views)]
             inputs = torch.cat([x, *u])
-            targets = torch.cat([targets_x, *[targets_u] * self.views])
+            targets = torch.cat([trainee.one_hot(index_x[step]), *[self.guess(model, u, context)] * self.views])
             mixed, mixed_targets = self.mix(inputs, targets, mixing[step], context.generator("mixmatch/mixup"))
             weight = self.weight(epoch + step / self.iterations)
             loss_x, loss_u = self.losses(model, mixed, mixed_targets, context)
-            optimizer.zero_grad(set_to_none=True)
-            (loss_x + weight * loss_u).backward()
-            optimizer.step()
+            descend(loss_x + weight * loss_u, trainee.optimizer)
             sums += torch.stack([loss_x.detach(), loss_u.detach()])
         means = [check_finite(value / self.iterations, "mixmatch") for value in sums.tolist()]
         return {"loss_x": means[0], "loss_u": means[1], "lambda_u": weight}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, TrainingDivergedError, check_choice
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
+from defenselib.models import Classifier
 
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 OPTIMIZERS = ("sgd", "adam")
@@ -83,23 +84,92 @@ def supervised_epoch(
     """One pass over `train` with its given labels; returns the mean loss.
 
     stream: name of the random streams for order and augmentation. The last, incomplete batch is kept.
-    Raises TrainingDivergedError when the loss is not finite (looked at once an epoch: no synchronisation inside).
+    Raises TrainingDivergedError when the loss is not finite.
     """
     model.train()
     order, views = context.generator(f"{stream}/order"), context.generator(f"{stream}/augment")
-    total = torch.zeros((), device=context.device)
-    for index in shuffled(len(train), batch_size, order):
+
+    def loss(index: Tensor) -> Tensor:
         inputs = to_float(augment(train.images, index, views))
         with context.autocast():
             logits = model(inputs)
-        loss = loss_function(logits.float(), train.labels[index])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
-        total += loss.detach() * len(index)
-    return check_finite(total.item() / len(train), stream)
+        return loss_function(logits.float(), train.labels[index])
+
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, scheduler, stream)
+
+
+def supervised_stage(
+    stage: str,
+    epochs: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: ImageSet,
+    context: Context,
+    augment: Augment,
+    batch_size: int,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    loss_function: LossFunction = F.cross_entropy,
+) -> None:
+    """A stage of supervised epochs, each reported with its mean loss; `stage` names the random streams too."""
+    state = {} if scheduler is None else {"schedule": scheduler}
+    for epoch in context.epochs(stage, epochs, model=model, optimizer=optimizer, **state):
+        loss = supervised_epoch(
+            model, optimizer, train, context, augment, batch_size, scheduler, loss_function, stream=stage
+        )
+        context.observe("epoch", stage=stage, epoch=epoch, model=model, loss=loss)
+
+
+def head_epoch(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Tensor],
+    look: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    context: Context,
+) -> float:
+    """One pass that trains the linear head alone, on features without gradient; returns the mean loss.
+
+    batches: int64 positions; look: maps them to float inputs; loss: of logits and the positions, a mean over them. The
+    caller sets the model's mode: in training mode BatchNorm's statistics move.
+    """
+
+    def of(index: Tensor) -> Tensor:
+        with torch.no_grad(), context.autocast():
+            features = model.features(look(index)).float()
+        return loss(model.head(features), index)
+
+    return one_pass(of, batches, optimizer, None, "linear")
+
+
+def one_pass(
+    loss: Callable[[Tensor], Tensor],
+    batches: Iterable[Tensor],
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None,
+    what: str,
+) -> float:
+    """A step down the loss of every index batch; returns the mean over the samples.
+
+    Raises TrainingDivergedError, naming `what`, when that is not finite (looked at once: no synchronisation inside).
+    """
+    total: Tensor | float = 0.0
+    samples = 0
+    for index in batches:
+        total = total + descend(loss(index), optimizer, scheduler) * len(index)
+        samples += len(index)
+    return check_finite(float(total) / samples, what)
+
+
+def descend(
+    loss: Tensor, optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+) -> Tensor:
+    """One step down a scalar loss, and one of a schedule that counts batches; returns the loss without gradient."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    if scheduler is not None:
+        scheduler.step()
+    return loss.detach()
 
 
 def check_finite(loss: float, what: str) -> float:

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.randaugment import RandAugment
-from defenselib.data.pixels import to_float
-from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import check_choice, check_counts, check_positive, check_range
 from defenselib.learning.batches import endless
-from defenselib.learning.context import Context
-from defenselib.learning.supervised import check_finite
+from defenselib.learning.semi_supervised import Trainee
+from defenselib.learning.supervised import check_finite, descend
 
 SIGNALS = ("none", "linear", "log", "exp")
 
@@ -44,49 +41,30 @@ class UDA:
     def __post_init__(self) -> None:
         check_choice("signal", self.signal, SIGNALS)
         check_range("threshold", self.threshold, 0.0, 1.0)
-        if self.temperature <= 0 or self.epochs <= 0:
-            raise InvalidValueError(f"temperature {self.temperature} and epochs {self.epochs} must be positive")
-        if min(self.iterations, self.batch_size, self.unlabelled_ratio) < 1:
-            raise InvalidValueError(
-                f"iterations {self.iterations}, batch_size {self.batch_size}, unlabelled_ratio "
-                f"{self.unlabelled_ratio}: all must be at least 1"
-            )
+        check_positive(self, "temperature", "epochs")
+        check_counts(self, "iterations", "batch_size", "unlabelled_ratio")
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        train: ImageSet,
-        labelled: Tensor,
-        unlabelled: Tensor,
-        epoch: int,
-        context: Context,
-        augment: Augment,
-        num_classes: int,
-    ) -> dict[str, float]:
-        """`iterations` steps; labelled, unlabelled: int64 positions in `train`.
+    def train_epoch(self, trainee: Trainee, labelled: Tensor, unlabelled: Tensor, epoch: int) -> dict[str, float]:
+        """`iterations` steps; labelled, unlabelled: int64 positions.
 
         Returns means over the steps: loss_x, loss_u and the share of unlabelled samples that were confident.
         """
-        model.train()
+        model, context = trainee.model.train(), trainee.context
         order, views = context.generator("uda/order"), context.generator("uda/augment")
         index_x = endless(labelled, self.batch_size, self.iterations, order)
         index_u = endless(unlabelled, self.batch_size * self.unlabelled_ratio, self.iterations, order)
         sums = torch.zeros(3, device=context.device)
         for step in range(self.iterations):
-            x = to_float(augment(train.images, index_x[step], views))
-            weak = to_float(augment(train.images, index_u[step], views))
-            strong = self.strong(to_float(augment(train.images, index_u[step], views)), views)
+            x, weak = trainee.look(index_x[step], views), trainee.look(index_u[step], views)
+            strong = self.strong(trainee.look(index_u[step], views), views)
             with torch.no_grad(), context.autocast():
                 guess = model(weak).float()
             with context.autocast():
                 logits = model(torch.cat([x, strong])).float()
-            ceiling = self.ceiling(epoch + step / self.iterations, num_classes)
-            loss_x = annealed(logits[: len(x)], train.labels[index_x[step]], ceiling)
+            ceiling = self.ceiling(epoch + step / self.iterations, logits.shape[1])
+            loss_x = annealed(logits[: len(x)], trainee.train.labels[index_x[step]], ceiling)
             loss_u, confident = self.consistency(guess, logits[len(x) :])
-            optimizer.zero_grad(set_to_none=True)
-            (loss_x + self.lambda_u * loss_u).backward()
-            optimizer.step()
+            descend(loss_x + self.lambda_u * loss_u, trainee.optimizer)
             sums += torch.stack([loss_x.detach(), loss_u.detach(), confident])
         means = [check_finite(value / self.iterations, "uda") for value in sums.tolist()]
         return {"loss_x": means[0], "loss_u": means[1], "confident": means[2]}

@@ -8,12 +8,14 @@ import torch
 from defenselib import defenses
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.asd import ASD, LEARNERS, lowest
+from defenselib.defenses.asd import ASD, LEARNERS
 from defenselib.defenses.asd_transfer import joined, linear_epoch
+from defenselib.defenses.settings import lowest
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.oracle import with_oracle
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.remixmatch import ReMixMatch
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import make_optimizer
 from defenselib.learning.uda import UDA
 from defenselib.models import build_model
@@ -93,7 +95,7 @@ def test_virtual_model_trains_the_last_three_layers_of_a_copy():
     ctx, train = context(), images()
     model = ctx.build_model()
     before = copy.deepcopy(model.state_dict())
-    virtual = ASD(**SMALL).virtual_model(model, train, Augment(1), ctx)
+    virtual = ASD(**SMALL).virtual_model(Trainee(model, None, train, ctx, Augment(1)))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     after = virtual.state_dict()
     frozen = [n for n, _ in model.named_parameters() if n.startswith(("stem", "stages.0", "stages.1"))]
@@ -185,7 +187,8 @@ def test_the_linear_epoch_moves_the_head_and_nothing_else():
     ctx = context()
     model = ctx.build_model()
     before = copy.deepcopy(model.state_dict())
-    linear_epoch(model, make_optimizer(list(model.head.parameters()), "adam", 0.01), images(), Augment(1), 20, ctx)
+    optimizer = make_optimizer(list(model.head.parameters()), "adam", 0.01)
+    linear_epoch(Trainee(model, optimizer, images(), ctx, Augment(1)), 20)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"head.weight", "head.bias"}
 

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from defenselib import defenses
 from defenselib.data.augment.cutout import CutoutAugment
 from defenselib.data.types import ImageSet
-from defenselib.defenses.cbd import CBD, Critic, make_critic, sample_weights, spectral_norm
+from defenselib.defenses.cbd import CBD, Critic, sample_weights, spectral_norm
 from defenselib.defenses.scores import nesterov
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import Schedule
 from defenselib.models import build_model
 
@@ -55,8 +56,8 @@ def test_an_epoch_is_weighted_descent_on_the_clean_model_alone():
     known = copy.deepcopy(backdoored.state_dict())
     optimizer = nesterov(model, 0.01, 0.5, 0.0)
     schedule = Schedule().attach(optimizer, 1, 1)
-    augment = CutoutAugment(0, flip=False, length=0)
-    numbers = cbd.clean_epoch(model, optimizer, schedule, backdoored, None, train, augment, tool)
+    trainee = Trainee(model, optimizer, train, tool, CutoutAugment(0, flip=False, length=0))
+    numbers = cbd.clean_epoch(trainee, schedule, backdoored, None)
     losses = F.cross_entropy(twin.train()(train.images / 255), train.labels, reduction="none")
     with torch.no_grad():
         hints = F.cross_entropy(backdoored(train.images / 255), train.labels, reduction="none").numpy()
@@ -73,7 +74,7 @@ def test_an_epoch_is_weighted_descent_on_the_clean_model_alone():
 
 
 def test_the_critic_is_two_layers_and_its_gap_pairs_neighbours():
-    critic = make_critic(3, 0.0, context())
+    critic = Critic(3, 0.0)
     r, z = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     weights = {name: value.detach().numpy() for name, value in critic.named_parameters()}
 
@@ -103,7 +104,7 @@ def test_spectral_norm_is_the_largest_singular_value_and_normalising_makes_it_on
     random = np.random.default_rng(0)
     matrix = np.outer(random.random(6), random.random(9)) * 5 + 0.1 * random.normal(size=(6, 9))
     assert spectral_norm(torch.tensor(matrix)).item() == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-4)
-    critic = make_critic(16, 0.2, context())
+    critic = Critic(16, 0.2)
     for _ in range(3):  # five steps of power iteration are a lower bound
         critic.normalise()
     for layer in (critic.first, critic.second):
@@ -114,11 +115,10 @@ def test_the_critic_learns_to_raise_the_gap():
     tool, train = context(), images()
     cbd = CBD(**SMALL | {"disentangle": True, "critic_dropout": 0.0})
     model, backdoored = tool.build_model(), tool.build_model().eval()  # equal networks: features depend entirely
-    critic = make_critic(model.head.in_features, 0.0, tool)
+    critic = Critic(model.head.in_features, 0.0)
     raising = torch.optim.Adam(critic.parameters(), 0.01)
-    gaps = [
-        cbd.critic_epoch(critic, raising, model, backdoored, train, CutoutAugment(flip=False), tool) for _ in range(15)
-    ]
+    trainee = Trainee(model, None, train, tool, CutoutAugment(flip=False))
+    gaps = [cbd.critic_epoch(critic, raising, trainee, backdoored) for _ in range(15)]
     assert np.mean(gaps[-3:]) > np.mean(gaps[:3])
 
 

@@ -42,7 +42,7 @@ def test_classifier_learns_on_an_extractor_that_stands_still(name):
     baseline, ctx = defenses.create(name, **{**SMALL, "linear_epochs": 30}), context()
     model = ctx.build_model()
     before = copy.deepcopy(model.state_dict())
-    baseline.train_classifier(model, images(), ctx)
+    baseline.classified(model, images(), ctx)
     after = model.state_dict()
     assert {key for key in after if not torch.equal(after[key], before[key])} == {"head.weight", "head.bias"}
     with torch.no_grad():

@@ -12,6 +12,7 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses.dbd import DBD
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import make_optimizer
 from defenselib.models import build_model
 
@@ -69,7 +70,7 @@ def test_linear_stage_minimises_symmetric_cross_entropy_over_the_head_alone():
     before = copy.deepcopy(model)
     dbd = DBD(**{**SMALL, "linear_batch_size": 60})
     optimizer = make_optimizer(list(model.parameters()), "adam", 0.002)
-    loss = dbd.linear_epoch(model, optimizer, train, Augment(0, flip=False), ctx)
+    loss = dbd.linear_epoch(Trainee(model, optimizer, train, ctx, Augment(0, flip=False)))
     with torch.no_grad():
         p = before.train()(train.images / 255).softmax(1).double().numpy()
     expected = []

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from defenselib.defenses.asd import lowest
 from defenselib.defenses.dbd import DBD
 from defenselib.defenses.dbd_meta_split import DBDMetaSplit
+from defenselib.defenses.settings import lowest
 from defenselib.errors import DefenseLibError
 
 from .test_asd import Recorder, context, images

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 
 from defenselib import attacks, data, defenses
 from defenselib.defenses.base import Fitted
-from defenselib.defenses.dbr import ascent
 from defenselib.errors import DefenseLibError
+from defenselib.experiments.measure import sensitivity
 from defenselib.experiments.measure.observer import Observer
 from defenselib.learning.context import Context
+from defenselib.learning.losses import ascent
 from defenselib.models import build_model
 
 from .tiny import TINY
@@ -96,13 +97,14 @@ def test_probes_report_and_change_nothing():
         found = defenses.create("dbr", **PLAIN, probe=name)
         tool = context(observer=watch)
         result = found.fit(train, tool.build_model, tool)
+        arrays = sensitivity.arrays_of(found, train, tool)
         states.append(result.model.state_dict())
         assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[-1].values(), strict=True))
         pairs = {key.partition("/")[2] for key in watch.metrics if key.startswith("clean_precision/")}
         assert len(pairs) == (36 if name == "pairs" else 0)
         assert {"clean_precision", "poison_precision", "clean_size"} <= set(watch.metrics)
-        assert (name == "features") == ("d_intra/tuned" in watch.metrics) == ("features" in result.arrays)
-    assert result.arrays["features"].shape[:2] == (64, 2) and result.arrays["features"].dtype == torch.float16
+        assert (name == "features") == ("d_intra/tuned" in watch.metrics) == ("features" in arrays)
+    assert arrays["features"].shape[:2] == (64, 2) and arrays["features"].dtype == torch.float16
     assert set(watch.arrays()) >= {"scores/fct/3", "scores/fct_before/1", "scores/fitted/1"}
     assert [row["epoch"] for row in watch.history] == [0, 1, 2]
     assert "poison_precision" in watch.history[0] and "unlearn" in watch.history[1]

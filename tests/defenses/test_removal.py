@@ -17,6 +17,7 @@ from defenselib.defenses.base import Fitted
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
 from defenselib.learning.fine_tuning import FineTuning, hold_out
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.models import build_model
 
 REMOVALS = ("ft", "fp", "nad", "anp", "mcr")
@@ -225,7 +226,7 @@ def test_nad_student_takes_the_step_of_its_loss():
     distil = nad.NAD(beta=(3.0, 7.0), batch_size=30, momentum=0.0, weight_decay=0.0, learning_rate=0.1)
     augment = Augment(0, flip=False)
     optimizer, schedule = distil.tuning(1, augment).optimizer(student, len(clean))
-    distil.distil(student, teacher, optimizer, schedule, clean, augment, tool)
+    distil.distil(Trainee(student, optimizer, clean, tool, augment), teacher, schedule)
 
     # In float64: in float32 a rounding can move an activation over the kink of its ReLU.
     x, naive, teacher = x.double(), naive.double(), copy.deepcopy(teacher).double()

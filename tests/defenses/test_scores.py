@@ -196,9 +196,8 @@ def test_loss_under_ascent_keeps_the_loss_at_gamma_and_gives_plain_losses():
     train = ImageSet(images, labels)
     context = Context(model_factory=lambda: build_model("resnet10", num_classes=4, image_size=16, width=8))
     model = context.build_model()
-    found = scores.loss_under_ascent(
-        model, train, context, gamma=0.7, epochs=25, learning_rate=0.02, batch_size=40, momentum=0.5
-    )
+    optimizer = scores.nesterov(model, 0.02, momentum=0.5)
+    found = scores.loss_under_ascent(model, optimizer, train, context, gamma=0.7, epochs=25, batch_size=40)
     torch.testing.assert_close(found, scores.cross_entropy(model, images, labels, context))
     model.train()
     with torch.no_grad():

@@ -17,6 +17,7 @@ from defenselib.defenses.vab_victim import Mixture, Victim, entropy, fit_mixture
 from defenselib.errors import DefenseLibError, TrainingDivergedError
 from defenselib.experiments import Experiment
 from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import Schedule, make_optimizer
 from defenselib.models import build_model
 
@@ -149,16 +150,16 @@ def plain_beneficiary(train):
     model = tool.build_model("beneficiary")
     sgd = make_optimizer(list(model.parameters()), "sgd", 0.1)
     mixing = Mixing("none", 0.1, "nearest", 1.0, 0.1)
-    return Beneficiary(model, sgd, train, tool, Augment(0, flip=False), mixing, 12, 2)
+    return Beneficiary(Trainee(model, sgd, train, tool, Augment(0, flip=False)), mixing, 12, 2)
 
 
 def test_losses_of_stage_three_against_a_loop():
     train = images(12)
     one = plain_beneficiary(train)
-    one.model.train()
+    one.trainee.model.train()
     index = torch.arange(12)
     with torch.no_grad():
-        logits = one.model(train.images.float() / 255).double().numpy()
+        logits = one.trainee.model(train.images.float() / 255).double().numpy()
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     victim = torch.softmax(torch.randn(12, 3, generator=torch.Generator().manual_seed(1)), 1)
 

@@ -13,8 +13,8 @@ from defenselib import defenses
 from defenselib.defenses.base import CleanRequest, Defense
 from defenselib.errors import DefenseLibError, InvalidValueError, UnknownNameError
 from defenselib.experiments import Experiment, LeftOutError
-from defenselib.experiments.experiment import hash_of
-from defenselib.experiments.resolve import PAPER_MODEL
+from defenselib.experiments.experiment import PAPER_MODEL
+from defenselib.experiments.spec import hash_of
 
 
 def test_a_known_hash_stays() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from defenselib import attacks, data
 from defenselib.data.types import PoisonedDataset
+from defenselib.errors import UnknownNameError
 from defenselib.experiments.measure.observer import Observer
 from defenselib.models import build_model
 
@@ -36,12 +37,14 @@ def test_it_draws_nothing_and_changes_nothing(poisoned: PoisonedDataset) -> None
     watch("split", stage="s", epoch=0, clean=torch.arange(10), scores=torch.rand(200, generator=torch.Generator()))
     watch("scores", name="loss", epoch=0, values=torch.zeros(200))
     watch("epoch", stage="s", epoch=0, model=model, loss=1.0)
-    watch("anything", what="ever", number=3)
+    watch("target", guess=3)
+    with pytest.raises(UnknownNameError, match="did you mean 'target'"):
+        watch("targets", guess=4)
     assert torch.equal(stream, torch.get_rng_state())
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert torch.is_grad_enabled() and watch.metrics == {"anything_number": 3.0}
+    assert torch.is_grad_enabled() and watch.metrics == {"target_guess": 3.0}
 
 
 def test_pools_are_compared_with_the_truth(poisoned: PoisonedDataset) -> None:

@@ -10,6 +10,7 @@ from defenselib.data.types import ImageSet
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
 from defenselib.learning.remixmatch import ReMixMatch, align, rotate
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.models import build_model
 
 SMALL = {"iterations": 2, "batch_size": 4, "views": 2, "memory": 4, "rampup": 2.0}
@@ -137,7 +138,7 @@ def run(epochs=(0, 1), labels=None, state=None, seed=0, **hyper):
             ctx.generator(name).set_state(stream)
     sets = torch.arange(20), torch.arange(20, 40)
     for epoch in epochs:
-        losses = learner.train_epoch(model, optimizer, train, *sets, epoch, ctx, Augment(1), 3)
+        losses = learner.train_epoch(Trainee(model, optimizer, train, ctx, Augment(1)), *sets, epoch)
         assert len(losses) == 4 and all(map(math.isfinite, losses.values()))
     streams = {name: ctx.generator(name).get_state() for name in ctx._generators}
     return {name: part.state_dict() for name, part in parts.items()} | {"streams": streams}

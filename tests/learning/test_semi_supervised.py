@@ -7,7 +7,8 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.learning.batches import endless
 from defenselib.learning.context import Context
-from defenselib.learning.semi_supervised import MixMatch, interleave
+from defenselib.learning.semi_supervised import MixMatch, Trainee, interleave
+from defenselib.models import build_model
 
 
 def test_ramp_of_the_unlabelled_weight():
@@ -85,12 +86,12 @@ def test_labels_of_unlabelled_samples_are_never_read():
     learner = MixMatch(iterations=2, batch_size=8)
     weights = []
     for given in (labels, changed):
-        ctx = Context(model_factory=lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)))
+        ctx = Context(model_factory=lambda: build_model("resnet10", 3, 8, width=8))
         model = ctx.build_model()
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
-        train = ImageSet(images, given)
-        learner.train_epoch(model, optimizer, train, torch.arange(20), torch.arange(20, 40), 1, ctx, Augment(2), 3)
-        weights.append(model[1].weight.detach().clone())
+        trainee = Trainee(model, optimizer, ImageSet(images, given), ctx, Augment(2))
+        learner.train_epoch(trainee, torch.arange(20), torch.arange(20, 40), 1)
+        weights.append(model.head.weight.detach().clone())
     assert torch.equal(*weights)
 
 

@@ -10,6 +10,7 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
+from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.uda import UDA, annealed
 
 
@@ -59,18 +60,27 @@ def test_annealed_leaves_out_samples_that_are_learnt_already():
     assert annealed(logits, labels, 0.1).item() == 0
 
 
+class Linear(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(192, 3)
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+
 def trained(labels=None, seed=0, **hyper):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=generator)
     given = torch.arange(40) % 3 if labels is None else labels
-    ctx = Context(model_factory=lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)), seed=seed)
+    ctx = Context(model_factory=Linear, seed=seed)
     model = ctx.build_model()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     learner = UDA(**{"iterations": 3, "batch_size": 4, "unlabelled_ratio": 2, "threshold": 0.3, "epochs": 2.0, **hyper})
     sets = torch.arange(20), torch.arange(20, 40)
-    losses = learner.train_epoch(model, optimizer, ImageSet(images, given), *sets, 1, ctx, Augment(1), 3)
+    losses = learner.train_epoch(Trainee(model, optimizer, ImageSet(images, given), ctx, Augment(1)), *sets, 1)
     assert set(losses) == {"loss_x", "loss_u", "confident"} and all(map(math.isfinite, losses.values()))
-    return model[1].weight.detach()
+    return model.head.weight.detach()
 
 
 def test_labels_of_unlabelled_samples_are_never_read_and_every_setting_counts():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from defenselib.data.augment.geometry import mirrored
 from defenselib.errors import InvalidValueError, check_choice
 
 PADDING_MODES = ("reflect", "zeros", "edge")
@@ -64,8 +65,7 @@ class Augment:
         out = torch.arange(size, device=shift.device)
         source = torch.where(flip[:, None], size - 1 - out, out) + shift[:, None]
         inside = (source >= 0) & (source < size)
-        reflected = size - 1 - (size - 1 - source.abs()).abs()
-        return reflected if self.mode == "reflect" else source.clamp(0, size - 1), inside
+        return mirrored(source, size) if self.mode == "reflect" else source.clamp(0, size - 1), inside
 
 
 def _select(images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
+from defenselib.data.augment.geometry import box, span
 from defenselib.errors import InvalidValueError
 
 
@@ -31,11 +32,5 @@ class CutoutAugment(Augment):
         reach = self.length // 2
         sides = torch.tensor(out.shape[-2:], device=generator.device)
         centre = (torch.rand(len(index), 2, generator=generator, device=generator.device) * sides).long()
-        rows, columns = (self._away(centre[:, axis], out.shape[axis - 2], reach) for axis in (0, 1))
-        return out * (rows[:, None, :, None] | columns[:, None, None, :])
-
-    @staticmethod
-    def _away(centre: Tensor, size: int, reach: int) -> Tensor:
-        """Whether each coordinate of an axis lies outside [centre - reach, centre + reach), bool (B, size)."""
-        distance = torch.arange(size, device=centre.device) - centre[:, None]
-        return (distance < -reach) | (distance >= reach)
+        cut = (span(centre[:, axis] - reach, 2 * reach, out.shape[axis - 2]) for axis in (0, 1))
+        return out * ~box(*cut)

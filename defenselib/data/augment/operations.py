@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.data.augment.colour import blend, gray, per_sample
+from defenselib.data.augment.geometry import box, shifted, span, warp
 
 Operation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -92,49 +93,43 @@ def solarize(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
 def rotate(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     """By up to 30 degrees either way, counter-clockwise above 0.5."""
     turn = (2 * level - 1) * math.radians(30)
-    return _warp(images, turn.cos(), -turn.sin(), turn.sin(), turn.cos())
+    return warp(images, turn.cos(), -turn.sin(), turn.sin(), turn.cos())
 
 
 def shear_x(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     one, zero = torch.ones_like(level), torch.zeros_like(level)
-    return _warp(images, one, 0.3 * (2 * level - 1), zero, one)
+    return warp(images, one, 0.3 * (2 * level - 1), zero, one)
 
 
 def shear_y(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     one, zero = torch.ones_like(level), torch.zeros_like(level)
-    return _warp(images, one, zero, 0.3 * (2 * level - 1), one)
+    return warp(images, one, zero, 0.3 * (2 * level - 1), one)
 
 
 def translate_x(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     """By whole pixels, up to 5/16 of the width either way (10 of 32 pixels), to the right above 0.5."""
     shift = ((2 * level - 1) * 0.3125 * images.shape[3]).round().long()
-    source = torch.arange(images.shape[3], device=images.device) - shift[:, None]
-    inside = (source >= 0) & (source < images.shape[3])
-    source = source.clamp(0, images.shape[3] - 1)[:, None, None, :].expand_as(images)
-    return images.gather(3, source) * inside[:, None, None, :]
+    return shifted(images, shift, 3)
 
 
 def translate_y(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     """As `translate_x`, down above 0.5."""
-    return translate_x(images.transpose(2, 3), level, where).transpose(2, 3)
+    return shifted(images, ((2 * level - 1) * 0.3125 * images.shape[2]).round().long(), 2)
 
 
 def rescale(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     """Enlarge the centre of the image; level 0 shows half of each side."""
     shown, zero = 0.5 + 0.5 * level, torch.zeros_like(level)
-    return _warp(images, shown, zero, zero, shown)
+    return warp(images, shown, zero, zero, shown)
 
 
 def cutout(images: Tensor, level: Tensor, where: Tensor) -> Tensor:
     """A grey square of level / 2 of the side around a random pixel; what lies outside the image is lost."""
-    height, width = images.shape[2:]
     inside = []
-    for size, place in ((height, where[:, 0]), (width, where[:, 1])):
+    for size, place in zip(images.shape[2:], where.unbind(1), strict=True):
         side = (0.5 * size * level).round()
-        start = (place * size).floor() - (side / 2).floor()
-        pixel = torch.arange(size, device=images.device)
-        inside.append((pixel >= start[:, None]) & (pixel < (start + side)[:, None]))
-    return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.5)
+        inside.append(span((place * size).floor() - (side / 2).floor(), side, size))
+    return images.masked_fill(box(*inside), 0.5)
 
 
 def _factor(level: Tensor) -> Tensor:
@@ -155,15 +150,6 @@ def _filtered(images: Tensor, kernel: Tensor) -> Tensor:
     out = images.clone()
     out[:, :, edge:-edge, edge:-edge] = F.conv2d(images, weight, groups=images.shape[1])
     return out
-
-
-def _warp(images: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """The pixel (x, y) from the centre, y downwards, shows the input at (a x + b y, c x + d y); black outside."""
-    height, width = images.shape[2:]
-    zero = torch.zeros_like(a)
-    rows = torch.stack([a, b * (height / width), zero, c * (width / height), d, zero], 1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 OPERATIONS: dict[str, Operation] = {

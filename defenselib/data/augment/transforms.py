@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from defenselib.data.augment.geometry import box, gaussian, shifted, span, warp
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.seeds import generator as make_generator
 
@@ -45,12 +45,9 @@ class Rotate:
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         angle = torch.deg2rad((2 * draws[:, 0] - 1) * self.degrees)
-        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        cos, sin = angle.cos(), angle.sin()
         # From output to input; the vertical axis of an image points down.
-        matrix = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-        grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-        turned = F.grid_sample(images.to(grid.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False)
-        return turned.to(images.dtype)
+        return warp(images.to(angle.dtype), cos, -sin, sin, cos, "nearest").to(images.dtype)
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Affine:
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         shift = ((2 * draws - 1) * self.translate * images.shape[-1]).round().long()
-        return _shifted(images, shift[:, 1], shift[:, 0])
+        return shifted(shifted(images, shift[:, 1], 2), shift[:, 0], 3)
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Crop:
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         corner = (draws * (2 * self.padding + 1)).long()
-        return _shifted(images, self.padding - corner[:, 0], self.padding - corner[:, 1])
+        return shifted(shifted(images, self.padding - corner[:, 0], 2), self.padding - corner[:, 1], 3)
 
 
 @dataclass(frozen=True)
@@ -104,19 +101,9 @@ class Blur:
         blurred = matrix @ images.to(matrix.dtype) @ matrix.transpose(-1, -2)
         return blurred if images.is_floating_point() else blurred.round_().clamp_(0, 255).to(images.dtype)
 
-    def weights(self, draws: Tensor) -> Tensor:
-        """The kernel of every sample, (B, kernel), draws (B,)."""
-        sigma = self.low + (self.high - self.low) * draws
-        offset = torch.arange(self.kernel, device=draws.device) - self.kernel // 2
-        return torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, 1)
-
     def matrix(self, draws: Tensor, size: int) -> Tensor:
         """The blur along one axis as a matrix, (B, size, size): a convolution with a kernel for every sample."""
-        here = torch.arange(size, device=draws.device)
-        source = here[:, None] + torch.arange(self.kernel, device=draws.device) - self.kernel // 2
-        source = size - 1 - (size - 1 - source.abs()).abs()
-        weights = self.weights(draws)[:, None].expand(-1, size, -1)
-        return weights.new_zeros(len(draws), size, size).scatter_add_(2, source.expand(len(draws), -1, -1), weights)
+        return gaussian(self.low + (self.high - self.low) * draws, size, self.kernel // 2)
 
 
 @dataclass(frozen=True)
@@ -134,10 +121,7 @@ class Erase:
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         size = images.shape[-1]
         top, left, height, width = self.boxes(draws, size).unbind(1)
-        here = torch.arange(size, device=images.device)
-        rows = (here >= top[:, None]) & (here < (top + height)[:, None])
-        columns = (here >= left[:, None]) & (here < (left + width)[:, None])
-        mask = rows[:, None, :, None] & columns[:, None, None, :]
+        mask = box(span(top, height, size), span(left, width, size))
         table = _noise(images.device)
         first = (draws[:, 4] * len(table)).long()
         pixel = torch.arange(images[0].numel(), device=images.device)
@@ -188,17 +172,6 @@ def named(names: str | Sequence[str]) -> Compose:
     if not names:
         raise InvalidValueError(f"no transformation is named; there are {', '.join(TRANSFORMS)}")
     return Compose(tuple(TRANSFORMS[check_choice("transformation", name, TRANSFORMS)]() for name in names))
-
-
-def _shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Images moved by whole pixels, int64 (B,) each; black comes in."""
-    size = images.shape[-1]
-    here = torch.arange(size, device=images.device)
-    rows, columns = here - down[:, None], here - right[:, None]
-    inside = ((rows >= 0) & (rows < size))[:, None, :, None] & ((columns >= 0) & (columns < size))[:, None, None, :]
-    rows = rows.clamp(0, size - 1)[:, None, :, None].expand(images.shape)
-    columns = columns.clamp(0, size - 1)[:, None, None, :].expand(images.shape)
-    return images.gather(2, rows).gather(3, columns) * inside
 
 
 @functools.lru_cache(maxsize=4)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from defenselib.data.augment.colour import blend, gray, per_sample, shift_hue
+from defenselib.data.augment.geometry import gaussian
 from defenselib.errors import InvalidValueError, check_range
 
 # Gaussian blur is cut off at three times the largest sigma.
@@ -171,22 +172,7 @@ def blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     images: float (B, 3, H, W).
     """
     n, channels, height, width = images.shape
-    rows = blur_weights(sigma, height, radius)
-    columns = rows if height == width else blur_weights(sigma, width, radius)
+    rows = gaussian(sigma, height, radius)
+    columns = rows if height == width else gaussian(sigma, width, radius)
     out = torch.bmm(images.reshape(n, -1, width), columns.transpose(1, 2)).view(n, channels, height, width)
     return torch.matmul(rows[:, None], out)
-
-
-def blur_weights(sigma: Tensor, size: int, radius: int) -> Tensor:
-    """Matrices (B, size, size) of one-dimensional Gaussian blurs with reflected borders."""
-    radius = min(radius, size - 1)
-    offset = torch.arange(-radius, radius + 1, device=sigma.device, dtype=torch.float32)
-    kernel = torch.softmax(-0.5 * (offset / sigma.clamp(min=0.01)[:, None]) ** 2, 1)
-    source = torch.arange(size, device=sigma.device)[:, None] + offset.long()
-    source = size - 1 - (size - 1 - source.abs()).abs()
-    # One 0/1 matrix says which tap of the kernel reads which pixel.
-    taps = torch.zeros(len(offset), size, size, device=sigma.device)
-    tap = torch.arange(len(offset), device=sigma.device).expand(size, -1)
-    row = torch.arange(size, device=sigma.device)[:, None].expand(-1, len(offset))
-    taps.index_put_((tap, row, source), torch.ones((), device=sigma.device), accumulate=True)
-    return (kernel @ taps.view(len(offset), -1)).view(-1, size, size)

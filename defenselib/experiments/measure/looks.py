@@ -12,6 +12,7 @@ from torch import Tensor
 
 from defenselib.attacks.base import Attack
 from defenselib.data.types import Dataset
+from defenselib.experiments.measure.spread import spread
 
 EXAMPLES = 4
 MEASURED = 200
@@ -34,10 +35,10 @@ def looks(dataset: Dataset, attack: Attack, target: int | None) -> tuple[dict[st
             allowed = torch.ones_like(split.labels, dtype=torch.bool)
         else:
             allowed = (split.labels == target) == (attack.clean_label and name == "stored")
-        index = _spread(allowed.nonzero().flatten(), MEASURED)
+        index = spread(allowed.nonzero().flatten(), MEASURED)
         before, after = split.images[index], change(split.images[index], index)
         metrics |= {f"{name}_{key}": value for key, value in distances(before, after).items()}
-        few = _spread(torch.arange(len(index)), EXAMPLES)
+        few = spread(torch.arange(len(index)), EXAMPLES)
         arrays[f"look/{'clean' if name == 'stored' else 'test'}"] = before[few].cpu().numpy()
         arrays[f"look/{name}"] = after[few].cpu().numpy()
     metrics["triggered_share"] = float((before != after).any(1).double().mean())
@@ -78,10 +79,3 @@ def distances(before: Tensor, after: Tensor) -> dict[str, float]:
 
 def _images(images: Tensor) -> NDArray[np.uint8]:
     return np.asarray(images.permute(0, 2, 3, 1).cpu().numpy(), dtype=np.uint8)
-
-
-def _spread(index: Tensor, n: int) -> Tensor:
-    """At most n of the positions, spread evenly."""
-    if len(index) <= n:
-        return index
-    return index[torch.arange(n, device=index.device) * len(index) // n]

@@ -12,12 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from defenselib.data.types import ImageSet, PoisonedDataset
+from defenselib.data.types import PoisonedDataset
 from defenselib.defenses.base import Fitted
+from defenselib.errors import check_choice
+from defenselib.experiments.measure.spread import spread_samples
 from defenselib.learning.evaluation import evaluate
 
 # ASD's "hard" samples: the 5,000 of largest loss among the clean ones of CIFAR-10's 50,000 (ASD Fig. 5b).
 HARD_SHARE = 0.1
+EVENTS = ("epoch", "split", "scores", "features", "kept", "target")
+Probe = Callable[[nn.Module], dict[str, float]]
+Watch = Callable[["Observer", Any, str, int], None]  # the observer, the model, stage and epoch
 
 
 class Observer:
@@ -36,7 +41,9 @@ class Observer:
     defense that drops samples before it trains, in percent: gamma (kept of all), rho_vul (poisoned of the kept),
     benign_kept, poison_kept, and its own numbers. "target" (guess): the class that a defense takes for the target.
 
-    probe: further numbers of the model for every history row.
+    Raises UnknownNameError for another event.
+
+    probe: further numbers of the model for every history row. watch: is called after every one, to keep more.
     """
 
     def __init__(
@@ -44,7 +51,8 @@ class Observer:
         poisoned: PoisonedDataset,
         history_test: int = 2000,
         bf16: bool = False,
-        probe: Callable[[nn.Module], dict[str, float]] | None = None,
+        probe: Probe | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.history: list[dict[str, Any]] = []
         self.metrics: dict[str, float] = {}
@@ -53,27 +61,16 @@ class Observer:
         self._glance = _thinned(poisoned, history_test) if history_test else None
         self._bf16 = bf16
         self._probe = probe
+        self._watch = watch
         self._split: dict[str, Any] = {}
         self._pools: dict[str, Tensor] = {}
         self._scores: dict[str, Tensor] = {}
 
     def __call__(self, event: str, **what: Any) -> None:
         started = time.monotonic()
-        handlers: dict[str, Callable[..., None]] = {
-            "epoch": self._on_epoch,
-            "split": self._on_split,
-            "scores": self._on_scores,
-            "features": self._on_features,
-            "kept": self._on_kept,
-        }
-        handler = handlers.get(event)
-        if handler is not None:
-            with torch.no_grad():
-                handler(**what)
-        else:
-            # An event that nobody planned for is kept as far as it is numbers ("target": guess=...).
-            numbers = {f"{event}_{key}": value for key, value in what.items() if isinstance(value, int | float)}
-            self.metrics |= {key: float(value) for key, value in numbers.items()}
+        handler = getattr(self, f"_on_{check_choice('event', event, EVENTS)}")
+        with torch.no_grad():
+            handler(**what)
         self.seconds += time.monotonic() - started
 
     def _on_epoch(self, model: nn.Module, stage: str, epoch: int, **numbers: Any) -> None:
@@ -85,15 +82,11 @@ class Observer:
         row |= {key: float(value) for key, value in numbers.items()}
         self.history.append(row | self._split)
         self._split = {}
+        if self._watch is not None:
+            self._watch(self, model, stage, epoch)
 
     def _look(self, model: nn.Module, glance: PoisonedDataset) -> dict[str, float]:
-        # Modules can be in different modes (frozen BatchNorm layers), so each is put back by itself.
-        modes = [(module, module.training) for module in model.modules()]
-        try:
-            seen = evaluate(model, glance, bf16=self._bf16)
-        finally:
-            for module, training in modes:
-                module.training = training
+        seen = evaluate(model, glance, bf16=self._bf16)
         return {"acc": seen.acc, "asr": seen.asr}
 
     def _on_split(
@@ -154,6 +147,9 @@ class Observer:
         found = torch.stack(apart) if apart else values.new_full((1,), float("nan"))
         self.metrics[f"d_intra/{name}"] = float(found[found.isfinite()].mean())
 
+    def _on_target(self, guess: int) -> None:
+        self.metrics["target_guess"] = float(guess)
+
     def _on_scores(self, name: str, epoch: int, values: Tensor, **_: Any) -> None:
         # A sixteen-bit float has three digits, enough for a histogram, and makes files that can be committed.
         self._scores[f"{name}/{int(epoch)}"] = values.detach().float().clamp(-6e4, 6e4).half().cpu()
@@ -209,13 +205,9 @@ class Observer:
 
 
 def _thinned(poisoned: PoisonedDataset, n: int) -> PoisonedDataset:
-    """The same with n test images, spread evenly: a test set sorted by class is seen in all its classes."""
+    """The same with n test images, and that share of the triggered ones."""
     share = min(1.0, n / max(1, len(poisoned.test)))
-    return replace(poisoned, test=_spread(poisoned.test, share), triggered_test=_spread(poisoned.triggered_test, share))
-
-
-def _spread(data: ImageSet, share: float) -> ImageSet:
-    n = round(share * len(data))
-    if n == len(data):
-        return data
-    return data.select((torch.arange(n, device=data.labels.device) * len(data)) // max(1, n))
+    test, triggered = (
+        spread_samples(data, round(share * len(data))) for data in (poisoned.test, poisoned.triggered_test)
+    )
+    return replace(poisoned, test=test, triggered_test=triggered)

@@ -6,8 +6,7 @@ final model) and "sce" (arrays of the final model). None of them is part of a de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,9 +19,12 @@ from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.defenses.scores import adversarial_sce, sce
-from defenselib.experiments.experiment import Resolved
+from defenselib.experiments.measure.observer import Probe
+from defenselib.experiments.measure.spread import spread, spread_samples
+from defenselib.experiments.spec import Resolved
 from defenselib.learning.adversarial import ifgsm, pgd
 from defenselib.learning.context import Context
+from defenselib.models.classifier import evaluating
 from defenselib.seeds import generator
 
 STEP = 2 / 255  # A-ABL Sec. 4.1 and 6, in all of its perturbations
@@ -31,7 +33,6 @@ EPS_GRID = (0, 1, 2, 4, 8)  # Fig. 3, grey levels of 255: what five steps can re
 STEPS_GRID = (1, 2, 5, 10, 20)  # Fig. 5
 GROUP = 250  # samples of a kind, spread over the training set, whose losses are followed
 MEASURED = 500  # poisoned training samples, or test images
-Probe = Callable[[nn.Module], dict[str, float]]
 
 
 def pgd10(seed: int, device: torch.device) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
@@ -48,8 +49,9 @@ def history_of(poisoned: PoisonedDataset, resolved: Resolved) -> Probe | None:
     if "losses" not in resolved.measure:
         return None
     flags, train = poisoned.is_poisoned, poisoned.train
-    groups = {name: train.select(_spread(part, GROUP)) for name, part in (("clean", ~flags), ("poisoned", flags))}
-    test = poisoned.test.select(_spread(torch.ones_like(poisoned.test.labels, dtype=torch.bool), MEASURED))
+    parts = {"clean": ~flags, "poisoned": flags}
+    groups = {name: train.select(spread(part.nonzero().flatten(), GROUP)) for name, part in parts.items()}
+    test = spread_samples(poisoned.test, MEASURED)
     bf16 = resolved.precision == "bf16"
 
     def probe(model: nn.Module) -> dict[str, float]:
@@ -71,7 +73,7 @@ def metrics_of(fitted: Fitted, poisoned: PoisonedDataset, resolved: Resolved) ->
     `resists/eps=E` (5 steps) and `resists/steps=S` (eps 2/255) (A-ABL Figs. 3 and 5)."""
     if "resistance" not in resolved.measure or not poisoned.is_poisoned.any():
         return {}
-    data = poisoned.train.select(_spread(poisoned.is_poisoned, MEASURED))
+    data = poisoned.train.select(spread(poisoned.is_poisoned.nonzero().flatten(), MEASURED))
     kinds = {f"eps={eps}": _ifgsm(eps / 255) for eps in EPS_GRID}
     kinds |= {f"steps={steps}": _ifgsm(steps=steps) for steps in STEPS_GRID}
     bf16, found = resolved.precision == "bf16", {}
@@ -89,7 +91,7 @@ def arrays_of(fitted: Fitted, poisoned: PoisonedDataset, resolved: Resolved) -> 
     model: Any = fitted.model
     train = poisoned.train.channels_last()
     context = Context(model_factory=lambda: model, device=train.images.device, precision=resolved.precision)
-    with _evaluation(model):
+    with evaluating(model):
         values = {
             "plain": sce(model, train.images, train.labels, context),
             "ifgsm": adversarial_sce(model, train.images, train.labels, context, IFGSM_EPS, STEP, IFGSM_STEPS),
@@ -111,7 +113,7 @@ def _loss(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool) -
 def _logits(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool) -> Tensor:
     """float32 (N, C); of samples moved by `change` where it is given."""
     parts = []
-    with _evaluation(model), torch.autocast(data.images.device.type, dtype=torch.bfloat16, enabled=bf16):
+    with evaluating(model), torch.autocast(data.images.device.type, dtype=torch.bfloat16, enabled=bf16):
         for images, labels in zip(data.images.split(250), data.labels.split(250), strict=True):
             inputs = to_float(images)
             if change is not None:
@@ -119,23 +121,3 @@ def _logits(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool)
             with torch.no_grad():
                 parts.append(model(inputs).float())
     return torch.cat(parts)
-
-
-@contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    # Modules can be in different modes (frozen BatchNorm layers), so each is put back by itself.
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _spread(part: Tensor, most: int) -> Tensor:
-    """At most so many positions of the True entries, spread evenly."""
-    index = part.nonzero().flatten()
-    if len(index) <= most:
-        return index
-    return index[torch.arange(most, device=index.device) * len(index) // most]

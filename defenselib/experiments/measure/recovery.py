@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from defenselib.data.types import PoisonedDataset
 from defenselib.defenses.base import Fitted
-from defenselib.experiments.experiment import Resolved
+from defenselib.experiments.spec import Resolved
 from defenselib.learning.evaluation import predict
 
 

@@ -1,11 +1,9 @@
 """What figures ask beside D-BR's method: all pairs of transformations (Figs. 11, 12), features (Figs. 1, 7, App. A.1).
 
-Nothing here changes a model; the defense does not look at what comes out.
+An experiment asks by `defense_args={"probe": ...}`, which is part of its hash, though no model depends on it.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,28 +11,29 @@ from torch import Tensor
 from defenselib.data.augment.transforms import TRANSFORMS, draw, named
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
-from defenselib.defenses.base import BuildModel
+from defenselib.defenses.base import Defense
+from defenselib.defenses.dbr import DBR
 from defenselib.defenses.distinguish import mean_fct
 from defenselib.defenses.rank_split import split_by_rank
-from defenselib.errors import check_choice
+from defenselib.errors import InvalidValueError
+from defenselib.experiments.measure.spread import spread
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.models import Classifier
 
-if TYPE_CHECKING:
-    from defenselib.defenses.dbr import DBR
-
-PROBES = ("none", "pairs", "features")
 SAMPLES = 1000  # that features are kept of
 COMPONENTS = 30  # principal ones: as much as a t-SNE needs, in a file that can be committed
 
 
-def probe(
-    defense: DBR, backdoored: Classifier, train: ImageSet, build_model: BuildModel, context: Context
-) -> dict[str, Tensor]:
-    """Carry out `defense.probe`; returns arrays for the figures."""
-    implanted, tuned = defense.brief_training().models(train, build_model, context)
-    if check_choice("probe", defense.probe, PROBES) == "pairs":
+def arrays_of(defense: Defense, train: ImageSet, context: Context) -> dict[str, Tensor]:
+    """What `probe` asks for, once the defense has been fitted on `train`: events, and arrays for the figures."""
+    if not isinstance(defense, DBR) or defense.probe == "none":
+        return {}
+    backdoored = None if context.upstream is None else context.upstream.model
+    if not isinstance(backdoored, Classifier):
+        raise InvalidValueError("the features of D-BR are those of the undefended model (context.upstream)")
+    implanted, tuned = defense.brief_training().models(train, context.build_model, context)
+    if defense.probe == "pairs":
         observe_pairs(defense, tuned, train, context)
         return {}
     for name, model in (("implanted", implanted), ("tuned", tuned)):
@@ -68,9 +67,8 @@ def feature_arrays(
 ) -> dict[str, Tensor]:
     """Features of samples spread over the training set as they are and transformed, (n, 2, C) float16, in their
     common principal components; `feature_index` int32 (n,), `feature_label` uint8 (n,)."""
-    n = min(SAMPLES, len(train))
-    index = torch.arange(n, device=train.labels.device) * len(train) // n
-    images = train.images[index]
+    index = spread(torch.arange(len(train), device=train.labels.device), SAMPLES)
+    n, images = len(index), train.images[index]
     tau = named(transforms)
     moved = tau(images, draw(tau, n, context.generator("sensitivity/features")))
     both = torch.cat([scores.features(model, images), scores.features(model, moved)])

@@ -1,0 +1,118 @@
+"""What an experiment comes down to in numbers, and the hash that names its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from defenselib.attacks.base import Attack
+from defenselib.defenses.base import Defense
+from defenselib.experiments.fields import ATTACK_RESERVED, plain, settings
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment in numbers. `hash` covers what decides the outcome and names the result.
+
+    dataset: the data set's plain name; location: what loads it, a name or a path. train_size: images that are trained
+    on. upstream: the run whose model this one starts from. location, asked, paper, profile and history_test are not
+    hashed: two profiles or papers that agree in all numbers share results.
+    """
+
+    dataset: str
+    location: str
+    source: str
+    model: str
+    attack: Attack
+    rate: float
+    target: int | None
+    count: str
+    defense: Defense
+    seed: int
+    train_size: int
+    profile: str
+    history_test: int
+    paper: str | None = None
+    asked: str = ""
+    limit: int | None = None
+    subset_seed: int = 0
+    holdout: int = 0
+    width: int = 64
+    precision: str = "fp32"
+    stop_after: str | None = None
+    measure: tuple[str, ...] = ("acc", "asr")
+    diagnostic: str | None = None
+    upstream: Resolved | None = None
+
+    def spec(self) -> dict[str, Any]:
+        """What is hashed: fields equal to their default are left out, so that new options orphan no result."""
+        chosen = {name: getattr(self, name) for name in _HASHED_IF_SET if getattr(self, name) != _DEFAULTS[name]}
+        spec = {
+            **{name: getattr(self, name) for name in ("dataset", "source", "model", "rate", "target", "count", "seed")},
+            **{name: plain(value) for name, value in chosen.items()},
+            "attack": _method(self.attack, self.seed, False),
+            "defense": _method(self.defense, self.seed, False),
+        }
+        if self.upstream is not None:
+            spec["upstream"] = self.upstream.hash
+        return spec
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, defaults included, for whoever reads a result: its `experiment`."""
+        names = ("dataset", "source", "limit", "subset_seed", "holdout", "train_size", "paper", "profile", "model")
+        more = ("width", "rate", "target", "count", "precision", "seed", "stop_after", "measure", "diagnostic")
+        attack = _method(self.attack, self.seed, True)
+        defense = _method(self.defense, self.seed, True)
+        return {
+            **{name: plain(getattr(self, name)) for name in (*names, *more)},
+            "asked": self.asked,
+            "attack": attack["name"],
+            "attack_version": attack["version"],
+            "attack_args": attack["args"],
+            "defense": defense["name"],
+            "defense_version": defense["version"],
+            "defense_args": defense["args"],
+            "upstream": None if self.upstream is None else self.upstream.hash,
+        }
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical JSON of `spec()`."""
+        return hash_of(self.spec())
+
+    @property
+    def defense_label(self) -> str:
+        """The defense's name, "asd+oracle" for a diagnostic."""
+        return self.defense.name + ("" if self.diagnostic is None else f"+{self.diagnostic.split('-')[0]}")
+
+    @property
+    def stem(self) -> str:
+        """Name of the result's files without ending."""
+        return f"{file_name(self.dataset)}-{self.attack.name}-{self.defense_label}-s{self.seed}-{self.hash}"
+
+
+def _method(method: Attack | Defense, seed: int, defaults: bool) -> dict[str, Any]:
+    """Name, version and hyper-parameters; of these an attack's size, plan and usual seed stand in the experiment."""
+    args = settings(method, ATTACK_RESERVED if isinstance(method, Attack) else (), defaults)
+    if isinstance(method, Attack) and method.seed != seed:
+        args["seed"] = method.seed
+    return {"name": method.name, "version": method.version, "args": args}
+
+
+_HASHED_IF_SET = ("limit", "subset_seed", "holdout", "width", "precision", "stop_after", "measure", "diagnostic")
+_DEFAULTS = {name: Resolved.__dataclass_fields__[name].default for name in _HASHED_IF_SET}
+
+
+def file_name(text: str) -> str:
+    """`text` with everything replaced that a file's name should not hold."""
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)
+
+
+def hash_of(spec: Mapping[str, Any]) -> str:
+    """Hash of a specification, whatever the order of its keys."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
