@@ -15,8 +15,9 @@ from pathlib import Path
 
 from defenselib.experiments.names import HASH, WORKING_FOLDERS
 
-# A folder that changed so shortly before it was listed can change again without another time stamp (ns).
-_SETTLED = 2_000_000_000
+# A folder that changed so shortly before it was listed can change again without another time stamp (ns): the clock of
+# file systems ticks in hundredths of a second, that of some in seconds.
+_TICK, _COARSE_TICK = 100_000_000, 2_500_000_000
 
 
 @dataclass
@@ -91,7 +92,7 @@ def _time_stamp(folder: str) -> int | None:
 
 
 def _settled(changed: int) -> bool:
-    return time.time_ns() - changed >= _SETTLED
+    return time.time_ns() - changed >= (_TICK if changed % 1_000_000_000 else _COARSE_TICK)
 
 
 def _is_profile(entry: os.DirEntry[str]) -> bool:
