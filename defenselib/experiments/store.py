@@ -45,17 +45,19 @@ class Store:
     def get(self, key: Resolved | str) -> Result | None:
         """The result of a resolved experiment or a hash; None where there is none. Errors: DataError, damaged."""
         wanted = check_hash(key if isinstance(key, str) else key.hash)
-        for root in (*self.also, self.root):
-            for path in index_of(root.absolute()).find(wanted):
-                result = _read(path)
-                if result is None:
-                    continue
-                if result.hash != wanted:
-                    raise DataError(
-                        f"{path} holds the result {result.hash}; its name was changed, give it back its own"
-                    )
-                return result
+        for path in self.files(wanted):
+            result = _read(path)
+            if result is None:
+                continue
+            if result.hash != wanted:
+                raise DataError(f"{path} holds the result {result.hash}; its name was changed, give it back its own")
+            return result
         return None
+
+    def files(self, key: str) -> Iterator[Path]:
+        """The JSON files of the result with a hash, unread: none, one, or one in each store."""
+        for root in (*self.also, self.root):
+            yield from index_of(root.absolute()).find(key)
 
     def results(self, dataset: str = "") -> Iterator[Result]:
         """All results, or those on one data set, each hash once, in order of folder and file name.
