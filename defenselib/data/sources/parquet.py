@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,18 @@ def _order(path: Path, names: Names, classes: Names) -> NDArray[np.int64]:
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    with _reading(path):
+        file = pq.ParquetFile(path)
+        len(file.schema_arrow.names)  # decoded here, where an error is ours
+        return file
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is a damaged Parquet file ({error}); copy or download it again")
+        yield
+    except Exception as error:  # pyarrow raises its own, OSError, and what Python raises for names that are no text
+        raise DataError(f"{path} is a damaged Parquet file ({error}); copy or download it again") from error
 
 
 def _column(file: pq.ParquetFile, path: Path, allowed: Names, kind: str) -> str:
@@ -113,12 +118,10 @@ def _labels(path: Path, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
     name = _column(file, path, LABEL_COLUMNS, "ClassLabel")
     if not pa.types.is_integer(file.schema_arrow.field(name).type):
         raise DataError(f"{path}: column {name!r} is {file.schema_arrow.field(name).type}, labels must be integers")
-    try:
+    with _reading(path):
         column = file.read(columns=[name]).column(name)
         # A missing label becomes -1 and is reported with the negative ones.
         labels: NDArray[np.int64] = column.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
     wrong = np.flatnonzero((labels < 0) | (labels >= (np.iinfo(np.int64).max if order is None else len(order))))
     if len(wrong):
         row = int(wrong[0])
@@ -137,16 +140,19 @@ def _pictures(path: Path) -> Iterator[Picture]:
     row = 0
     batches: Iterator[Any] = file.iter_batches(batch_size=_BATCH, columns=[name])
     while True:
-        try:
+        with _reading(path):
             batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
+            contents = [] if batch is None else _contents(batch.column(0), nested)
         if batch is None:
             return
-        column = batch.column(0)
-        for content in (column.field("bytes") if nested else column).to_pylist():
+        for content in contents:
             yield (path, row), content
             row += 1
+
+
+def _contents(column: pa.Array, nested: bool) -> list[bytes | None]:
+    contents: list[bytes | None] = (column.field("bytes") if nested else column).to_pylist()
+    return contents
 
 
 def _is_binary(kind: pa.DataType) -> bool:
