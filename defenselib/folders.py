@@ -15,6 +15,7 @@ DATA, STORE, RESULTS, CACHE = "DEFENSELIB_DATA", "DEFENSELIB_STORE", "DEFENSELIB
 _REASONS = {
     errno.ENOSPC: "no space is left on its disk",
     errno.EDQUOT: "your quota of its disk is used up",
+    errno.EFBIG: "files may not become that large there",
     errno.EROFS: "its disk is read-only",
     errno.EACCES: "you may not write there",
     errno.EPERM: "you may not write there",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _inside(path: Path) -> Iterator[os.stat_result]:
 
 
 def _size(path: Path) -> int:
-    return sum(facts.st_size for facts in _inside(path))
+    return sum(facts.st_size for facts in _inside(path) if not stat.S_ISDIR(facts.st_mode))
 
 
 def _changed(path: Path) -> float:

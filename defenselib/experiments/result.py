@@ -124,8 +124,13 @@ def _refuse(constant: str) -> None:
 
 def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+        # Opened here: NumPy leaves a damaged file open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy hands out a member that is no array as its bytes
+                raise ValueError(f"{name} is no array")
+        return arrays
     except Exception as error:  # zipfile, zlib and NumPy raise whatever they raise
         raise DataError(
             f"{file} is no file of arrays ({error}); delete it with its .json and run the cell again"
