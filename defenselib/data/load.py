@@ -12,7 +12,7 @@ from defenselib.data.sources.folder import class_folders, list_folder, splits
 from defenselib.data.sources.images import Listing
 from defenselib.data.sources.labels import checked_labels
 from defenselib.data.sources.parquet import list_parquet
-from defenselib.data.sources.published import can_download, download, list_published
+from defenselib.data.sources.published import can_download, download, list_by_layout, list_published
 from defenselib.data.sources.shapes import TRAIN_SIZE, make_shapes
 from defenselib.data.subset import TEST_SHARE, split_tree, take
 from defenselib.data.types import Dataset
@@ -111,7 +111,7 @@ def find(name: str, root: str | Path | None, fetch: bool) -> Listing:
     except (OSError, ValueError) as error:  # a name that is too long, or holds a zero
         raise DataError(f"the folder {name!r} cannot be looked at ({error})") from error
     if folder is not None:
-        listing = list_parquet(folder) or list_folder(folder)
+        listing = list_parquet(folder) or list_by_layout(folder) or list_folder(folder)
         if listing is None:
             raise DataError(f"{folder.absolute()} holds no data set; put {_LAYOUTS} into it")
         return listing

@@ -121,11 +121,9 @@ def _unpack(packed: Any, tensors: dict[str, Tensor], device: torch.device) -> An
     kind, content, *more = packed
     if kind == "tensor":
         value = tensors[content].to(device)
-        return (
-            value
-            if more[0] is None
-            else torch.empty_strided(value.shape, more[0], dtype=value.dtype, device=device).copy_(value)
-        )
+        if more[0] is None:
+            return value
+        return torch.empty_strided(value.shape, more[0], dtype=value.dtype, device=device).copy_(value)
     items = [_unpack(item, tensors, device) if kind in ("list", "tuple") else
              tuple(_unpack(part, tensors, device) for part in item) for item in content]  # fmt: skip
     return _KINDS[kind](dict(items) if kind == "counter" else items)

@@ -13,6 +13,7 @@ from defenselib.data.sources.images import Listing, Picture, Split
 from defenselib.errors import DataError, printable
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp", ".gif", ".tif", ".tiff")
+CLASS_LIST = "class_list.txt"
 # Usual names of a split's folder, in lower case and without signs; `set`, `images` and `data` may follow.
 _SPLIT = re.compile(
     r"(?:(?P<train>train|training)|(?P<test>test|testing)|(?P<val>val|valid|validation|eval|evaluation|dev))"
@@ -23,13 +24,16 @@ _SPLIT = re.compile(
 def list_folder(folder: Path) -> Listing | None:
     """The data set in the class folders of `folder`, or of the one folder in it; None where there are none.
 
-    Classes are sorted by name (by value where all names are numbers). Errors: DataError for a class folder without
-    images, for a test class that is not trained, and where the names of splits say something else than `splits`.
+    Classes are sorted by name (by value where all names are numbers), unless `folder` has a `class_list.txt`: then they
+    are those that it names, one a line, in its order, and the others are left out. Errors: DataError for a class folder
+    without images, for a test class that is not trained, and where the names of splits say something else than
+    `splits`.
     """
     folder = _unwrapped(folder)
     train_root, test_root = splits(folder)
-    names = class_folders(train_root)
-    train = _class_files(train_root, names)
+    everyone = class_folders(train_root)
+    names = listed_classes(folder, everyone)
+    train = class_files(train_root, names)
     if not names or not any(train):
         return None
     for name, files in zip(names, train, strict=True):
@@ -39,10 +43,10 @@ def list_folder(folder: Path) -> Listing | None:
             raise DataError(f"{train_root / name} is a folder that is called like an image; rename or remove it")
     test = None
     if test_root is not None:
-        extra = sorted(set(class_folders(test_root)) - set(names))
+        extra = sorted(set(class_folders(test_root)) - set(everyone))
         if extra:
             raise DataError(f"{test_root / extra[0]} is a class that {train_root} does not have; add or remove it")
-        test = _class_files(test_root, names)
+        test = class_files(test_root, names)
         if not any(test):
             raise DataError(f"{test_root} has no class folder with images; fill it like {train_root}, or remove it")
     everything = [path for files in train + (test or []) for path in files]
@@ -133,5 +137,27 @@ def _unwrapped(folder: Path) -> Path:
     return folder
 
 
-def _class_files(root: Path, names: list[str]) -> list[list[Path]]:
+def listed_classes(folder: Path, names: list[str]) -> list[str]:
+    """Those of the class folders `names` that the folder's `class_list.txt` names, in its order; all without one.
+
+    Errors: DataError for a line that is no class folder, and one that stands twice.
+    """
+    file = folder / CLASS_LIST
+    if not file.is_file():
+        return names
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read ({error})") from error
+    chosen = [line for line in lines if line and not line.startswith("#")]
+    for position, name in enumerate(chosen):
+        if name not in names:
+            raise DataError(f"{file} names {name!r}, and there is no such class folder; one name a line")
+        if name in chosen[:position]:
+            raise DataError(f"{file} names {name!r} twice; remove one of the lines")
+    return chosen
+
+
+def class_files(root: Path, names: list[str]) -> list[list[Path]]:
+    """The image files of each class folder of `root`, sorted."""
     return [sorted(images_below(root / name)) for name in names]

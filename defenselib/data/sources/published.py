@@ -14,7 +14,10 @@ from filelock import FileLock
 
 from defenselib.data.sources.cifar import kind_of, list_cifar
 from defenselib.data.sources.gtsrb import list_gtsrb
+from defenselib.data.sources.imagenet import list_imagenet
 from defenselib.data.sources.images import Listing
+from defenselib.data.sources.tiny_imagenet import list_tiny_imagenet
+from defenselib.data.sources.vggface2 import list_vggface2
 from defenselib.errors import DataError
 
 _LISTS: dict[str, Callable[[Path], Listing | None]] = {
@@ -33,6 +36,15 @@ _TIMEOUT = 10.0  # seconds until a host that does not answer counts as unreachab
 def list_published(name: str, folder: Path) -> Listing | None:
     """The data set `name` in its published layout below `folder`; None where it is not, or is another's."""
     return _LISTS[name](folder) if name in _LISTS else None
+
+
+def list_by_layout(folder: Path) -> Listing | None:
+    """A published data set whose files lie in `folder` in their own way, not as a folder per class and split."""
+    for lister in (list_gtsrb, list_tiny_imagenet, list_imagenet, list_vggface2):
+        listing = lister(folder)
+        if listing is not None:
+            return listing
+    return None
 
 
 def can_download(name: str) -> bool:
