@@ -10,7 +10,7 @@ from defenselib.errors import InvalidValueError
 WORKING_FOLDERS = ("models", "cache", "checkpoints", "locks")
 HASH = re.compile(r"[0-9a-f]{16}")
 _STAGE = re.compile(r"[\w.]{0,40}-[0-9a-f]{16}")
-_PROFILE = re.compile(r"\w[\w.-]{0,63}")
+_PROFILE = re.compile(r"\w[\w. -]{0,63}")
 
 
 def check_hash(key: str) -> str:
@@ -32,7 +32,9 @@ def check_key(key: str) -> str:
 def check_profile_name(name: str, where: str = "") -> str:
     """`name` if a folder of results may be called so. Errors: InvalidValueError."""
     if not (isinstance(name, str) and _PROFILE.fullmatch(name)):
-        raise InvalidValueError(f"{where}profile name is {name!r}, it must be letters, digits, '_', '-' and inner dots")
+        raise InvalidValueError(
+            f"{where}profile name is {name!r}, it must begin with a letter or digit and hold no sign but '_', '-', '.' and spaces"
+        )
     if name in WORKING_FOLDERS:
         raise InvalidValueError(f"{where}profile name {name!r} is a folder of the store's own; choose another one")
     return name
