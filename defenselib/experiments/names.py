@@ -32,9 +32,8 @@ def check_key(key: str) -> str:
 def check_profile_name(name: str, where: str = "") -> str:
     """`name` if a folder of results may be called so. Errors: InvalidValueError."""
     if not (isinstance(name, str) and _PROFILE.fullmatch(name)):
-        raise InvalidValueError(
-            f"{where}profile name is {name!r}, it must begin with a letter or digit and hold no sign but '_', '-', '.' and spaces"
-        )
+        rule = "it must begin with a letter or digit and hold no sign but '_', '-', '.' and spaces"
+        raise InvalidValueError(f"{where}profile name is {name!r}, {rule}")
     if name in WORKING_FOLDERS:
         raise InvalidValueError(f"{where}profile name {name!r} is a folder of the store's own; choose another one")
     return name
