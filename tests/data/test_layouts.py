@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -48,9 +47,8 @@ def test_splits_are_found_in_any_case_and_never_taken_for_classes(
     assert info(tmp_path / "x").train_size == 2
 
 
-@pytest.mark.parametrize("name", ["strain", "testament", "value", "evaluate", "trainer", "tests", "contest"])
-def test_other_words_are_no_splits(name: str) -> None:
-    assert split_kind(name) is None
+def test_other_words_are_no_splits() -> None:
+    assert not any(map(split_kind, ("strain", "testament", "value", "evaluate", "trainer", "tests", "contest")))
 
 
 @pytest.mark.parametrize(
@@ -101,59 +99,6 @@ def test_pipes_links_to_nothing_and_names_that_are_no_text(files: SimpleNamespac
     str(error.value).encode("utf-8")
     with pytest.raises(DataError):
         load_dataset(tmp_path / "x" / ("n" * 300))
-
-
-# EXIF orientation -> how the stored pixels (H, W, 3) are brought upright, by NumPy.
-UPRIGHT = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda a: np.rot90(a),
-    99: lambda a: a,
-}
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize("orientation", UPRIGHT)
-def test_images_are_stored_upright(kind: str, orientation: int, files: SimpleNamespace, tmp_path: Path) -> None:
-    pixels = files.pixels(1)[0][:, :6]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    for i in range(6):
-        path = tmp_path / "x" / "ab"[i % 2] / f"{i}.{kind.lower()}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
-    with pytest.warns(UserWarning, match="resized"):
-        data = load_dataset(tmp_path / "x")
-    upright = Image.fromarray(np.ascontiguousarray(UPRIGHT[orientation](pixels)))
-    expected = np.asarray(upright.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.array_equal(data.train.images[0].numpy(), expected)
-
-
-def test_a_sideways_photo_is_as_its_upright_copy(files: SimpleNamespace, tmp_path: Path) -> None:
-    """A JPEG of orientation 6 and one whose pixels were turned have the same sizes and almost the same pixels."""
-    ramp = np.stack([np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))] * 3, axis=-1)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for i in range(3):
-        for name, image, how in (("a", ramp, {"exif": exif}), ("b", np.rot90(ramp, -1), {})):
-            (tmp_path / "x" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / "x" / name / f"{i}.jpg", quality=95, **how)
-    images = load_dataset(tmp_path / "x").train
-    one, other = (images.images[images.labels == label][0].int() for label in (0, 1))
-    assert (one - other).abs().max() < 6 and one[0, 0].float().mean() + 200 < one[0, -1].float().mean()
-
-
-def test_a_damaged_orientation_leaves_the_image(files: SimpleNamespace, tmp_path: Path) -> None:
-    files.folder(tmp_path / "x", files.pixels(6), ("a", "b"))
-    for path in (tmp_path / "x").rglob("*.png"):
-        image = Image.open(io.BytesIO(path.read_bytes()))
-        image.save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x63")
-    assert load_dataset(tmp_path / "x").train.image_size == 8
 
 
 HUB = {
@@ -329,9 +274,7 @@ def test_any_tree_is_loaded_or_refused_in_one_line(
             else:
                 image = files.encode(files.pixels(1, seed=int(number))[0])
                 path.write_bytes({"image": image, "garbage": image[:50] + b"?" * 9, "empty": b""}[kind])
-        except FileExistsError:
-            continue
-        except (IsADirectoryError, NotADirectoryError):
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
             continue
     try:
         data = load_dataset(root)
