@@ -1,4 +1,4 @@
-"""Keys, disks, locks and look-ups of a store: nothing outside it, one line where it cannot be written, no stale answer."""
+"""Keys, disks, locks and look-ups of a store: nothing outside it, one line where it cannot be written."""
 
 from __future__ import annotations
 
