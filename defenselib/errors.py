@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -12,7 +13,10 @@ T = TypeVar("T")
 
 
 class DefenseLibError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and mend. Its text can be printed whatever names stand in it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(item) if isinstance(item, str) else item for item in args))
 
 
 class UnknownNameError(DefenseLibError, ValueError):
@@ -27,12 +31,28 @@ class DataError(DefenseLibError):
     """A data set that is missing, damaged or not the one that was asked for."""
 
 
+class DamagedFileError(DataError):
+    """A file of ours that is truncated, of another kind or not what was written."""
+
+
+class FolderError(DefenseLibError):
+    """A folder of ours that cannot be used: no home, a file in its place, read-only, full."""
+
+
 class NotPreparedError(DefenseLibError):
     """An attack that trains something first was used before `prepare`."""
 
 
 class TrainingDivergedError(DefenseLibError):
     """A loss became NaN or infinite."""
+
+
+def printable(text: str) -> str:
+    """`text` as any terminal and any file can hold it: bytes of a file's name that are no text become `\\xff`."""
+    try:
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character from elsewhere than a file's name
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownNameError:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from defenselib.models.batch_norm import BatchNorm2d
+
 # Keeps outputs inside (0, 1), and quotients finite.
 EPS = 1e-7
 _ENCODER = ((3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 128))
@@ -60,7 +62,7 @@ def _convolution(inside: int, outside: int) -> nn.Conv2d:
 
 
 def _normalised(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(inside, outside), nn.BatchNorm2d(outside, momentum=0.05))
+    return nn.Sequential(_convolution(inside, outside), BatchNorm2d(outside, momentum=0.05))
 
 
 def squash(x: Tensor) -> Tensor:

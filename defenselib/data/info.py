@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from defenselib.data.sources.names import CIFAR10_CLASSES, CIFAR100_CLASSES, GTSRB_CLASSES, SHAPES_CLASSES
@@ -77,8 +79,26 @@ KNOWN: dict[str, DatasetInfo] = {
     )
 }
 
-# Source -> SHA-256 of the full data set (`digest_of(train, test)`).
-digests: dict[str, str] = json.loads(Path(__file__).with_name("digests.json").read_text(encoding="utf-8"))
+
+class _Digests(Mapping[str, str]):
+    """Source -> SHA-256 of the full data set (`digest_of(train, test)`), as committed; read when first asked for."""
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        content: dict[str, str] = json.loads(Path(__file__).with_name("digests.json").read_text(encoding="utf-8"))
+        return content
+
+    def __getitem__(self, source: object) -> str:
+        return self._table[source]  # type: ignore[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+digests = _Digests()
 
 
 def available() -> tuple[str, ...]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from defenselib.data.info import KNOWN, DatasetInfo
-from defenselib.data.sources.cache import cache_root, load_decoded
+from defenselib.data.sources.cache import load_decoded
 from defenselib.data.sources.folder import class_folders, list_folder, splits
 from defenselib.data.sources.images import Listing
+from defenselib.data.sources.labels import checked_labels
 from defenselib.data.sources.parquet import list_parquet
+from defenselib.data.sources.published import can_download, download, list_by_layout, list_published
 from defenselib.data.sources.shapes import TRAIN_SIZE, make_shapes
-from defenselib.data.sources.torchvision_sets import can_download, download, list_torchvision
 from defenselib.data.subset import TEST_SHARE, split_tree, take
 from defenselib.data.types import Dataset
-from defenselib.errors import DataError, InvalidValueError, unknown
+from defenselib.errors import DataError, FolderError, InvalidValueError, printable, unknown
+from defenselib.folders import CACHE, DATA, cache_root, expanded, named
 
 _LAYOUTS = "train.parquet and test.parquet, or train/ and test/ with a folder per class"
 
@@ -42,9 +45,10 @@ def load_dataset(
     fetch: whether a known data set that is nowhere may be downloaded.
 
     The digest is that of the full data set, whatever `limit`, `holdout` and `seed`.
-    Errors: UnknownNameError, DataError (missing, damaged), InvalidValueError (sizes).
+    Errors: UnknownNameError, DataError (missing, damaged), InvalidValueError (sizes), FolderError (a variable that
+    names a file).
     """
-    name = str(name)
+    name = os.fspath(name)
     if name == "shapes":
         if limit is not None and limit < KNOWN[name].num_classes:
             raise InvalidValueError(f"limit is {limit}, it must be at least {KNOWN[name].num_classes} for 'shapes'")
@@ -55,10 +59,7 @@ def load_dataset(
     label = name if facts else _plain_name(listing.folder)
     decoded = load_decoded(label, listing, image_size)
     train, test = (decoded.train, decoded.test) if decoded.test else split_tree(decoded.train, seed)
-    count = 1 + max(int(part.labels.max()) for part in (train, test))
-    classes = _classes(listing, facts, count)
-    if count > len(classes):
-        raise DataError(f"{listing.folder} has label {count - 1}, but {name!r} has {len(classes)} classes")
+    classes = _classes(listing, 1 + int(train.labels.max()))
     return take(Dataset(label, train, test, classes, decoded.digest), limit, holdout, seed)
 
 
@@ -67,7 +68,7 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
 
     Errors: UnknownNameError for a name that is neither, DataError for a folder without a data set.
     """
-    name = str(name)
+    name = os.fspath(name)
     if name in KNOWN:
         return KNOWN[name]
     listing = find(name, root, fetch=False)
@@ -75,7 +76,7 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
     half = (0.5, 0.5, 0.5)
     return DatasetInfo(
         name=_plain_name(listing.folder),
-        classes=_classes(listing, None, None),
+        classes=listing.classes or _classes(listing, 1 + int(checked_labels(listing)[0].max())),
         train_size=size if listing.test else size - round(TEST_SHARE * size),
         source=None,
         flip=True,
@@ -85,24 +86,38 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
 
 
 def search_path(root: str | Path | None = None) -> list[Path]:
-    """Folders in which data sets are looked for, in order. Errors: DataError if `root` does not exist."""
-    if root is not None and not Path(root).expanduser().is_dir():
+    """Folders in which data sets are looked for, in order.
+
+    Errors: DataError if `root` does not exist, FolderError for a variable that names a file.
+    """
+    if root is not None and not expanded(root).is_dir():
         raise DataError(f"root {root} is not a folder; create it, or leave root out to search the usual places")
-    places = [root, os.environ.get("DEFENSELIB_DATA") or None, "data", cache_root() / "data"]
-    return [Path(place).expanduser().absolute() for place in places if place is not None]
+    places = [None if root is None else expanded(root), named(DATA), Path("data")]
+    try:
+        places.append(cache_root() / "data")
+    except FolderError:
+        named(CACHE)  # a variable that names a file is said; without a home there is one place less
+    return [place.absolute() for place in places if place is not None]
 
 
 def find(name: str, root: str | Path | None, fetch: bool) -> Listing:
     """Where a data set lies, by name or path; may download a known one if `fetch`. Errors: as `load_dataset`."""
     if name in KNOWN:
         return _find_known(name, root, fetch)
-    places = [Path(name).expanduser(), *(place / name for place in search_path(root))]
-    folder = next((place for place in places if name and place.is_dir()), None)
+    places = [expanded(name), *(place / name for place in search_path(root))]
+    try:
+        folder = next((place for place in places if name and place.is_dir()), None)
+        is_file = places[0].is_file()
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a zero
+        raise DataError(f"the folder {name!r} cannot be looked at ({error})") from error
     if folder is not None:
-        listing = list_parquet(folder) or list_folder(folder)
+        listing = list_parquet(folder) or list_by_layout(folder) or list_folder(folder)
         if listing is None:
             raise DataError(f"{folder.absolute()} holds no data set; put {_LAYOUTS} into it")
         return listing
+    if is_file:
+        what = "a Parquet table" if name.endswith(".parquet") else "a file"
+        raise DataError(f"{name} is {what}, not a folder; give a data set's name or a folder with {_LAYOUTS}")
     if os.sep in name or name.startswith(("~", ".")):
         raise DataError(f"the folder {name} does not exist; give a data set's name or a folder with {_LAYOUTS}")
     raise unknown("data set", name, KNOWN)
@@ -136,7 +151,7 @@ def _find_known(name: str, root: str | Path | None, fetch: bool) -> Listing:
     raise DataError(
         f"no data for {name!r}: looked in {', '.join(looked)}.{reason} Put {_LAYOUTS} into a folder called {name!r} "
         "and set DEFENSELIB_DATA (or root) to the folder that holds it; DEFENSELIB_DATA is "
-        f"{os.environ.get('DEFENSELIB_DATA') or 'not set'}"
+        f"{os.environ.get(DATA) or 'not set'}"
     )
 
 
@@ -149,10 +164,10 @@ def _list_known(name: str, folder: Path, own: bool = True) -> Listing | None:
         return None
     facts = KNOWN[name]
     own = own or folder.name == name
-    listing = list_torchvision(name, folder)
+    listing = list_published(name, folder)
     if listing is not None:  # its folders have names of their own, nothing else can be meant
-        return listing
-    listing = list_parquet(folder)
+        return replace(listing, classes=facts.classes)
+    listing = list_parquet(folder, deep=own)
     # A folder that only may hold the data set can be anything, a home for example: look before listing all files.
     if listing is None and (own or set(class_folders(splits(folder)[0])) == set(facts.classes)):
         listing = list_folder(folder)
@@ -160,22 +175,19 @@ def _list_known(name: str, folder: Path, own: bool = True) -> Listing | None:
         return None
     if listing.test is None:
         raise DataError(f"{folder} has training images of {name!r} but no test images; add test.parquet or test/")
-    count = len(_classes(listing, facts, None))
+    listing = replace(listing, classes=listing.classes or facts.classes)
+    count = len(listing.classes or ())
     if count != facts.num_classes:
         raise DataError(f"{folder} has {count} classes, {name!r} has {facts.num_classes}; put the right files there")
     return listing
 
 
-def _classes(listing: Listing, facts: DatasetInfo | None, count: int | None) -> tuple[str, ...]:
-    """The names that the files give, else the known ones, else numbers."""
-    if listing.classes is not None:
-        return listing.classes
-    if facts is not None:
-        return facts.classes
-    return tuple(map(str, range(1 + int(listing.train.labels().max()) if count is None else count)))
+def _classes(listing: Listing, count: int) -> tuple[str, ...]:
+    """The names that the files give, else `count` numbers."""
+    return listing.classes if listing.classes is not None else tuple(map(str, range(count)))
 
 
 def _plain_name(folder: Path) -> str:
     """Name of a data set that is given by its folder; `shapes` stays the drawn one."""
-    name = folder.absolute().resolve().name or "data"
+    name = printable(folder.absolute().resolve().name) or "data"
     return f"{name}-folder" if name == "shapes" else name

@@ -13,6 +13,7 @@ from defenselib.attacks import ATTACKS
 from defenselib.defenses import DEFENSES
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice, check_range, unknown
 from defenselib.experiments.fields import ATTACK_RESERVED, MISSING, convert, hyper_parameters, typed
+from defenselib.experiments.names import check_profile_name
 from defenselib.learning.context import PRECISIONS
 
 FOLDER = Path(__file__).parent / "profiles"
@@ -116,7 +117,7 @@ def load(name: str | Path) -> Profile:
         path = FOLDER / f"{check_choice('profile', str(name), available())}.toml"
     try:
         return _read(path, path.stat().st_mtime_ns)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DefenseLibError(f"profile {path}: {error}") from error
 
 
@@ -136,6 +137,9 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
             raise unknown(f"key in {path}:", key, (*_TOP, *_TABLES))
         if key in _TABLES and not isinstance(value, dict):
             raise InvalidValueError(f"{path}: {key} is {value!r}, it must be a table")
+    if path.absolute().parent != FOLDER and path.stem in available():
+        raise InvalidValueError(f"{path}: {path.stem!r} is the name of a built-in profile; choose another one")
+    check_profile_name(path.stem, f"{path}: ")
     top = typed(_TOP, {key: value for key, value in content.items() if key in _TOP}, str(path))
     if top.get("name") != path.stem:
         raise InvalidValueError(f"{path}: name is {top.get('name')!r}, it must be {path.stem!r} as the file's")

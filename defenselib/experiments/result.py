@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,11 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defenselib.errors import DataError
+from defenselib.experiments import schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+
+class Arrays(dict[str, NDArray[Any]]):
+    """Arrays by name; one that is asked for by `[name]` and is not there raises DataError with the file's name."""
+
+    def __init__(self, content: Mapping[str, NDArray[Any]], file: Path | None) -> None:
+        super().__init__(content)
+        self._file = file
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        if self._file is None or not self._file.exists():
+            raise DataError(
+                f"array {name!r} is missing: there is no {self._file or 'file of arrays'}; run the cell again"
+            )
+        raise DataError(f"{self._file} holds no array {name!r}; run the cell again")
 
 
 @dataclass(frozen=True)
@@ -67,13 +82,11 @@ class Result:
         return pd.DataFrame(self.history)
 
     @cached_property
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Per-sample arrays by name, read from the file beside the result when first asked for."""
+    def arrays(self) -> Arrays:
+        """Per-sample arrays by name, read from the file beside the result when first asked for; none where there is no
+        file. Errors: DataError for a damaged one."""
         file = None if self.path is None else self.path.with_suffix(".npz")
-        if file is None or not file.exists():
-            return {}
-        with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+        return Arrays({} if file is None or not os.path.lexists(file) else _read_arrays(file), file)
 
     def made_by_current_code(self) -> bool:
         """Whether the definitions that made it are unchanged."""
@@ -83,25 +96,44 @@ class Result:
 
     def to_json(self) -> str:
         """JSON without the path: a field a line, a history row a line (small differences); NaN becomes null."""
-        content: dict[str, Any] = {"format": FORMAT}
+        content: dict[str, Any] = {"format": schema.FORMAT}
         content |= {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
         lines = [f'"{key}": {_rows(value) if key == "history" else _text(value)}' for key, value in content.items()]
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> Result:
-        """The result in a file's text. Raises DataError, naming the file, for anything else."""
+        """The result in a file's text. Raises DataError, naming file and field, for anything else."""
         try:
-            content = json.loads(text)
-            if content.pop("format") != FORMAT:
-                raise ValueError(f"another format than {FORMAT}")
-            content["per_class"] = tuple(_number(value) for value in content["per_class"])
-            content["acc"], content["asr"] = _number(content["acc"]), _number(content["asr"])
-            return cls(**content, path=path)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            content = json.loads(text, parse_constant=_refuse)
+            schema.check(content)
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{path} is no result of this library ({error}); delete it and run the cell again"
+                f"{path} is no result of this library: {error}; delete it and run the cell again"
             ) from error
+        del content["format"]
+        content["per_class"] = tuple(_number(value) for value in content["per_class"])
+        content["acc"], content["asr"] = _number(content["acc"]), _number(content["asr"])
+        return cls(**content, path=path)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
+
+
+def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        # Opened here: NumPy leaves a damaged file open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy hands out a member that is no array as its bytes
+                raise ValueError(f"{name} is no array")
+        return arrays
+    except Exception as error:  # zipfile, zlib and NumPy raise whatever they raise
+        raise DataError(
+            f"{file} is no file of arrays ({error}); delete it with its .json and run the cell again"
+        ) from error
 
 
 def _text(value: Any) -> str:

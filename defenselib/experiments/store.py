@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,15 @@ from typing import Any
 import filelock
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from defenselib.errors import DataError, DefenseLibError
+from defenselib import folders, tensor_files
+from defenselib.errors import DamagedFileError, DataError, DefenseLibError
 from defenselib.experiments.experiment import Resolved, file_name
+from defenselib.experiments.index import index_of
+from defenselib.experiments.names import check_hash, check_key, check_profile_name, check_stem
 from defenselib.experiments.result import Result
-
-TensorDict = dict[str, Tensor]
-# Kept beside the results of a store that is worked in; never committed.
-WORKING_FOLDERS = ("models", "cache", "checkpoints", "locks")
+from defenselib.folders import atomic
+from defenselib.tensor_files import TensorDict
 
 
 class Store:
@@ -30,76 +29,103 @@ class Store:
 
     also: further stores that are looked into first and never written (the committed results). Models lie in
     `ROOT/models`, shared stages in `ROOT/cache`, checkpoints of unfinished cells in `ROOT/checkpoints`.
+
+    A damaged result is named where it is asked for, and by `damaged`; a damaged model or shared stage is set aside with
+    a warning, as if it were not there. Errors: FolderError where the folder cannot be written; InvalidValueError for a
+    key that is neither a hash nor the name of a shared stage.
     """
 
     def __init__(self, root: str | Path, also: Iterable[str | Path] = ()) -> None:
-        self.root = Path(root)
-        self.also = tuple(Path(item) for item in also)
+        self.root = folders.expanded(root)
+        self.also = tuple(map(folders.expanded, also))
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
 
     def get(self, key: Resolved | str) -> Result | None:
-        """The result of a resolved experiment or a hash; None where there is none."""
-        wanted = key if isinstance(key, str) else key.hash
-        for path in self._files(end=f"-{wanted}.json"):
+        """The result of a resolved experiment or a hash; None where there is none. Errors: DataError, damaged."""
+        wanted = check_hash(key if isinstance(key, str) else key.hash)
+        for path in self.files(wanted):
             result = _read(path)
+            if result is None:
+                continue
             if result.hash != wanted:
                 raise DataError(f"{path} holds the result {result.hash}; its name was changed, give it back its own")
             return result
         return None
 
+    def files(self, key: str) -> Iterator[Path]:
+        """The JSON files of the result with a hash, unread: none, one, or one in each store."""
+        for root in (*self.also, self.root):
+            yield from index_of(root.absolute()).find(key)
+
     def results(self, dataset: str = "") -> Iterator[Result]:
-        """All results, or those on one data set, each hash once, in order of folder and file name."""
+        """All results, or those on one data set, each hash once, in order of folder and file name.
+
+        Damaged files are passed over: `damaged` names them.
+        """
         seen = set()
-        for path in self._files(start=f"{file_name(dataset)}-" if dataset else ""):
-            result = _read(path)
-            if result.hash not in seen:
+        for result in self._all(f"{file_name(dataset)}-" if dataset else ""):
+            if isinstance(result, Result) and result.hash not in seen:
                 seen.add(result.hash)
                 yield result
 
+    def damaged(self) -> list[str]:
+        """One line for each result file that cannot be read, with its path and what is wrong."""
+        return [str(item) for item in self._all() if isinstance(item, DataError)]
+
     def put(self, result: Result, arrays: Mapping[str, NDArray[Any]] | None = None) -> Result:
         """Write a result; the same with its path. The JSON comes last: where it is, all is."""
-        path = self.root / result.profile / f"{result.stem}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if arrays:
-            with atomic(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-        with atomic(path) as temporary:
-            temporary.write_text(result.to_json(), encoding="utf-8")
+        path = self._place(result.profile, result.stem)
+        with folders.writing(path, folders.STORE):
+            if arrays:
+                with atomic(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+                    np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+            with atomic(path) as temporary:
+                temporary.write_text(result.to_json(), encoding="utf-8")
         return replace(result, path=path)
 
+    def reserve(self, resolved: Resolved) -> None:
+        """Raise FolderError now, before any work, where the result could not be written."""
+        path = self._place(resolved.profile, resolved.stem)
+        with folders.writing(path, folders.STORE):
+            with suppress(FileNotFoundError):
+                path.stat()  # raises for a name that is too long
+            with atomic(path.with_name(f".{resolved.hash}.try")) as temporary:
+                temporary.write_bytes(b"\0" * 4096)
+            path.with_name(f".{resolved.hash}.try").unlink(missing_ok=True)
+
     def lock(self, key: str) -> AbstractContextManager[Any]:
-        """Held by one process at a time; freed by the system when its holder dies."""
-        return _lock(self.root / "locks" / f"{key}.lock")
+        """Held by one process at a time; freed by the system when its holder dies. Says so where it has to wait."""
+        return _lock(self.root / "locks" / f"{check_key(key)}.lock")
 
     def save_model(self, key: str, state: TensorDict) -> Path:
         """Keep a model's `state_dict` under a result's hash."""
-        path = self.root / "models" / f"{key}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.root / "models" / f"{check_hash(key)}.safetensors"
         _save_tensors(path, state)
         return path
 
     def load_model(self, key: str) -> TensorDict | None:
         """The `state_dict` kept under a hash, on the CPU; None where there is none."""
         for root in (self.root, *self.also):
-            path = root / "models" / f"{key}.safetensors"
-            if path.exists():
-                return load_file(path)
+            found = _load_tensors(root / "models" / f"{check_hash(key)}.safetensors", own=root == self.root)
+            if found is not None:
+                return found
         return None
 
     def cached(self, key: str, make: Callable[[], TensorDict]) -> TensorDict:
         """Tensors of a shared stage, computed once over all processes. `key` must name all that decides them."""
-        path = self.root / "cache" / f"{key}.safetensors"
-        with _lock(self.root / "locks" / f"{key}.lock"):
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.root / "cache" / f"{check_key(key)}.safetensors"
+        with self.lock(key):
+            found = _load_tensors(path, own=True)
+            if found is None:
                 _save_tensors(path, make())
-            return load_file(path)
+                found = tensor_files.load(path)[0]
+            return found
 
     def checkpoints(self, key: str) -> Path:
         """Folder for the checkpoints of an unfinished cell."""
-        return self.root / "checkpoints" / key
+        return self.root / "checkpoints" / check_hash(key)
 
     def keep(self, key: Resolved | str, to: Store) -> Result:
         """Copy a result into another store (promotion to the committed ones), without its model."""
@@ -108,33 +134,38 @@ class Store:
             raise DefenseLibError(f"{self} has no result {key if isinstance(key, str) else key.hash}")
         return to.put(result, result.arrays)
 
-    def _files(self, start: str = "", end: str = ".json") -> Iterator[Path]:
-        # Not glob: a page of the book looks up thousands of results, and this is ten times as fast.
+    def _place(self, profile: str, stem: str) -> Path:
+        """The path of a result's JSON, its folder made."""
+        folder = folders.make(self.root / check_profile_name(profile), folders.STORE)
+        return folder / f"{check_stem(stem)}.json"
+
+    def _all(self, start: str = "") -> Iterator[Result | DataError]:
         for root in (*self.also, self.root):
-            for folder in sorted(_folders(root)):
-                for name in sorted(os.listdir(folder)):
-                    if name.startswith(start) and name.endswith(end):
-                        yield Path(folder, name)
+            for path in index_of(root.absolute()).files(start):
+                try:
+                    result = _read(path)
+                except DataError as error:
+                    yield error
+                else:
+                    if result is not None:
+                        yield result
 
 
 def default_stores() -> Store:
     """The store used when none is named: reads the committed results, then the working store, writes the latter.
 
     Committed: DEFENSELIB_RESULTS, else `book/results` of the repository that the package lies in. Working:
-    DEFENSELIB_STORE, else `~/.cache/defenselib/results`. An empty variable is as good as none.
+    DEFENSELIB_STORE, else `~/.cache/defenselib/results`. An empty variable is as good as none. Errors: FolderError for
+    a variable that names a file, and where there is no home.
     """
     committed = results_folder()
-    working = os.environ.get("DEFENSELIB_STORE") or Path.home() / ".cache" / "defenselib" / "results"
-    return Store(working, () if committed is None else (committed,))
+    return Store(folders.working_root(), () if committed is None else (committed,))
 
 
 def results_folder() -> Path | None:
     """Folder of the committed results; None for a package outside its repository."""
-    named = os.environ.get("DEFENSELIB_RESULTS")
-    if named:
-        return Path(named)
     beside = Path(__file__).resolve().parents[2] / "book" / "results"
-    return beside if beside.is_dir() else None
+    return folders.named(folders.RESULTS) or (beside if beside.is_dir() else None)
 
 
 def keep(
@@ -163,37 +194,47 @@ def keep(
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+def _lock(path: Path) -> Iterator[None]:
+    folders.make(path.parent, folders.STORE)
+    lock = filelock.FileLock(path)
+    with folders.writing(path, folders.STORE):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            print(f"waiting for another process at {path.stem} ({path})", file=sys.stderr, flush=True)
+            lock.acquire()
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        lock.release()
 
 
-def _lock(path: Path) -> filelock.BaseFileLock:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock(path)
-
-
-def _folders(root: Path) -> list[str]:
-    """The folders of results, one a profile."""
-    if not root.is_dir():
-        return []
-    with os.scandir(root) as entries:
-        return [entry.path for entry in entries if entry.is_dir() and entry.name not in WORKING_FOLDERS]
-
-
-def _read(path: Path) -> Result:
-    return Result.from_json(path.read_text(encoding="utf-8"), path)
+def _read(path: Path) -> Result | None:
+    """The result in a file; None where it was removed since its folder was listed. Errors: DataError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            return None
+        raise DataError(f"{path} is a link to nothing; delete it and run the cell again") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it and run the cell again") from error
+    return Result.from_json(text, path)
 
 
 def _save_tensors(path: Path, tensors: TensorDict) -> None:
-    with atomic(path) as temporary:
-        # Copies: safetensors refuses tensors that share memory, and writes no channels-last order.
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+    folders.make(path.parent, folders.STORE)
+    with folders.writing(path, folders.STORE):
+        tensor_files.save(path, tensors)
+
+
+def _load_tensors(path: Path, own: bool) -> TensorDict | None:
+    """What a file holds; None, with a warning, where it is damaged. `own`: it may be moved aside."""
+    if not path.exists():
+        return None
+    try:
+        return tensor_files.load(path)[0]
+    except DamagedFileError as error:
+        told = f"set aside as {folders.set_aside(path, folders.STORE).name}" if own else "passed over"
+        warnings.warn(f"{error}; {told}, it is made anew where it is needed", stacklevel=3)
+        return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice
+from defenselib.learning import checkpoints
 from defenselib.models import Classifier
 from defenselib.seeds import generator as make_generator
 from defenselib.seeds import spawn
@@ -167,35 +168,43 @@ class Context:
         if self._checkpoints is None:
             return None
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in stage)
-        return self._checkpoints / f"{safe}-{hashlib.sha256(stage.encode()).hexdigest()[:6]}.pt"
+        return self._checkpoints / f"{safe}-{hashlib.sha256(stage.encode()).hexdigest()[:6]}.safetensors"
 
     def _save(self, stage: str, done: int, state: dict[str, Any]) -> None:
         path = self._path(stage)
         self._last_save = time.monotonic()
+        if path is not None:
+            checkpoints.save(path, self._content(done, state))
+
+    def _restore(self, stage: str, state: dict[str, Any]) -> int:
+        path = self._path(stage)
         if path is None:
-            return
-        content = {
+            return 0
+        known = set(self._generators)
+        done = checkpoints.resume(
+            path, self.device, partial(self._put_back, state=state), partial(self._content, 0, state)
+        )
+        if not done:  # streams that only a refused checkpoint named
+            self._generators = {name: item for name, item in self._generators.items() if name in known}
+        return done
+
+    def _content(self, done: int, state: dict[str, Any]) -> dict[str, Any]:
+        """All that a checkpoint holds."""
+        return {
             "done": done,
-            "state": {name: _dump(item) for name, item in state.items()},
+            "state": {name: checkpoints.dump(item) for name, item in state.items()},
             "generators": {name: item.get_state() for name, item in self._generators.items()},
             "global": _global_streams(self.device),
             "observer": None if self._observer is None else self._observer.state_dict(),
             "seconds": self.seconds,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(content, temporary)
-        temporary.replace(path)
 
-    def _restore(self, stage: str, state: dict[str, Any]) -> int:
-        path = self._path(stage)
-        if path is None or not path.exists():
-            return 0
-        content = torch.load(path, map_location=self.device, weights_only=True)
+    def _put_back(self, content: dict[str, Any], state: dict[str, Any]) -> int:
+        """Make everything as `content` says; the number of epochs done."""
         if set(content["state"]) != set(state):
-            raise InvalidValueError(f"checkpoint {path} was made by other code; delete it to start this run anew")
+            raise InvalidValueError(f"it holds {', '.join(content['state'])}, this code saves {', '.join(state)}")
         for name, item in state.items():
-            _load(item, content["state"][name])
+            checkpoints.put_back(item, content["state"][name])
         for name, saved in content["generators"].items():
             self.generator(name).set_state(saved.cpu())
         _set_global_streams(self.device, content["global"])
@@ -223,21 +232,3 @@ def _set_global_streams(device: torch.device, states: list[Tensor]) -> None:
     torch.set_rng_state(states[0].cpu())
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1].cpu(), device)
-
-
-def _dump(item: Any) -> Any:
-    return item.state_dict() if hasattr(item, "state_dict") else item
-
-
-def _load(item: Any, saved: Any) -> None:
-    if hasattr(item, "load_state_dict"):
-        item.load_state_dict(saved)
-    elif isinstance(item, Tensor):
-        item.copy_(saved)
-    elif isinstance(item, dict):
-        item.clear()
-        item.update(saved)
-    elif isinstance(item, list):
-        item[:] = saved
-    else:
-        raise InvalidValueError(f"epochs() cannot restore a {type(item).__name__}; pass a dict, list or tensor")

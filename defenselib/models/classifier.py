@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from defenselib.models.batch_norm import with_lone_samples
+
 
 class Classifier(nn.Module):
     """A network as normalisation, stem, stages, global average pooling and a linear head.
@@ -34,6 +36,7 @@ class Classifier(nn.Module):
         self.stem = stem
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(width, num_classes)
+        with_lone_samples(self)
 
     def maps(self, x: Tensor) -> Tensor:
         x = self.stem((x - self.mean) / self.std)

@@ -68,7 +68,7 @@ def write_cifar(folder: Path, **arguments: object) -> tuple[np.ndarray, np.ndarr
     """20 training and 10 test images under the name of CIFAR-10."""
     train, test = pixels(20, 1), pixels(10, 2)
     write_parquet(folder / "train.parquet", train, [i % 10 for i in range(20)], **arguments)
-    write_parquet(folder / "test.parquet", test, list(range(10)))
+    write_parquet(folder / "test.parquet", test, list(range(10)), names=arguments.get("names", CIFAR))
     return train, test
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from defenselib.data import load_dataset
 from defenselib.data.sources import cache
+from defenselib.errors import FolderError
 
 
 def decoded_entry(root: Path) -> Path:
@@ -51,10 +53,38 @@ def test_cache_is_used_checked_and_rebuilt(
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(
+    files: SimpleNamespace, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.cifar(tmp_path / "cifar10")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    alone.mkdir()
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.warns(UserWarning, match=r"no cache .*decoded: its disk is read-only; set DEFENSELIB_CACHE"):
+        assert len(load_dataset("cifar10", root=tmp_path).train) == 20
+
+
+def test_a_cache_that_is_a_file_is_refused(
     files: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.cifar(tmp_path / "cifar10")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEFENSELIB_CACHE", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="no cache at .* DEFENSELIB_CACHE"):
+    with pytest.raises(FolderError, match=r"DEFENSELIB_CACHE is .*file', which is a file"):
+        load_dataset("cifar10", root=tmp_path)
+
+
+def test_without_a_home_nothing_is_kept(
+    files: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.cifar(tmp_path / "cifar10")
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("DEFENSELIB_CACHE", "")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.warns(UserWarning, match=r"no cache .*no home folder .*set DEFENSELIB_CACHE"):
         assert len(load_dataset("cifar10", root=tmp_path).train) == 20

@@ -18,7 +18,7 @@ from torchvision import datasets
 
 from defenselib.data import digest_of, digests, info, load_dataset, source_of
 from defenselib.data.info import KNOWN
-from defenselib.data.sources import cache, torchvision_sets
+from defenselib.data.sources import cache, cifar
 from defenselib.errors import DataError, InvalidValueError, UnknownNameError
 
 CIFAR = KNOWN["cifar10"].classes
@@ -91,7 +91,7 @@ def test_folder_with_splits_sizes_modes_and_numbered_classes(files: SimpleNamesp
     assert small.train.image_size == 8 and not any(root.parent.glob("cache/decoded/*.partial"))
 
 
-def test_torchvision_layouts(files: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_layouts(files: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Fake:
         base_folder, url = datasets.CIFAR10.base_folder, ""
 
@@ -101,8 +101,8 @@ def test_torchvision_layouts(files: SimpleNamespace, tmp_path: Path, monkeypatch
             count = 50 if train else 10
             self.data, self.targets = files.pixels(count, side=32), [i % 10 for i in range(count)]
 
-    monkeypatch.setitem(torchvision_sets._CIFAR, "cifar10", Fake)
-    monkeypatch.setattr(torchvision_sets, "_CIFAR_SIZES", (50, 10))
+    monkeypatch.setattr(cifar, "kind_of", {"cifar10": Fake}.__getitem__)
+    monkeypatch.setattr(cifar, "SIZES", (50, 10))
     base = tmp_path / "cifar-10-batches-py"
     base.mkdir()
     (base / "data").write_text("broken")

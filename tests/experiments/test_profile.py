@@ -36,6 +36,34 @@ def test_each_resolves_every_method(name: str, dataset: str) -> None:
         assert resolved.train_size > 0
 
 
+@pytest.mark.parametrize(
+    ("stem", "message"),
+    [
+        ("laptop", "built-in profile"),
+        ("smoke", "built-in profile"),
+        ("models", "folder of the store's own"),
+        ("cache", "folder of the store's own"),
+        ("locks", "folder of the store's own"),
+        ("..", "profile name is"),
+        ("a:b", "profile name is"),
+        ("-x", "profile name is"),
+        ("n" * 80, "profile name is"),
+    ],
+)
+def test_names_that_a_profile_of_ones_own_may_not_have(stem: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{stem}.toml"
+    path.write_text(f'name = "{stem}"\n')
+    with pytest.raises(InvalidValueError, match=message):
+        profiles.load(path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a = " + b"[" * 100_000, b"\x00" * 99])
+def test_a_file_that_is_no_profile_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(DefenseLibError, match=r"mine\.toml"):
+        profiles.load(tmp_path / "mine.toml")
+
+
 def test_paper_overrides_nothing() -> None:
     paper = profiles.load("paper")
     assert paper.precision == "fp32" and paper.model is None and paper.width is None

@@ -100,7 +100,7 @@ def test_killed_and_started_again_it_gives_the_same_numbers(
     command = [sys.executable, "-c", VICTIM, str(tmp_path), str(torch.get_num_threads()), json.dumps(SHORT)]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120
-    while not list(folder.rglob("*.pt")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(folder.rglob("*.safetensors")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -149,10 +149,10 @@ def test_keep_replaces_a_committed_result_of_todays_code_only_where_asked(
 def test_models_come_back_as_they_were(tmp_path: Path) -> None:
     store = Store(tmp_path)
     state = {"conv": torch.rand(2, 3, 3, 3).to(memory_format=torch.channels_last), "steps": torch.tensor(3)}
-    store.save_model("abc", state)
-    loaded = store.load_model("abc")
+    store.save_model("abcdef0123456789", state)
+    loaded = store.load_model("abcdef0123456789")
     assert loaded is not None and all(torch.equal(loaded[name], state[name]) for name in state)
-    assert store.load_model("other") is None
+    assert store.load_model("f" * 16) is None
 
 
 def test_shared_stages_are_computed_once(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_shared_stages_are_computed_once(tmp_path: Path) -> None:
         calls.append(1)
         return {"x": torch.arange(3)}
 
-    first, second = (Store(tmp_path).cached("surrogate", make) for _ in range(2))
+    first, second = (Store(tmp_path).cached("surrogate-0123456789abcdef", make) for _ in range(2))
     assert len(calls) == 1 and torch.equal(first["x"], second["x"])
 
 

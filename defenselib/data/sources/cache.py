@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from defenselib.data.sources.images import Listing, Split, fill, pick_size
+from defenselib.data.sources.images import Listing, fill, pick_size
+from defenselib.data.sources.labels import checked_labels
 from defenselib.data.types import ImageSet, digest_of
-from defenselib.errors import DataError, check_range
+from defenselib.errors import DataError, FolderError, check_range
+from defenselib.folders import CACHE, cache_root, make, named, writing
 
-_FORMAT = 1  # raise when the bytes or names of an entry change
+_FORMAT = 2  # raise when the bytes or names of an entry change
 Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]
 
 
@@ -38,28 +41,26 @@ class Decoded:
     digest: str
 
 
-def cache_root() -> Path:
-    """The folder for everything that can be made again: DEFENSELIB_CACHE, else ~/.cache/defenselib."""
-    return Path(os.environ.get("DEFENSELIB_CACHE") or Path.home() / ".cache" / "defenselib").expanduser()
-
-
 def load_decoded(name: str, listing: Listing, image_size: int | None = None) -> Decoded:
     """The decoded images of `listing`, from the cache if it holds them, else decoded and kept there.
 
-    Errors: DataError for damaged images and labels. A cache folder that cannot be written only costs a warning.
+    Errors: DataError for damaged images and labels, FolderError where DEFENSELIB_CACHE names a file. A cache folder
+    that cannot be written only costs a warning.
     """
     if image_size is not None:
         check_range("image_size", image_size, 1, 4096)
-    entry = cache_root() / "decoded" / f"{name}-{_key(listing, image_size)}"
-    found = _read(entry)
-    if found is not None:
-        return found
+    key = _key(listing, image_size)
+    named(CACHE)
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(entry.with_name(entry.name + ".lock")):  # another process may be making it
-            return _read(entry) or _write(entry, listing, image_size)
-    except OSError as error:
-        warnings.warn(f"no cache at {entry.parent} ({error}); DEFENSELIB_CACHE names another folder", stacklevel=3)
+        entry = cache_root() / "decoded" / f"{name[:40]}-{key}"
+        found = _read(entry)
+        if found is not None:
+            return found
+        make(entry.parent, CACHE)
+        with writing(entry.parent, CACHE), FileLock(entry.with_name(entry.name + ".lock")):
+            return _read(entry) or _write(entry, listing, image_size)  # another process may have made it
+    except FolderError as error:
+        warnings.warn(f"no cache of decoded images: {error}", stacklevel=3)
         return _decode(listing, image_size, lambda _, shape: np.empty(shape, dtype=np.uint8))
 
 
@@ -70,7 +71,10 @@ def _key(listing: Listing, image_size: int | None) -> str:
             facts = path.stat()
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error}); copy or download the data set again") from error
-        state.update(f"{path.absolute()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        if not stat.S_ISREG(facts.st_mode):
+            raise DataError(f"{path} is no regular file; remove it")
+        # Names of files are bytes, and need not be text.
+        state.update(os.fsencode(path.absolute()) + f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return state.hexdigest()[:16]
 
 
@@ -130,15 +134,15 @@ def _checksum(array: NDArray[Any]) -> int:
 
 
 def _decode(listing: Listing, image_size: int | None, allocate: Allocate) -> Decoded:
+    labels = dict(zip(("train", "test"), checked_labels(listing), strict=True))
     side = image_size or pick_size(listing.train)
     sets: dict[str, ImageSet] = {}
     resized = 0
     for name, split in (("train", listing.train), ("test", listing.test)):
         if split is not None:
-            labels = _labels(split, listing)
             out = allocate(f"{name}_images", (split.count, 3, side, side))
             resized += fill(split, out)
-            sets[name] = ImageSet(torch.from_numpy(out), torch.from_numpy(labels))
+            sets[name] = ImageSet(torch.from_numpy(out), torch.from_numpy(labels[name]))
     if resized and image_size is None:
         warnings.warn(
             f"{resized} images of {listing.folder} have other sizes and were resized to {side}x{side}; "
@@ -146,10 +150,3 @@ def _decode(listing: Listing, image_size: int | None, allocate: Allocate) -> Dec
             stacklevel=2,
         )
     return Decoded(sets["train"], sets.get("test"), digest_of(*sets.values()))
-
-
-def _labels(split: Split, listing: Listing) -> NDArray[np.int64]:
-    labels = split.labels()
-    if not len(labels):
-        raise DataError(f"{listing.folder} has a split without images; copy or download the data set again")
-    return np.ascontiguousarray(labels)

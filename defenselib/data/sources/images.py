@@ -13,13 +13,23 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from defenselib.errors import DataError
 
 DEFAULT_SIZE = 32
 LARGEST_OWN_SIZE = 256
 _CHUNK = 256
+# What makes an image upright, by its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Where an image comes from (a file, or a file and a row), and its content: encoded bytes, a path, or (H, W, 3) pixels.
 Place = tuple[Path, int | None]
@@ -111,6 +121,7 @@ def _decode_chunk(chunk: list[Picture], out: NDArray[np.uint8]) -> int:
 
 
 def _open(place: Place, content: Content) -> Image.Image:
+    """The image, upright: its pixels as a camera's note of its orientation says that they are to be seen."""
     if content is None:
         raise DataError(f"{describe(place)} holds no image bytes; write the file again with the images in it")
     try:
@@ -118,13 +129,24 @@ def _open(place: Place, content: Content) -> Image.Image:
             return Image.fromarray(content)
         # Read at once: an image opened by its path would keep the file open until it is decoded.
         image: Image.Image = Image.open(io.BytesIO(content if isinstance(content, bytes) else content.read_bytes()))
+        image.load()  # before the note is read: TIFF files are turned, and their note removed, by this
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{describe(place)} is too large to decode ({error}); make it smaller") from error
     except Exception as error:
         raise _damaged(place, error) from error
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise DataError(
             f"{describe(place)} has {image.mode} pixels of more than 8 bits; convert it to 8 bits a channel"
         )
-    return image
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged note says nothing, and the pixels are fine
+        return None
 
 
 def _damaged(place: Place, error: Exception) -> DataError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,121 +15,149 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from defenselib.data.sources.images import Listing, Picture, Split
-from defenselib.errors import DataError
+from defenselib.data.sources.tables import group_tables
+from defenselib.errors import DataError, printable
 
-IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "fine_label", "labels", "class", "target")
-_SUBFOLDERS = ("data", "plain_text", "default", "train", "test", "val", "valid", "validation")
+IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
+LABEL_COLUMNS = ("label", "fine_label", "labels", "class", "target", "cls", "class_id", "classid", "label_id", "y")
 _BATCH = 512
+Names = tuple[str, ...]
 
 
-def list_parquet(folder: Path) -> Listing | None:
-    """The data set in the Parquet files of `folder`; None where there is none.
+def list_parquet(folder: Path, deep: bool = True) -> Listing | None:
+    """The data set in the Parquet files of `folder` (see `group_tables`); None where there is none.
 
-    Files whose name (or folder) begins with `train`, `test` or `val` are the splits, shards are joined in the order
-    of their names; files with other names are one set. Errors: DataError for a damaged file or a missing column.
+    Test images are those of the test tables, else of the validation tables. Labels are those of the first table that
+    names its classes; where another one names them in another order, its labels are matched by name. Errors: DataError
+    for a damaged file, a missing column, or tables that name different classes.
     """
-    files = _group(folder)
-    train = files.get("train") or (files.get("other") if len(files) == 1 else None)
+    files = group_tables(folder, deep)
     if not files:
         return None
+    train = files.get("train") or (files.get("other") if len(files) == 1 else None)
     if train is None:
         raise DataError(f"{folder} has no training table; name it train.parquet")
-    test = files.get("test") or files.get("val")
-    classes = _class_names(train[0])
+    test = files.get("test") or files.get("val") or []
+    named = {path: names for path in train + test if (names := _class_names(path)) is not None}
+    classes = next(iter(named.values()), None)
+    orders = {path: _order(path, names, classes or ()) for path, names in named.items()}
     return Listing(
         folder=folder,
-        files=tuple(train + (test or [])),
-        train=_split(train, classes),
-        test=_split(test, classes) if test else None,
-        classes=classes,
+        files=tuple(train + test),
+        train=_split(train, orders),
+        test=_split(test, orders) if test else None,
+        classes=None if classes is None else tuple(map(printable, classes)),
     )
 
 
-def _group(folder: Path) -> dict[str, list[Path]]:
-    groups: dict[str, list[Path]] = {}
-    below = [folder / name for name in _SUBFOLDERS]
-    for path in sorted(chain(folder.glob("*.parquet"), *(item.glob("*.parquet") for item in below))):
-        hints = [path.stem.lower()] + ([path.parent.name] if path.parent != folder else [])
-        kind = next((k for hint in hints for k in ("train", "test", "val") if hint.startswith(k)), "other")
-        groups.setdefault(kind, []).append(path)
-    return groups
+def _order(path: Path, names: Names, classes: Names) -> NDArray[np.int64]:
+    """Labels of the data set for the labels 0, 1, ... of a file, int64 (K,), by the names of both."""
+    if names == classes:
+        return np.arange(len(names))
+    missing = sorted(set(names) ^ set(classes))
+    if missing or len(set(names)) < len(names):
+        what = f"class {missing[0]!r} is not in both" if missing else "names stand for two labels"
+        raise DataError(f"{path} names other classes than the first table of its data set: {what}")
+    return np.array([classes.index(name) for name in names], dtype=np.int64)
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    with _reading(path):
+        file = pq.ParquetFile(path)
+        len(file.schema_arrow.names)  # decoded here, where an error is ours
+        return file
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        yield
+    except Exception as error:  # pyarrow raises its own, OSError, and what Python raises for names that are no text
+        raise DataError(f"{path} is a damaged Parquet file ({error}); copy or download it again") from error
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is a damaged Parquet file ({error}); copy or download it again")
-
-
-def _column(file: pq.ParquetFile, path: Path, allowed: tuple[str, ...]) -> str:
+def _column(file: pq.ParquetFile, path: Path, allowed: Names, kind: str) -> str:
+    """The column of a usual name, in any case, else the only one that the file's metadata call a `kind`."""
     names = file.schema_arrow.names
+    by_name = {name.casefold(): name for name in reversed(names)}
     for name in allowed:
-        if name in names:
-            return name
+        if name in by_name:
+            return by_name[name]
+    of_kind = [name for name, facts in _features(file).items() if facts.get("_type") == kind and name in names]
+    if len(of_kind) == 1:
+        return of_kind[0]
     raise DataError(f"{path} has no column {' or '.join(allowed)}; its columns: {', '.join(names)}")
 
 
-def _class_names(path: Path) -> tuple[str, ...] | None:
-    """The names that the `datasets` library writes into the file's metadata."""
-    file = _open(path)
+def _features(file: pq.ParquetFile) -> dict[str, dict[str, Any]]:
+    """What the `datasets` library writes about the columns into a file's metadata."""
     try:
-        features = json.loads(file.schema_arrow.metadata[b"huggingface"])["info"]["features"]
-        return tuple(map(str, features[_column(file, path, LABEL_COLUMNS)]["names"]))
-    except (KeyError, TypeError, ValueError):
-        return None
+        found = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: facts for name, facts in found.items() if isinstance(facts, dict)}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
 
 
-def _split(files: list[Path], classes: tuple[str, ...] | None) -> Split:
+def _class_names(path: Path) -> Names | None:
+    file = _open(path)
+    names = _features(file).get(_column(file, path, LABEL_COLUMNS, "ClassLabel"), {}).get("names")
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
+
+
+def _split(files: list[Path], orders: dict[Path, NDArray[np.int64]]) -> Split:
     counts = [_open(path).metadata.num_rows for path in files]
     return Split(
         count=sum(counts),
-        labels=lambda: np.concatenate([_labels(path, classes) for path in files]),
+        labels=lambda: np.concatenate([_labels(path, orders.get(path)) for path in files]),
         pictures=lambda: chain.from_iterable(_pictures(path) for path in files),
     )
 
 
-def _labels(path: Path, classes: tuple[str, ...] | None) -> NDArray[np.int64]:
+def _labels(path: Path, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
     file = _open(path)
-    name = _column(file, path, LABEL_COLUMNS)
+    name = _column(file, path, LABEL_COLUMNS, "ClassLabel")
     if not pa.types.is_integer(file.schema_arrow.field(name).type):
         raise DataError(f"{path}: column {name!r} is {file.schema_arrow.field(name).type}, labels must be integers")
-    try:
+    with _reading(path):
         column = file.read(columns=[name]).column(name)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-    # A missing label becomes -1 and is reported with the negative ones.
-    labels: NDArray[np.int64] = column.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
-    wrong = np.flatnonzero((labels < 0) | (labels >= (len(classes) if classes else np.iinfo(np.int64).max)))
+        # A missing label becomes -1 and is reported with the negative ones.
+        labels: NDArray[np.int64] = column.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
+    wrong = np.flatnonzero((labels < 0) | (labels >= (np.iinfo(np.int64).max if order is None else len(order))))
     if len(wrong):
         row = int(wrong[0])
-        allowed = f"0 to {len(classes) - 1}" if classes else "0 or more"
+        allowed = "0 or more" if order is None else f"0 to {len(order) - 1}"
         raise DataError(f"{path}, row {row}: label {column[row].as_py()} is not allowed, it must be {allowed}")
-    return labels
+    return labels if order is None else order[labels]
 
 
 def _pictures(path: Path) -> Iterator[Picture]:
     file = _open(path)
-    name = _column(file, path, IMAGE_COLUMNS)
+    name = _column(file, path, IMAGE_COLUMNS, "Image")
     kind = file.schema_arrow.field(name).type
-    nested = pa.types.is_struct(kind)
-    if not (nested and kind.get_field_index("bytes") >= 0) and not pa.types.is_binary(kind):
+    nested = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    if not _is_binary(kind.field("bytes").type if nested else kind):
         raise DataError(f"{path}: column {name!r} is {kind}, it must be a struct with `bytes`, or binary")
     row = 0
     batches: Iterator[Any] = file.iter_batches(batch_size=_BATCH, columns=[name])
     while True:
-        try:
+        with _reading(path):
             batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
+            contents = [] if batch is None else _contents(batch.column(0), nested)
         if batch is None:
             return
-        column = batch.column(0)
-        for content in (column.field("bytes") if nested else column).to_pylist():
+        for content in contents:
             yield (path, row), content
             row += 1
+
+
+def _contents(column: pa.Array, nested: bool) -> list[bytes | None]:
+    contents: list[bytes | None] = (column.field("bytes") if nested else column).to_pylist()
+    return contents
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    """Whether values of a column are bytes, however they are laid out."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)

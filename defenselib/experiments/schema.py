@@ -1,0 +1,141 @@
+"""What a result's JSON must hold: checked where it is read, so that nothing later trips over a damaged file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from defenselib.errors import InvalidValueError
+from defenselib.experiments.names import check_hash, check_profile_name, check_stem
+
+FORMAT = 1
+Check = Callable[[Any], None]
+
+
+def check(content: Any) -> None:
+    """Raise ValueError, naming the field, where `content` is not the JSON of a result."""
+    if not isinstance(content, dict):
+        raise ValueError("it is no table of fields")
+    if content.get("format") != FORMAT:
+        raise ValueError(f"field 'format' is {_short(content.get('format'))}, it must be {FORMAT}")
+    missing = [name for name in REQUIRED if name not in content]
+    if missing:
+        raise ValueError(f"field {missing[0]!r} is missing")
+    for name, value in content.items():
+        if name not in _FIELDS:
+            raise ValueError(f"field {name!r} is not known")
+        try:
+            _FIELDS[name](value)
+        except InvalidValueError as error:
+            raise ValueError(f"field {name!r}: {error}") from error
+    if not content["stem"].endswith(f"-{content['hash']}"):
+        raise ValueError(f"field 'stem' is {_short(content['stem'])}, it must end with the hash {content['hash']}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _expect(right: bool, value: Any, what: str) -> None:
+    if not right:
+        raise InvalidValueError(f"{_short(value)} is no {what}")
+
+
+def _text(value: Any) -> None:
+    _expect(isinstance(value, str), value, "text")
+
+
+def _number(value: Any) -> None:
+    try:
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        right = False
+    _expect(right, value, "number")
+
+
+def _count(value: Any) -> None:
+    _expect(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63, value, "count")
+
+
+def _amount(value: Any) -> None:
+    _number(value)
+    _expect(value >= 0, value, "number from 0 on")
+
+
+def _percent(value: Any) -> None:
+    _number(value)
+    _expect(0 <= value <= 100, value, "percentage")
+
+
+def _or_none(inner: Check) -> Check:
+    def check_it(value: Any) -> None:
+        if value is not None:
+            inner(value)
+
+    return check_it
+
+
+def _list_of(inner: Check) -> Check:
+    def check_it(value: Any) -> None:
+        _expect(isinstance(value, list), value, "list")
+        for item in value:
+            inner(item)
+
+    return check_it
+
+
+def _table(inner: Check = lambda value: None, **required: Check) -> Check:
+    """A table with the keys `required`, checked each by its own, and any others, checked by `inner`."""
+
+    def check_it(value: Any) -> None:
+        _expect(isinstance(value, Mapping), value, "table")
+        for key, own in required.items():
+            _expect(key in value, sorted(value), f"table with the key {key!r}")
+            _at(key, own, value[key])
+        for key, item in value.items():
+            if key not in required:
+                _at(key, inner, item)
+
+    return check_it
+
+
+def _at(key: str, inner: Check, value: Any) -> None:
+    try:
+        inner(value)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{_short(key)}: {error}") from error
+
+
+_FIELDS: dict[str, Check] = {
+    "format": lambda value: None,
+    "experiment": _table(
+        dataset=_text, asked=_text, source=_text, attack=_text, defense=_text, seed=_count, diagnostic=_or_none(_text)
+    ),
+    "spec": _table(),
+    "hash": check_hash,  # type: ignore[dict-item]
+    "profile": check_profile_name,  # type: ignore[dict-item]
+    "acc": _or_none(_percent),
+    "asr": _or_none(_percent),
+    "per_class": _list_of(_or_none(_percent)),
+    "ra": _or_none(_percent),
+    "history": _list_of(_table(_or_none(_number), stage=_text, epoch=_count)),
+    "seconds": _amount,
+    "stages": _table(_amount),
+    "cpu_seconds": _or_none(_amount),
+    "observer_seconds": _amount,
+    "poisoned_count": _count,
+    "cross_count": _count,
+    "clean_given": _count,
+    "suspects_count": _or_none(_count),
+    "metrics": _table(_or_none(_number)),
+    "data_digest": _text,
+    "code": _text,
+    "versions": _table(_text),
+    "machine": _table(),
+    "created": _text,
+    "peak_memory_mb": _amount,
+    "stem": check_stem,  # type: ignore[dict-item]
+}
+REQUIRED = ("experiment", "spec", "hash", "profile", "acc", "asr", "per_class", "history", "stem")
