@@ -113,6 +113,10 @@ class Attack:
         """What is put on test images; `index` are their positions in the test set."""
         return self(images, index)
 
+    def files(self) -> tuple[str, ...]:
+        """Hyper-parameters that name a file or folder of the caller's; what it holds decides the result."""
+        return ()
+
     @property
     def cross_rate(self) -> float:
         """Share of the training set that becomes noise or cross samples with their labels kept."""

@@ -104,6 +104,9 @@ class Blend(Attack):
         self.check_images(images)
         return _mix(self.picture, self._stamp(), self.image_size, self.seed, self.alpha)(images)
 
+    def files(self) -> tuple[str, ...]:
+        return () if self.picture in PICTURES else ("picture",)
+
     def _stamp(self) -> tuple[int, int]:
         if self.picture in PICTURES:
             return 0, 0

@@ -18,7 +18,7 @@ from torch import Tensor
 from defenselib.attacks.base import Plan, Preset
 from defenselib.attacks.hashing import uniform
 from defenselib.attacks.optics import LONGEST, WIDEST, ghost, in_focus, out_of_focus
-from defenselib.attacks.reflections import FEWEST, check_source, draw_reflections, load_reflections
+from defenselib.attacks.reflections import FEWEST, SOURCES, check_source, draw_reflections, load_reflections
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.types import ImageSet
 from defenselib.errors import check_range
@@ -82,6 +82,9 @@ class Refool(TrainedAttack):
         check_range("weakest", self.weakest, 0.0, self.strongest)
         check_range("candidates", self.candidates, FEWEST, 100_000)
         check_source(self.reflections)
+
+    def files(self) -> tuple[str, ...]:
+        return () if self.reflections in SOURCES else ("reflections",)
 
     def prepare(self, train: ImageSet, target: int | None, context: Context) -> Self:
         """The attack with its bank of photos: made in seconds, so that it is not worth a place in the store."""

@@ -170,6 +170,9 @@ class WaNet(Attack):
         step = max(1, PIECE // self.image_size**2)
         return (slice(start, start + step) for start in range(0, len(images), step))
 
+    def files(self) -> tuple[str, ...]:
+        return () if self.grid in GRIDS else ("grid",)
+
     def __call__(self, images: Tensor, index: Tensor | None = None) -> Tensor:
         self.check_images(images)
         grid = self._grid().to(images.device)[None]

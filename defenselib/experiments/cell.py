@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack, poison
@@ -80,7 +81,7 @@ class Cell:
             spent = time.process_time() - computed + self._shared.cpu_seconds
             result = replace(result, cpu_seconds=round(spent, 3))
         self.store.save_model(resolved.hash, fitted.model.state_dict())
-        shown |= perturbed.arrays_of(fitted, poisoned, resolved)
+        shown |= perturbed.arrays_of(fitted, poisoned, resolved) | _confusions(seen)
         result = self.store.put(result, observer.arrays() | observer.arrays_of(fitted) | shown)
         shutil.rmtree(self.store.checkpoints(resolved.hash), ignore_errors=True)
         return result
@@ -220,7 +221,8 @@ class Cell:
             metrics=observer.metrics_of(fitted)
             | observer.metrics
             | recovery.metrics_of(fitted, poisoned, resolved)
-            | perturbed.metrics_of(fitted, poisoned, resolved),
+            | perturbed.metrics_of(fitted, poisoned, resolved)
+            | ({} if poisoned.target is None else {"false_target": seen.false_target(poisoned.target)}),
             data_digest=dataset.digest,
             code=code_of(resolved.describe()),
             versions=provenance.versions(),
@@ -229,6 +231,12 @@ class Cell:
             peak_memory_mb=provenance.peak_memory_mb(self.device),
             stem=resolved.stem,
         )
+
+
+def _confusions(seen: Evaluation) -> dict[str, NDArray[Any]]:
+    """The confusion matrices as arrays `confusion/clean` and `confusion/triggered`, int32 (C, C)."""
+    found = {"clean": seen.confusion, "triggered": seen.triggered_confusion}
+    return {f"confusion/{name}": value.int().numpy() for name, value in found.items() if value is not None}
 
 
 def model_factory(resolved: Resolved, num_classes: int, image_size: int) -> Callable[[], Classifier]:

@@ -12,6 +12,7 @@ from defenselib import data as datasets
 from defenselib.attacks import Attack
 from defenselib.cpu.allocator import keep_memory
 from defenselib.cpu.bf16 import bf16_arithmetic
+from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError
@@ -37,12 +38,12 @@ def run(
     the same final numbers. Another process at work on the same cell is waited for. What has to be computed changes this
     process: glibc's allocator keeps freed memory from then on (`cpu.allocator.keep_memory`).
     """
-    resolved = experiment.resolve()
+    chosen, resolved = chosen_device(device), experiment.resolve()
     store = _store(store)
     found = store.get(resolved)
     if found is not None:
         return found
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    store.reserve(resolved)
     keep_memory()
     cell = Cell(resolved, store, chosen, progress, _interval() if checkpoint_every is None else checkpoint_every)
     upstream = _upstream(cell, experiment)
@@ -60,7 +61,7 @@ def attacked(
 
     What the attack trains first comes from the store or is trained now and kept there.
     """
-    cell = Cell(experiment.resolve(), _store(store), torch.device(device), progress, _interval())
+    cell = Cell(experiment.resolve(), _store(store), chosen_device(device), progress, _interval())
     with cell.store.lock(cell.resolved.hash), bf16_arithmetic(cell.device):
         dataset = cell.load()
         attack = cell.attack(dataset)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from defenselib.attacks.base import Attack
+from defenselib.content import content_digest
 from defenselib.defenses.base import Defense
 from defenselib.experiments.fields import ATTACK_RESERVED, plain, settings
 
@@ -98,8 +99,12 @@ class Resolved:
 def _method(method: Attack | Defense, seed: int, defaults: bool) -> dict[str, Any]:
     """Name, version and hyper-parameters; of these an attack's size, plan and usual seed stand in the experiment."""
     args = settings(method, ATTACK_RESERVED if isinstance(method, Attack) else (), defaults)
-    if isinstance(method, Attack) and method.seed != seed:
-        args["seed"] = method.seed
+    if isinstance(method, Attack):
+        if method.seed != seed:
+            args["seed"] = method.seed
+        if not defaults:
+            # Another file of the same name is another attack, and the same file elsewhere is the same.
+            args |= {name: content_digest(args[name]) for name in method.files()}
     return {"name": method.name, "version": method.version, "args": args}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,25 @@ Robust = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All in percent. asr: NaN where there is no triggered test image; ra: None where it was not asked for."""
+    """In percent. asr: NaN where there is no triggered test image; ra: None where it was not asked for.
+
+    confusion, triggered_confusion: how many clean and triggered test images of a label (row; of a triggered one what
+    the attacker wants) were given which class (column), int64 (C, C).
+    """
 
     acc: float
     asr: float
     per_class: tuple[float, ...]
     ra: float | None = None
+    confusion: Tensor | None = field(default=None, compare=False)
+    triggered_confusion: Tensor | None = field(default=None, compare=False)
+
+    def false_target(self, target: int) -> float:
+        """Share of clean test images of other classes that are called the target, in percent."""
+        assert self.confusion is not None
+        others = self.confusion.clone()
+        others[target] = 0
+        return 100.0 * int(others[:, target].sum()) / max(1, int(others.sum()))
 
 
 @torch.no_grad()
@@ -53,18 +66,26 @@ def evaluate(
     robust: makes adversarial examples, (model, images float (B, 3, H, W), labels) -> images; then `ra` is the
     accuracy on adversarial versions of the clean test images.
     """
-    device = next(model.parameters()).device
-    labels = poisoned.test.labels.to(device)
-    hits = predict(model, poisoned.test.images, bf16=bf16) == labels
-    classes = int(labels.max().item()) + 1
-    total = torch.bincount(labels, minlength=classes)
-    right = torch.bincount(labels[hits], minlength=classes)
+    seen, triggered = (_confusion(model, data, bf16) for data in (poisoned.test, poisoned.triggered_test))
+    classes = 1 + int(poisoned.test.labels.max())
+    right, total = seen.diagonal()[:classes], seen.sum(1)[:classes]
+    hits, shown = int(triggered.diagonal().sum()), int(triggered.sum())
     return Evaluation(
-        acc=100.0 * hits.double().mean().item(),
-        asr=accuracy(model, poisoned.triggered_test, bf16=bf16),
+        acc=100.0 * (int(right.sum()) / int(total.sum())),
+        asr=100.0 * (hits / shown) if shown else float("nan"),
         per_class=tuple((100.0 * right.double() / total).tolist()),
         ra=None if robust is None else _robust_accuracy(model, poisoned.test, robust),
+        confusion=seen,
+        triggered_confusion=triggered,
     )
+
+
+def _confusion(model: nn.Module, data: ImageSet, bf16: bool) -> Tensor:
+    """int64 (C, C) on the CPU, rows by label; C covers all that the model can say and all labels."""
+    found = predict(model, data.images, bf16=bf16).cpu()
+    labels = data.labels.cpu()
+    classes = 1 + max([0, *(int(part.max()) for part in (found, labels) if len(part))])
+    return torch.bincount(labels * classes + found, minlength=classes**2).view(classes, classes)
 
 
 def _robust_accuracy(model: nn.Module, data: ImageSet, robust: Robust, batch_size: int = 500) -> float:

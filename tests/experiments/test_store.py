@@ -20,6 +20,7 @@ from defenselib.experiments.code_digest import code_of
 from defenselib.experiments.store import atomic
 
 EXPERIMENT = {
+    "dataset": "cifar10", "asked": "cifar10", "source": "cifar10-jpeg", "seed": 0,
     "attack": "badnets", "defense": "none", "diagnostic": None,
     "model": "resnet18", "measure": ["acc", "asr"], "upstream": None,
 }  # fmt: skip

@@ -27,6 +27,11 @@ def test_accuracy_success_rate_and_per_class_by_hand():
     assert result.asr == pytest.approx(200 / 3)
     assert result.per_class == (100.0, 50.0, 0.0)
     assert result.ra is None and model.training
+    # Rows are labels: of the two images of class 1 one is called 2, the one of class 2 is called 0.
+    assert result.confusion is not None and result.triggered_confusion is not None
+    assert result.confusion.tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
+    assert result.triggered_confusion.tolist() == [[2, 1], [0, 0]]
+    assert result.false_target(0) == pytest.approx(100 / 3) and result.false_target(1) == 0.0
 
 
 def test_empty_triggered_set_gives_nan_and_robust_accuracy_uses_the_given_attack():
