@@ -1,4 +1,4 @@
-"""How BSD divides a training set: target label, open-set and loss splits, completion and dropping (BSD Sec. 4).
+"""How BSD divides a training set: open-set and loss splits, completion and dropping (BSD Sec. 4).
 
 Pools are sorted int64 positions in the training set. A share r of n samples is round(r n) of them, the highest scores
 first and equal ones in index order: the percentiles of the equations without their ambiguity at ties.
@@ -7,7 +7,6 @@ first and equal ones in index order: the percentiles of the equations without th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,24 +37,6 @@ def complement(pool: Tensor, n: int) -> Tensor:
     outside = torch.ones(n, dtype=torch.bool, device=pool.device)
     outside[pool] = False
     return outside.nonzero().squeeze(1)
-
-
-def most_frequent(classes: Tensor) -> int:
-    """The most frequent entry of int64 (N,), the lowest of equals."""
-    counts = torch.bincount(classes)
-    return int((counts == counts.max()).nonzero()[0])
-
-
-def majority(votes: Sequence[int]) -> int:
-    """The most frequent vote, the lowest of equals (Alg. 1, line 12)."""
-    if not votes:
-        raise InvalidValueError("there is no vote to take a majority of")
-    return min(set(votes), key=lambda vote: (-votes.count(vote), vote))
-
-
-def isolated(loss: Tensor, share: float) -> Tensor:
-    """Positions of the share of least loss, one at least (App. D.3)."""
-    return top(-loss, max(share, 1.0 / len(loss)))
 
 
 def oss_scores(features: Tensor, labels: Tensor, target: int, distance: str = "min") -> Tensor:
