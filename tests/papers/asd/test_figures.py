@@ -12,6 +12,7 @@ from defenselib.experiments import Result, Store
 from defenselib.papers.asd import cells as asd_cells
 from defenselib.papers.asd.exhibits import EXHIBITS, PAPER
 from defenselib.papers.kit import frame as frames
+from defenselib.papers.kit.gating import undefended
 from defenselib.papers.kit.grid import Cell
 from defenselib.plots import canvas
 
@@ -33,6 +34,7 @@ def words_of(key: str, found: Any) -> list[str]:
 def test_figure_6_compares_the_ends(lay: Lay, store: Store) -> None:
     ends = {"nothing": (92, 1), "stage1": (85, 99), "stage2": (88, 15), "stage3": (80, 2)}
     for attack in asd_cells.ATTACKS:
+        lay(undefended(asd_cells.without(attack, "nothing")), acc=90.0, asr=99.0)
         for stage, (acc, asr) in ends.items():
             lay(asd_cells.without(attack, stage), history=curve("asd", (10, acc), (10, asr)))
     found = exhibit("figure-6").reproduce("gpu", store=store)
@@ -56,6 +58,7 @@ def test_an_attack_that_was_not_run_is_missing_from_a_claim(lay: Lay, store: Sto
 
 def test_figure_7_looks_at_stage_1_and_the_end(lay: Lay, store: Store) -> None:
     for attack in asd_cells.ATTACKS:
+        lay(undefended(asd_cells.faster(attack, 1)), acc=90.0, asr=99.0)
         lay(asd_cells.faster(attack, 1), history=curve("asd", (10, 92), (1, 1)))
         lay(asd_cells.faster(attack, 2), history=curve("asd", (30, 91), (1, 50), poison=5.0))
         lay(asd_cells.faster(attack, 5), history=curve("asd", (40, 90), (1, 90), poison=9.0))
@@ -82,6 +85,7 @@ def test_figure_5_combines_and_compares(lay: Lay, store: Store) -> None:
         "dbd-meta-split": ("dbd", (60, 93), 8, 0.0),
         "asd": ("asd", (10, 93), 24, 0.5),
     }
+    lay(Cell("cifar10", "badnets", "none"), acc=90.0, asr=99.0)
     for name, (stage, accs, epochs, poison) in runs.items():
         history = curve(stage, accs, (10, -2), poison, epochs)
         lay(Cell("cifar10", "badnets", name), history=history)

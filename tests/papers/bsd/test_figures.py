@@ -7,6 +7,7 @@ import pytest
 
 from defenselib.experiments import Store
 from defenselib.papers.bsd import exhibits as bsd
+from defenselib.papers.kit.gating import undefended
 from defenselib.plots import canvas
 
 from .results import change, contradictions, putter, row
@@ -38,6 +39,7 @@ def test_poisoning_rates(put, store):
         for rate in (0.01, None, 0.1, 0.2):
             put(70, 1, attack=attack, defense="asd", rate=rate)
             put(80, 1, attack=attack, rate=rate)
+            put(82, 99, attack=attack, defense="none", rate=rate)
     found, outcomes = claims_on("figure-3", store)
     assert outcomes == {"low": "holds", "acc": "holds"}
     assert len(found) == 24 * 2 and set(found["rate"]) == {0.01, 0.05, 0.1, 0.2}
@@ -49,6 +51,9 @@ def test_poisoning_rates(put, store):
 def test_some_rates_are_no_rates(put, store):
     put(80, 1)
     put(81, 1, rate=0.2)
+    assert claims_on("figure-3", store)[1]["low"] == "undecided"  # no undefended model: did the attack take?
+    put(82, 99, defense="none")
+    put(82, 99, defense="none", rate=0.2)
     found, outcomes = claims_on("figure-3", store)
     assert outcomes == {"low": "holds so far", "acc": "not run"}
     assert len(found) == 24 + 2  # two numbers for each of the two cells that were run
@@ -153,11 +158,15 @@ def test_a_forced_target(put, store):
     for target, asr in ((0, 1), (1, 2), (5, 99)):
         options = dict(bsd.PAPER.exhibit("figure-10").cells[target].options)
         put(80, asr, **options, metrics={"recovered": 60.0})
+        plain = undefended(bsd.PAPER.exhibit("figure-10").cells[target])
+        put(82, 99, defense="none", **dict(plain.options))
     found, outcomes = claims_on("figure-10", store)
     assert outcomes == {"mostly": "holds so far", "dog": "holds"}
     assert row(found, target=5, metric="ra")["reproduced"] == 60.0
     for target in (2, 4, 6):
-        put(80, 1, **dict(bsd.PAPER.exhibit("figure-10").cells[target].options))
+        cell = bsd.PAPER.exhibit("figure-10").cells[target]
+        put(80, 1, **dict(cell.options))
+        put(82, 99, defense="none", **dict(undefended(cell).options))
     found, outcomes = claims_on("figure-10", store)
     assert outcomes == {"mostly": "holds", "dog": "holds"}  # five of nine
     assert contradictions(bsd.PAPER.exhibit("figure-10"), found) == {"mostly", "dog"}

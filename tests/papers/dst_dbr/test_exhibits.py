@@ -151,6 +151,7 @@ def test_histograms_curves_and_numbers_of_the_text_come_from_results(put: Put) -
 
 def test_ablations_and_pairs(put: Put) -> None:
     store, make = put
+    make(Cell("cifar10", "badnets", "none"), acc=85.0, asr=99.0)
     for weight, asr in ((0.0, 40.0), (0.001, 4.0), (0.01, 3.0), (0.1, 3.0), (1.0, 3.0)):
         options = {"defense_args": {"poison_weight": weight}}
         make(Cell("cifar10", "badnets", "dst", options), acc=80 - 10 * weight, asr=asr)

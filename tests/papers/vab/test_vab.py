@@ -138,6 +138,7 @@ def test_figure_4_fits_the_end_of_the_warm_up(put, store):
 
 
 def test_figures_3_and_6_have_a_point_a_cell(put, store):
+    put(92.0, 99.0, paper="vab", attack="badnets", defense="none", profile="gpu")
     for value in vab.THRESHOLDS:
         arguments = {} if value == 0.1 else {"defense_args": {"mix_threshold": value}}
         put(90.0 - 10 * value, 1.0, paper="vab", attack="badnets", defense="vab", profile="gpu", **arguments)
