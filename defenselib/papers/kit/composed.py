@@ -13,6 +13,7 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of
+from defenselib.papers.kit.gating import Gating
 from defenselib.papers.kit.grid import Cell, Grid, Request, mode_of
 from defenselib.papers.kit.table import judged
 
@@ -49,7 +50,8 @@ class Composed(Exhibit):
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         rows, grid = self._printed(), self.grid(request)
-        found = [_composed(self.number(row), grid) for row in frames.records(rows)]
+        gating = Gating(self.paper, self.references, grid)
+        found = [_composed(self.number(row), grid, gating, str(row["metric"])) for row in frames.records(rows)]
         frame = judged(rows, found, self.paper, (), request.profile)
         mode = mode_of(request.profile)
         if mode == "order":
@@ -59,13 +61,13 @@ class Composed(Exhibit):
             return frame
         sides = [self.bound(row) for row in frames.records(frame)]
         for label, side in zip(frame.index, sides, strict=True):
-            if side and not math.isnan(frame.loc[label, "reproduced"]):
+            if side and frame.loc[label, "verdict"] in (verdict.AGREES, verdict.DIFFERS):
                 agrees = side * (frame.loc[label, "reproduced"] - float(frame.loc[label, "published"])) >= 0
                 frame.loc[label, "verdict"] = verdict.AGREES if agrees else verdict.DIFFERS
         return frame
 
 
-def _composed(number: Number | str, grid: Grid) -> dict[str, Any]:
+def _composed(number: Number | str, grid: Grid, gating: Gating, metric: str) -> dict[str, Any]:
     if isinstance(number, str):
         return entry([], reason=number)
     answers = [grid.answer(cell) for cell in number.cells]
@@ -79,4 +81,9 @@ def _composed(number: Number | str, grid: Grid) -> dict[str, Any]:
     value = number.value([answer.results for answer in answers])
     machines = [machine_of(result) for answer in answers for result in answer.results]
     reason = f"over {len(answers)} cells" if len(answers) > 1 else answers[0].reason
-    return entry([value], machines, "no such place in these results" if math.isnan(value) else reason)
+    made = entry([value], machines, "no such place in these results" if math.isnan(value) else reason)
+    if metric == "asr" and mode_of(grid.request.profile) != "none":
+        gates = [gating.gate(cell, answer).closed for cell, answer in zip(number.cells, answers, strict=True)]
+        closed = [f"{cell.attack}: {gate}" for cell, gate in zip(number.cells, gates, strict=True) if gate]
+        made["gate"] = "; ".join(dict.fromkeys(closed))
+    return made

@@ -158,7 +158,12 @@ def test_counts_of_the_text(lay: Lay, store: Store) -> None:
     assert items["stage3_epochs"].tolist() == [24.0, 8.0]
     short = found[(found["split"] == "meta-split") & found["item"].isna()]
     assert short["reproduced"].tolist() == [91.5, 3.0]
-    assert short["verdict"].tolist() == ["agrees", "agrees"]
+    # A low ASR counts from when the undefended model shows that the attack took.
+    assert short["verdict"].tolist() == ["agrees", "undecided"]
+    lay(Cell("cifar10", "badnets", "none"), acc=94.0, asr=99.0)
+    found = exhibit("text-1").reproduce("gpu", store=store)
+    again = found[(found["split"] == "meta-split") & found["item"].isna()]
+    assert again["verdict"].tolist() == ["agrees", "agrees"]
 
 
 def test_levels_of_accuracy_are_no_evidence_at_laptop(lay: Lay, store: Store) -> None:
