@@ -25,7 +25,7 @@ EVIDENCE := $(shell find book/results 2>/dev/null)
 # of torch's bf16 convolutions now and then (adversarial training on few images).
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help .venv check test units notebooks book executed bench clean
+.PHONY: help .venv style check test units demo notebooks book executed bench clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,25 +38,27 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[book,test]'
 	touch $@
 
-check: $(STAMP)  ## format, lint, types and the fast tests (under 2 minutes)
+style: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) -q -n 2 -m "not slow and not gpu" $(UNITS)
+	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+
+check: style  ## format, lint, types and the fast tests
+	$(PYTEST) -q -n 2 -m "not slow and not gpu and not demo" $(UNITS)
 
 units: $(STAMP)
-	$(PYTEST) -q -n 2 --durations=10 $(UNITS)
+	$(PYTEST) -q -n 2 -m "not demo" --durations=10 $(UNITS)
 
-notebooks: $(STAMP)
-	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+demo: $(STAMP)  ## every defense on drawn images, where each of them must defend (an hour or so)
+	$(PYTEST) -q -n 2 -m demo $(UNITS)
+
+# The book's build executes every notebook once; this executes them cell by cell, for whoever edits one.
+notebooks: $(STAMP)  ## the notebooks, cell by cell
 	$(if $(NOTEBOOKS),$(PYTEST) -q -n 2 --dist loadfile --nbval-lax --nbval-current-env -p no:cacheprovider $(NOTEBOOKS))
 
-test: $(STAMP)  ## everything: code, notebooks, book (15 to 40 minutes on two cores)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+test: style  ## everything: code, and the book with its notebooks
 	$(MAKE) units
-	$(MAKE) notebooks
 	$(MAKE) book
 	$(PYTEST) -q tests/book
 
