@@ -10,6 +10,7 @@ from defenselib import attacks, defenses
 from defenselib import data as datasets
 from defenselib.attacks import ATTACKS
 from defenselib.attacks.base import Attack
+from defenselib.data.info import DRAWN
 from defenselib.defenses import DEFENSES
 from defenselib.defenses.base import Defense
 from defenselib.errors import InvalidValueError, check_range
@@ -54,7 +55,7 @@ def resolve(experiment: Experiment) -> Resolved:
         model=profile.model if profile.model is not None and model == PAPER_MODEL else model,
         width=64 if profile.width is None else profile.width,
         attack=attack,
-        rate=float(attack.plan.rate if experiment.rate is None else experiment.rate),
+        rate=_rate(experiment, profile, facts, attack),
         target=_target(experiment, attack, facts.classes),
         count=experiment.count or attack.plan.count,
         defense=defense,
@@ -111,7 +112,7 @@ def _size(rule: profiles.DataRule, facts: Facts, holdout: int) -> int | None:
     if available < 1:
         raise InvalidValueError(f"holdout {holdout} leaves none of {facts.train_size} training images")
     # Drawn on the fly, so there is no end to them.
-    if rule.limit is None or (rule.limit >= available and facts.name != "shapes"):
+    if rule.limit is None or (rule.limit >= available and facts.name not in DRAWN):
         return None
     return None if rule.limit == available else rule.limit
 
@@ -121,9 +122,21 @@ def _attack(experiment: Experiment, profile: Profile, facts: Facts) -> Attack:
     given = dict(experiment.attack_args)
     preset = given.pop("preset", experiment.paper)
     given = typed(hyper_parameters(attacks.ATTACKS[name], ("image_size", "plan")), given, f"attack_args of {name!r}")
-    section = profile.attack.get(name)
-    hyper = {"seed": experiment.seed, **({} if section is None else section.on(facts.name)), **given}
+    section = {key: value for key, value in _of_profile(profile, name, facts).items() if key != "rate"}
+    hyper = {"seed": experiment.seed, **section, **given}
     return attacks.create(name, image_size=facts.image_size, preset=preset, **hyper)
+
+
+def _of_profile(profile: Profile, attack: str, facts: Facts) -> dict[str, Any]:
+    section = profile.attack.get(attack)
+    return {} if section is None else section.on(facts.name)
+
+
+def _rate(experiment: Experiment, profile: Profile, facts: Facts, attack: Attack) -> float:
+    """Share of poisoned samples: the caller's, else the profile's, else the paper's."""
+    if experiment.rate is not None:
+        return float(experiment.rate)
+    return float(_of_profile(profile, experiment.attack, facts).get("rate", attack.plan.rate))
 
 
 def _target(experiment: Experiment, attack: Attack, classes: int) -> int | None:

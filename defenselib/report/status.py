@@ -8,10 +8,10 @@ from collections import Counter
 
 import pandas as pd
 
+from defenselib.data.info import DRAWN
 from defenselib.errors import DataError
-from defenselib.experiments import Result, Store, default_stores
+from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.experiments.experiment import hash_of
-from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.exhibit import Exhibit, Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
@@ -32,7 +32,7 @@ def holdings(store: Store | None = None) -> pd.DataFrame:
         working=("working", "sum"),
         older_code=("older_code", "sum"),
     )  # fmt: skip
-    order = {name: position for position, name in enumerate(("smoke", *reversed(RANK)))}
+    order = {name: position for position, name in enumerate(profiles.available())}
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
@@ -92,7 +92,7 @@ def _data_set(name: str) -> dict[str, object]:
         return {"data set": name, "note": str(error)}
     return {
         "data set": name,
-        "where": "drawn" if name == "shapes" else str(load.find(name, None, fetch=False).folder),
+        "where": "drawn" if name in DRAWN else str(load.find(name, None, fetch=False).folder),
         "classes": str(found.num_classes),
         "train": str(len(found.train)),
         "test": str(len(found.test)),
@@ -113,7 +113,7 @@ def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
     """
     found = store or default_stores()
     rows = [_origin(result, found) for result in found.results() if smoke or result.profile != "smoke"]
-    order = {name: position for position, name in enumerate(("smoke", *reversed(RANK)))}
+    order = {name: position for position, name in enumerate(profiles.available())}
     frame = pd.DataFrame(rows, columns=None if rows else ORIGIN)
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
