@@ -21,7 +21,7 @@ from defenselib.attacks.base import Plan, Preset
 from defenselib.attacks.surrogates import Training, surrogate
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.info import DRAWN, KNOWN
+from defenselib.data.info import KNOWN
 from defenselib.data.load import load_dataset
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
@@ -75,8 +75,8 @@ class Narcissus(TrainedAttack):
         check_range("eps", self.eps, 0.0, 255.0)
         check_range("test_scale", self.test_scale, 0.0, 255.0)
         check_choice("pood", self.pood, KNOWN)
-        if self.pood in DRAWN and self.image_size != 32:
-            raise InvalidValueError(f"pood {self.pood!r} has images of 32 pixels, image_size is {self.image_size}")
+        if self.pood == "shapes" and self.image_size != 32:
+            raise InvalidValueError(f"pood 'shapes' has images of 32 pixels, image_size is {self.image_size}")
         for what, least in (("pood_images", 0), ("batch_size", 1), ("warmup_rounds", 0), ("rounds", 1)):
             if getattr(self, what) < least:
                 raise InvalidValueError(f"{what} is {getattr(self, what)}, it must be at least {least}")

@@ -34,9 +34,6 @@ class DatasetInfo:
         return len(self.classes)
 
 
-# Sets that are drawn on the fly, as many images as are asked for.
-DRAWN = ("shapes", "shapes-turned")
-
 # The CIFAR-10 constants are those of the papers' code; std is the mean over images of the per-image std.
 KNOWN: dict[str, DatasetInfo] = {
     item.name: item
@@ -68,17 +65,14 @@ KNOWN: dict[str, DatasetInfo] = {
             mean=(0.3403, 0.3121, 0.3214),
             std=(0.2724, 0.2608, 0.2669),
         ),
-        *(
-            DatasetInfo(
-                name=name,
-                classes=SHAPES_CLASSES,
-                train_size=2000,
-                source=name,
-                flip=True,
-                mean=(0.5, 0.5, 0.5),
-                std=(0.25, 0.25, 0.25),
-            )
-            for name in DRAWN
+        DatasetInfo(
+            name="shapes",
+            classes=SHAPES_CLASSES,
+            train_size=2000,
+            source="shapes",
+            flip=True,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
         ),
     )
 }
@@ -93,9 +87,9 @@ def available() -> tuple[str, ...]:
 
 
 def source_of(dataset: Dataset) -> str:
-    """Which copy of a data set this is: a key of `digests`, one of `DRAWN`, or "name:first 12 digits of the digest"."""
-    if dataset.name in DRAWN:
-        return dataset.name  # its bytes follow from seed and size, which an experiment states by itself
+    """Which copy of a data set this is: a key of `digests`, "shapes", or "name:first 12 digits of the digest"."""
+    if dataset.name == "shapes":
+        return "shapes"  # its bytes follow from seed and size, which an experiment states by itself
     for source, digest in digests.items():
         if digest == dataset.digest:
             return source

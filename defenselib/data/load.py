@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from defenselib.data.info import DRAWN, KNOWN, DatasetInfo
+from defenselib.data.info import KNOWN, DatasetInfo
 from defenselib.data.sources.cache import cache_root, load_decoded
 from defenselib.data.sources.folder import class_folders, list_folder, splits
 from defenselib.data.sources.images import Listing
@@ -31,12 +31,11 @@ def load_dataset(
 ) -> Dataset:
     """Load a data set as uint8 tensors (N, 3, S, S) on the host.
 
-    name: "cifar10", "cifar100", "gtsrb", "shapes", "shapes-turned"; a folder of Parquet tables or of images (a folder
-        per class, below train/ and test/, or one tree that is split 80/20 by seed); or the name of such a folder on
-        the search path.
+    name: "cifar10", "cifar100", "gtsrb", "shapes"; a folder of Parquet tables or of images (a folder per class, below
+        train/ and test/, or one tree that is split 80/20 by seed); or the name of such a folder on the search path.
     root: first folder of the search path; then DEFENSELIB_DATA, ./data, and the cache's data folder. In each, both
         <root>/<name>/ and <root>/ itself are looked at.
-    limit: that many training images, drawn in class proportions by seed. For sets that are drawn: how many.
+    limit: that many training images, drawn in class proportions by seed. For "shapes": how many are drawn.
     holdout: so many training images (drawn before `limit`) are taken out and become the test set.
     image_size: side in pixels that all images are brought to; None: their own, or 32 (with a warning) where they
         differ or are not square. Nothing is cropped; grayscale becomes RGB.
@@ -46,11 +45,11 @@ def load_dataset(
     Errors: UnknownNameError, DataError (missing, damaged), InvalidValueError (sizes).
     """
     name = str(name)
-    if name in DRAWN:
+    if name == "shapes":
         if limit is not None and limit < KNOWN[name].num_classes:
-            raise InvalidValueError(f"limit is {limit}, it must be at least {KNOWN[name].num_classes} for {name!r}")
+            raise InvalidValueError(f"limit is {limit}, it must be at least {KNOWN[name].num_classes} for 'shapes'")
         wanted = TRAIN_SIZE if limit is None else limit + holdout
-        return take(make_shapes(wanted, seed=seed, name=name), limit, holdout, seed)
+        return take(make_shapes(wanted, seed=seed), limit, holdout, seed)
     listing = find(name, root, fetch)
     facts = KNOWN.get(name)
     label = name if facts else _plain_name(listing.folder)
@@ -177,6 +176,6 @@ def _classes(listing: Listing, facts: DatasetInfo | None, count: int | None) -> 
 
 
 def _plain_name(folder: Path) -> str:
-    """Name of a data set that is given by its folder; `shapes` and the like stay the drawn ones."""
+    """Name of a data set that is given by its folder; `shapes` stays the drawn one."""
     name = folder.absolute().resolve().name or "data"
-    return f"{name}-folder" if name in DRAWN else name
+    return f"{name}-folder" if name == "shapes" else name

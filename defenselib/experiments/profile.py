@@ -24,7 +24,6 @@ DATASETS = (
     "cifar100",
     "gtsrb",
     "shapes",
-    "shapes-turned",
     "tiny-imagenet",
     "imagenet-12",
     "imagenet-30",

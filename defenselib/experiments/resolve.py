@@ -10,7 +10,6 @@ from defenselib import attacks, defenses
 from defenselib import data as datasets
 from defenselib.attacks import ATTACKS
 from defenselib.attacks.base import Attack
-from defenselib.data.info import DRAWN
 from defenselib.defenses import DEFENSES
 from defenselib.defenses.base import Defense
 from defenselib.errors import InvalidValueError, check_range
@@ -112,7 +111,7 @@ def _size(rule: profiles.DataRule, facts: Facts, holdout: int) -> int | None:
     if available < 1:
         raise InvalidValueError(f"holdout {holdout} leaves none of {facts.train_size} training images")
     # Drawn on the fly, so there is no end to them.
-    if rule.limit is None or (rule.limit >= available and facts.name not in DRAWN):
+    if rule.limit is None or (rule.limit >= available and facts.name != "shapes"):
         return None
     return None if rule.limit == available else rule.limit
 

@@ -111,7 +111,6 @@ LABELS = {
     "imagenet-30": "ImageNet, 30 classes",
     "tiny-imagenet": "Tiny ImageNet",
     "shapes": "shapes",
-    "shapes-turned": "turned shapes",
 }
 
 RC: Any = {

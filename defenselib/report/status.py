@@ -8,7 +8,6 @@ from collections import Counter
 
 import pandas as pd
 
-from defenselib.data.info import DRAWN
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.experiments.experiment import hash_of
@@ -92,7 +91,7 @@ def _data_set(name: str) -> dict[str, object]:
         return {"data set": name, "note": str(error)}
     return {
         "data set": name,
-        "where": "drawn" if name in DRAWN else str(load.find(name, None, fetch=False).folder),
+        "where": "drawn" if name == "shapes" else str(load.find(name, None, fetch=False).folder),
         "classes": str(found.num_classes),
         "train": str(len(found.train)),
         "test": str(len(found.test)),

@@ -1,25 +1,20 @@
-"""`shapes` and `shapes-turned`: ten classes of 32x32 pictures, drawn on the fly, without any data.
+"""`shapes`: ten classes of 32x32 pictures, drawn on the fly, for tests and first tries without any data.
 
 The shape decides the class. Its colour, size, position, rotation, mirror image and background are drawn alike for
 every class, and a shape is as often lighter as darker than its background: no mean colour reveals the class.
-
-`shapes` is for tests and first tries: a network knows the classes before it knows a trigger, and fits a clean-label
-attack's images without one. `shapes-turned` is harder, so that a trigger is learned first, as on photographs: any
-angle, smaller shapes at more places.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from defenselib.data.info import KNOWN
 from defenselib.data.types import Dataset, ImageSet, digest_of
-from defenselib.errors import InvalidValueError, check_choice
+from defenselib.errors import InvalidValueError
 from defenselib.seeds import generator
 
 SIZE = 32
@@ -27,55 +22,42 @@ TRAIN_SIZE = KNOWN["shapes"].train_size
 TEST_SIZE = 500
 _BLOCK = 500  # samples drawn at a time: bounds the memory, and makes a larger set begin with the smaller one
 
-# In units of [0, 1] brightness.
+# All in pixels, or degrees, or units of [0, 1] brightness.
+RADIUS = (8.5, 12.0)
+SHIFT = 3.5
+TURN = 20.0
+CONTRAST = (0.35, 0.65)
 TINT = 0.2
 SLOPE = 0.12
 NOISE = 0.03
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How much a class varies. radius, shift: pixels; turn: degrees either way; contrast: brightness in [0, 1]."""
-
-    radius: tuple[float, float] = (8.5, 12.0)
-    shift: float = 3.5
-    turn: float = 20.0
-    contrast: tuple[float, float] = (0.35, 0.65)
-
-
-DRAWINGS = {
-    "shapes": Drawing(),
-    "shapes-turned": Drawing(radius=(7.0, 11.0), shift=4.5, turn=180.0, contrast=(0.3, 0.6)),
-}
-
-
-def make_shapes(train: int = TRAIN_SIZE, test: int = TEST_SIZE, seed: int = 0, name: str = "shapes") -> Dataset:
-    """Draw a data set of `train` and `test` images; `seed` fixes every pixel. name: one of `DRAWINGS`.
+def make_shapes(train: int = TRAIN_SIZE, test: int = TEST_SIZE, seed: int = 0) -> Dataset:
+    """Draw a data set of `train` and `test` images; `seed` fixes every pixel.
 
     Classes are balanced to one image, and a larger set of the same seed begins with the smaller one.
-    Errors: UnknownNameError for another name, InvalidValueError for a size below 1.
+    Errors: InvalidValueError for a size below 1.
     """
-    drawing = DRAWINGS[check_choice("data set", name, DRAWINGS)]
     if train < 1 or test < 1:
         raise InvalidValueError(f"shapes of {train} training and {test} test images were asked for; at least 1 each")
-    sets = (_draw(train, seed, "train", drawing), _draw(test, seed, "test", drawing))
-    return Dataset(name, *sets, classes=KNOWN[name].classes, digest=digest_of(*sets))
+    sets = (_draw(train, seed, "train"), _draw(test, seed, "test"))
+    return Dataset("shapes", *sets, classes=KNOWN["shapes"].classes, digest=digest_of(*sets))
 
 
-def _draw(count: int, seed: int, split: str, drawing: Drawing) -> ImageSet:
+def _draw(count: int, seed: int, split: str) -> ImageSet:
     images = torch.empty(count, 3, SIZE, SIZE, dtype=torch.uint8)
     labels = torch.empty(count, dtype=torch.int64)
     for start in range(0, count, _BLOCK):
         source = generator(seed, "shapes", split, start // _BLOCK)
         drawn_labels = torch.rand(_BLOCK // 10, 10, generator=source).argsort(1).flatten()
-        drawn = _render(drawn_labels, source, drawing)
+        drawn = _render(drawn_labels, source)
         stop = min(start + _BLOCK, count)
         images[start:stop] = drawn[: stop - start]
         labels[start:stop] = drawn_labels[: stop - start]
     return ImageSet(images, labels)
 
 
-def _render(labels: Tensor, source: torch.Generator, drawing: Drawing) -> Tensor:
+def _render(labels: Tensor, source: torch.Generator) -> Tensor:
     """uint8 (N, 3, 32, 32) pictures of the classes `labels` (N,)."""
     n = len(labels)
 
@@ -83,11 +65,10 @@ def _render(labels: Tensor, source: torch.Generator, drawing: Drawing) -> Tensor
         return low + (high - low) * torch.rand(n, *shape, generator=source)
 
     axis = torch.arange(SIZE) - (SIZE - 1) / 2
-    x = axis.view(1, 1, SIZE) - uniform(-drawing.shift, drawing.shift, 1, 1)
-    y = axis.view(1, SIZE, 1) - uniform(-drawing.shift, drawing.shift, 1, 1)
-    radius = uniform(*drawing.radius, 1, 1)
-    turn = math.radians(drawing.turn)
-    angle = uniform(-turn, turn, 1, 1)
+    x = axis.view(1, 1, SIZE) - uniform(-SHIFT, SHIFT, 1, 1)
+    y = axis.view(1, SIZE, 1) - uniform(-SHIFT, SHIFT, 1, 1)
+    radius = uniform(*RADIUS, 1, 1)
+    angle = uniform(-math.radians(TURN), math.radians(TURN), 1, 1)
     mirror = uniform(-1, 1, 1, 1).sign()
     u = (x * angle.cos() + y * angle.sin()) * mirror / radius
     v = (y * angle.cos() - x * angle.sin()) / radius
@@ -98,7 +79,7 @@ def _render(labels: Tensor, source: torch.Generator, drawing: Drawing) -> Tensor
     mask = (0.5 - distance * radius).clamp(0, 1).unsqueeze(1)  # one pixel of soft edge
 
     light = uniform(0, 1, 1, 1, 1)
-    other = (light + uniform(*drawing.contrast, 1, 1, 1)) % 1  # differs by `contrast` from `light`, up as often as down
+    other = (light + uniform(*CONTRAST, 1, 1, 1)) % 1  # differs by CONTRAST from `light`, up as often as down
     ground = light + uniform(-TINT, TINT, 3, 1, 1) / 2
     ground = ground + uniform(-SLOPE, SLOPE, 3, 1, 1) * axis.view(1, 1, 1, SIZE) / SIZE
     ground = ground + uniform(-SLOPE, SLOPE, 3, 1, 1) * axis.view(1, 1, SIZE, 1) / SIZE
