@@ -1,4 +1,4 @@
-"""The command line: run, reproduce, status, data, keep."""
+"""The command line: run, reproduce, status, data, profile, keep."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_command(
     dataset: Annotated[str, typer.Option(help="Name of a data set, or a path to one.")] = "shapes",
     attack: Annotated[str, typer.Option(help="Name of an attack, or none.")] = "badnets",
     defense: Annotated[str, typer.Option(help="Name of a defense; none trains without one.")] = "none",
-    profile: Annotated[str, typer.Option(help="How big a training: smoke, laptop, gpu, paper.")] = "smoke",
+    profile: Annotated[str, typer.Option(help="How big a training: smoke, demo, laptop, gpu, paper.")] = "smoke",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     model: Annotated[str | None, typer.Option(help="Architecture; the profile's if not given.")] = None,
     paper: Annotated[str | None, typer.Option(help="Paper whose recipes count; the method's own if not given.")] = None,
@@ -201,6 +201,29 @@ def data(
     for note in frame["note"]:
         if note:
             typer.echo(note)
+
+
+@app.command("profile")
+def profile_command(
+    name: Annotated[str, typer.Argument(help="Name of a profile.")],
+    dataset: Annotated[str, typer.Option(help="Data set of both columns.")] = "cifar10",
+    attack: Annotated[str, typer.Option(help="Attack, whose rate decides how often poison is seen.")] = "badnets",
+    defense: Annotated[str | None, typer.Option(help="Only this defense.")] = None,
+) -> None:
+    """What a profile makes of the papers' schedules: steps, exposures to poison, passes, stage by stage."""
+    from defenselib.defenses import DEFENSES
+    from defenselib.errors import check_choice
+    from defenselib.experiments.schedule import derived
+
+    frame = derived(_check_profile(name), dataset=dataset, attack=attack)
+    if defense is not None:
+        frame = frame[frame["defense"] == check_choice("defense", defense, DEFENSES)]
+    if frame.empty:
+        raise InvalidValueError(f"profile {name!r} leaves out {dataset!r}, or has no stage of {defense!r}")
+    for column in frame.columns[2:]:
+        digits = 1 if column.startswith("passes") else 0
+        frame[column] = frame[column].map(f"{{:,.{digits}f}}".format)
+    _show(frame, f"{name} on {dataset} under {attack}; a split is taken to be right")
 
 
 @app.command()

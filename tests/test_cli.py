@@ -182,3 +182,10 @@ def test_as_a_module() -> None:
     said = subprocess.run([sys.executable, "-m", "defenselib", "--help"], capture_output=True, text=True, timeout=120)
     assert said.returncode == 0
     assert all(command in said.stdout for command in ("run", "reproduce", "status", "data", "keep"))
+
+
+def test_profile_prints_steps_beside_the_papers() -> None:
+    text = call("profile", "demo", "--defense", "asd").stdout
+    assert "one virtual model" in text and "391" in text and "bsd" not in text
+    assert "did you mean 'demo'" in refused("profile", "demp")
+    assert "leaves out" in refused("profile", "laptop", "--dataset", "tiny-imagenet")

@@ -3,6 +3,7 @@
 The papers say "a small square" and mean different ones. `pattern` names the exact pixels:
 
 - dbd2: 2x2 coloured block at rows and columns 4-5 (code of DBD, used by ASD, V&B, BSD).
+- dbd4: the same block, every pixel two wide: rows and columns 4-7. No paper's; for small networks and few images.
 - grid3: 3x3 black and white grid in the lower right corner (D-ST, D-BR, all-to-one).
 - square3: white 3x3 square, one pixel away from the lower right corner (D-ST, D-BR, all-to-all).
 - square22: white square in the lower right corner, a tenth of the side: 22 pixels at 224 (D-ST, D-BR on ImageNet).
@@ -48,6 +49,13 @@ def _full(top: int, left: int, rows: list[list[int]] | list[list[tuple[int, int,
     return Patch(top, left, values, torch.ones(values.shape[1:], dtype=torch.bool))
 
 
+def _dbd(scale: int) -> Patch:
+    """DBD's coloured 2x2 block, every pixel `scale` wide. No crop of padding 4 cuts it off."""
+    small = _full(4, 4, [[(180, 249, 112), (155, 50, 126)], [(234, 82, 68), (187, 201, 219)]])
+    values = small.values.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    return Patch(4, 4, values, torch.ones(values.shape[1:], dtype=torch.bool))
+
+
 def _white(size: int, side: int, distance: int) -> Patch:
     """A white square `side` pixels wide, `distance` pixels from the lower right corner."""
     corner = size - distance - side
@@ -69,7 +77,8 @@ def _apple(size: int) -> Patch:
 
 
 PATTERNS: dict[str, Callable[[int], Patch]] = {
-    "dbd2": lambda size: _full(4, 4, [[(180, 249, 112), (155, 50, 126)], [(234, 82, 68), (187, 201, 219)]]),
+    "dbd2": lambda size: _dbd(1),
+    "dbd4": lambda size: _dbd(2),
     "grid3": lambda size: _full(size - 3, size - 3, [[0, 0, 255], [0, 255, 0], [255, 0, 255]]),
     "square3": lambda size: _white(size, 3, 1),
     "square22": lambda size: _white(size, max(1, size // 10), 0),

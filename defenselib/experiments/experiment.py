@@ -15,7 +15,7 @@ from defenselib.defenses import DEFENSES
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.fields import hyper_parameters, typed
-from defenselib.experiments.resolve import facts_of, make_attack, make_defense, subset_size
+from defenselib.experiments.resolve import facts_of, make_attack, make_defense, rate_of, subset_size
 from defenselib.experiments.spec import Resolved, file_name, hash_of
 
 __all__ = ["Experiment", "Resolved", "file_name", "hash_of"]
@@ -113,7 +113,7 @@ class Experiment:
             model=profile.model if profile.model is not None and model == PAPER_MODEL else model,
             width=64 if profile.width is None else profile.width,
             attack=attack,
-            rate=float(attack.plan.rate if self.rate is None else self.rate),
+            rate=rate_of(self.rate, attack, profile, facts),
             target=target_of(attack, self.target, facts.classes),
             count=self.count or attack.plan.count,
             defense=make_defense(self.defense, self.defense_args, self.paper, profile, facts.name, share),

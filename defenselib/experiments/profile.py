@@ -50,7 +50,7 @@ class DataRule:
 
 @dataclass(frozen=True)
 class Section:
-    """Overrides of a method's hyper-parameters, and further ones on single data sets."""
+    """Overrides of a method's hyper-parameters (of an attack also `rate`), and further ones on single data sets."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     per_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Profile:
 
 def available() -> tuple[str, ...]:
     """The profiles that come with the library."""
-    order = ("smoke", "laptop", "gpu", "paper")
+    order = ("smoke", "demo", "laptop", "gpu", "paper")
     names = {path.stem for path in FOLDER.glob("*.toml")}
     return tuple([name for name in order if name in names] + sorted(names.difference(order)))
 
@@ -193,16 +193,19 @@ def _section(kind: str, name: str, table: Any, path: Path) -> Section:
     where = f"{path} [{kind}.{name}]"
     registry: Mapping[str, type] = DEFENSES if kind == "defense" else ATTACKS
     cls = registry[check_choice(f"{kind} in {path}:", name, registry)]
-    fields = hyper_parameters(cls, ATTACK_RESERVED if kind == "attack" else ())
+    fields = hyper_parameters(cls, ATTACK_RESERVED) | {"rate": float} if kind == "attack" else hyper_parameters(cls)
     table = _table(table, where)
     own = {key: value for key, value in table.items() if not isinstance(value, dict)}
     per_dataset = {key: value for key, value in table.items() if isinstance(value, dict)}
     for dataset in per_dataset:
         check_choice(f"data set in {where}:", dataset, DATASETS)
-    return Section(
+    section = Section(
         typed(fields, own, where),
         {key: typed(fields, value, f"{path} [{kind}.{name}.{key}]") for key, value in per_dataset.items()},
     )
+    for values in (section.values, *section.per_dataset.values()):
+        check_range(f"{where}: rate", values.get("rate", 0.0), 0.0, 1.0)
+    return section
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

@@ -59,9 +59,21 @@ def make_attack(
     given = dict(given)
     preset = given.pop("preset", paper)
     given = typed(hyper_parameters(attacks.ATTACKS[name], ("image_size", "plan")), given, f"attack_args of {name!r}")
-    section = profile.attack.get(name)
-    hyper = {"seed": seed, **({} if section is None else section.on(facts.name)), **given}
+    section = {key: value for key, value in _of_profile(profile, name, facts).items() if key != "rate"}
+    hyper = {"seed": seed, **section, **given}
     return attacks.create(name, image_size=facts.image_size, preset=preset, **hyper)
+
+
+def _of_profile(profile: Profile, attack: str, facts: Facts) -> dict[str, Any]:
+    section = profile.attack.get(attack)
+    return {} if section is None else section.on(facts.name)
+
+
+def rate_of(given: float | None, attack: Attack, profile: Profile, facts: Facts) -> float:
+    """Share of poisoned samples: the caller's, else the profile's, else the paper's."""
+    if given is not None:
+        return float(given)
+    return float(_of_profile(profile, attack.name, facts).get("rate", attack.plan.rate))
 
 
 def make_defense(

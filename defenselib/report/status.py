@@ -9,9 +9,8 @@ from collections import Counter
 import pandas as pd
 
 from defenselib.errors import DataError
-from defenselib.experiments import Result, Store, default_stores
+from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.experiments.experiment import hash_of
-from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.exhibit import Exhibit, Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
@@ -32,7 +31,7 @@ def holdings(store: Store | None = None) -> pd.DataFrame:
         working=("working", "sum"),
         older_code=("older_code", "sum"),
     )  # fmt: skip
-    order = {name: position for position, name in enumerate(("smoke", *reversed(RANK)))}
+    order = {name: position for position, name in enumerate(profiles.available())}
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
@@ -113,7 +112,7 @@ def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
     """
     found = store or default_stores()
     rows = [_origin(result, found) for result in found.results() if smoke or result.profile != "smoke"]
-    order = {name: position for position, name in enumerate(("smoke", *reversed(RANK)))}
+    order = {name: position for position, name in enumerate(profiles.available())}
     frame = pd.DataFrame(rows, columns=None if rows else ORIGIN)
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 

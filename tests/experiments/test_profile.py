@@ -18,8 +18,8 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_there_are_four() -> None:
-    assert profiles.available() == ("smoke", "laptop", "gpu", "paper")
+def test_there_are_five() -> None:
+    assert profiles.available() == ("smoke", "demo", "laptop", "gpu", "paper")
 
 
 @pytest.mark.parametrize("name", profiles.available())
@@ -71,9 +71,16 @@ def test_paper_overrides_nothing() -> None:
     assert all(rule.limit is None for rule in paper.data.values())
 
 
-def test_only_gpu_and_paper_compare_numbers_and_smoke_nothing() -> None:
+def test_only_gpu_and_paper_compare_numbers_and_drawn_data_nothing() -> None:
     verdicts = {name: profiles.load(name).verdict for name in profiles.available()}
-    assert verdicts == {"smoke": "none", "laptop": "order", "gpu": "numbers", "paper": "numbers"}
+    assert verdicts == {"smoke": "none", "demo": "none", "laptop": "order", "gpu": "numbers", "paper": "numbers"}
+
+
+def test_a_rate_of_the_profile_yields_to_the_callers_only(tmp_path: Path) -> None:
+    name = str(write(tmp_path, "[attack.badnets]\nrate = 0.2\n[attack.badnets.gtsrb]\nrate = 0.3"))
+    cell = Experiment(attack="badnets", paper="vab", profile=name)
+    assert cell.resolve().rate == 0.2 and cell.replace(dataset="gtsrb").resolve().rate == 0.3
+    assert cell.replace(rate=0.01).resolve().rate == 0.01 and cell.replace(attack="blend").resolve().rate == 0.1
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,7 @@ def test_unknown_keys_and_names(tmp_path: Path, text: str, parts: tuple[str, ...
         ("[defense.asd]\nepochs = 3.5", ("mine.toml [defense.asd]", "epochs", "int")),
         ("[defense.none]\nmilestones = [1, 'x']", ("mine.toml [defense.none]", "milestones", "tuple")),
         ("[model]\nwidth = true", ("mine.toml [model]", "width", "int")),
+        ("[attack.badnets]\nrate = 2.0", ("mine.toml [attack.badnets]", "rate", "2.0")),
     ],
 )
 def test_ill_typed_values(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:

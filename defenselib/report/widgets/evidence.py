@@ -19,6 +19,8 @@ from defenselib.papers.kit.grid import Cell
 from defenselib.plots import style
 
 SMOKE = "smoke"
+# On drawn data: no evidence on a paper.
+DRAWN = ("demo", SMOKE)
 # The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.
 OWN = {"asd": "asd", "bsd": "bsd", "vab": "vab", "dst": "dst_dbr", "dbr": "dst_dbr", "aabl": "aabl"}
 PAPER_NAMES = {key: "D-ST and D-BR" if key == "dst_dbr" else style.label(key) for key in papers.available()}
@@ -47,7 +49,7 @@ def best(
     for defense, results in found.items():
         if not results and train and defense in OWN:
             results = [result for result in (trained(defense, train, reader),) if useful(result)]
-        real = [result for result in results if result.profile != SMOKE]
+        real = [result for result in results if result.profile not in DRAWN]
         if results:
             shown[defense] = _by_setting(real or results)
     return shown
@@ -104,7 +106,7 @@ def words_of(result: Result) -> str:
 
 
 def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
-    order = (*RANK, SMOKE)
+    order = (*RANK, *DRAWN)
     chosen: dict[str, Result] = {}
 
     def rank(one: Result) -> tuple[int, bool, int]:
