@@ -1,29 +1,35 @@
 """Every exhibit of D-ST and D-BR (Chen et al., NeurIPS 2022): Tables 1 to 7, Figures 1 to 13, numbers of the text.
 
-To add an exhibit: one entry in `EXHIBITS`, its claims in `dst_dbr_claims.py`, its measurement in `dst_dbr_measures.py`.
+To add an exhibit: one entry in `EXHIBITS`, its claims in `claims`, its measurement in `measures`, its drawing in
+`figures`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from defenselib.papers.dst_dbr import claims, measures, properties
+from defenselib.papers.dst_dbr import claims, figures, measures
+from defenselib.papers.dst_dbr.properties import KEY, Categories
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit import scaled, verdict
-from defenselib.papers.kit.exhibit import Exhibit, Row, Series, Setting, Table, complete
-from defenselib.papers.kit.grid import Cell, Request, Thin
+from defenselib.papers.kit import printed, scaled
+from defenselib.papers.kit.claims import FAILS, HOLDS, Claim, as_printed
+from defenselib.papers.kit.exhibit import Drawer, Drawing, Exhibit, Paper, Series, Setting
+from defenselib.papers.kit.frame import Row
+from defenselib.papers.kit.grid import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
+from defenselib.papers.kit.table import Table
+from defenselib.plots.charts import dots
 
-KEY = "dst_dbr"
 USUAL_RATE = 0.1
 # One attack of each kind: patch, whole image, clean label twice. The figures' own choice is not in the paper's text.
 KINDS = ("badnets", "blend-strip", "sig", "clb")
+SIX = ("badnets", "trojan", "sig", "blend-strip", "blend-kitty", "clb")
 # What is computed where nobody asks for more. Results that lie in the store are shown all the same.
 THIN = {
     "smoke": Thin(("cifar10", "shapes"), ("badnets",), ("none", "dst", "dbr"), plain=True),
@@ -31,8 +37,6 @@ THIN = {
 }
 # Other architectures are out of reach of a CPU.
 PLAIN = {**THIN, "laptop": Thin(("cifar10",), ("none", "badnets", "blend-strip", "sig"), plain=True)}
-
-
 SEEDS = several("none", "dbr")  # D-BR and what it repairs
 SETTING = Setting(SEEDS, THIN, reference="table-2")
 
@@ -40,13 +44,13 @@ SETTING = Setting(SEEDS, THIN, reference="table-2")
 def options_of(row: Row) -> dict[str, Any]:
     """What a row of a table sets otherwise than usual: poisoning rate, network, extractor."""
     options: dict[str, Any] = {}
-    rate, model, chosen = row["poisoning_rate"], row["model"], measures.fields(row["variant"])
+    rate, model, extractor = row["poisoning_rate"], row["model"], row.get("extractor", "ss-ctl")
     if pd.notna(rate) and float(rate) != USUAL_RATE:
         options["rate"] = float(rate)
     if pd.notna(model) and model != "resnet18":
         options["model"] = str(model)
-    if chosen.get("extractor", "ss-ctl") != "ss-ctl":
-        options["defense_args"] = {"extractor": chosen["extractor"]}
+    if extractor != "ss-ctl":
+        options["defense_args"] = {"extractor": extractor}
     return options
 
 
@@ -59,8 +63,7 @@ def architecture_cell(row: Row) -> Cell | str:
     """Table 7: the size of the features is that of the undefended model, the precisions are those of D-BR's split."""
     if pd.isna(row["published"]):
         return "the paper prints a dash: SupCon's code has no such architecture"
-    sd = "module" in measures.fields(row["variant"])
-    defense = "none" if row["metric"] == "count" else "dbr" if sd else str(row["defense"])
+    defense = "none" if row["metric"] == "count" else "dbr" if row["module"] == "sd" else str(row["defense"])
     return Cell(str(row["dataset"]), str(row["attack"]), defense, options_of(row))
 
 
@@ -100,61 +103,39 @@ TEXT: Mapping[str, Cell | str] = {
 
 def text_cell(row: Row) -> Cell | str:
     """The cell of a number that stands only in the running text."""
-    variant: str = "" if pd.isna(row["variant"]) else str(row["variant"])
-    if row["attack"] == "sig" and "module=sd" in variant:
+    if row["attack"] == "sig" and row["module"] == "sd":
         return dbr("sig")
-    if variant in TEXT:
-        return TEXT[variant]
+    if row["variant"] in TEXT:
+        return TEXT[row["variant"]]
     if pd.notna(row["attack"]):
         return table_cell(row)
     return Cell(str(row["dataset"]), "badnets", "none")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Categories(Exhibit):
-    """Table 4: every tick of the paper, measured on the attack itself (`properties`)."""
-
-    @property
-    def status(self) -> str:
-        return "available"
-
-    def _reproduce(self, request: Request) -> pd.DataFrame:
-        """What was measured stands under `reason`; `reproduced` is 1 where it is what is printed, 0 where not.
-        An attack counts from when it has been made once: what its code alone says of it is no evidence."""
-        profile = request.profile
-        measured = properties.table_4(profile=profile, run=request.run, store=request.store)
-        made_once = measured[measured["criterion"] == "trigger-size"].set_index("attack")["measured"] != ""
-        words: dict[Any, str] = {True: verdict.AGREES, False: verdict.DIFFERS}
-        found = []
-        for row in measured.to_dict("records"):
-            agrees = row["agrees"] if made_once[row["attack"]] and profile != "smoke" else None
-            made = frames.entry([] if agrees is None else [float(agrees)], reason=f"measured: {row['measured'] or '–'}")
-            found.append({**made, "verdict": words.get(agrees, verdict.NOT_RUN)})
-        return frames.finish(self._printed(), found, profile)
+def varied(cell: Cell) -> dict[str, Any]:
+    """The hyper-parameters that a figure's cell varies; the score that splits goes by a name of its own."""
+    chosen = dict(cell.options.get("defense_args", {}))
+    if "metric" in chosen:
+        chosen["score"] = chosen.pop("metric")
+    return {name: value for name, value in chosen.items() if name not in ("probe", "rounds")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawing(Exhibit):
-    """A figure of images: nothing is counted, so the frame has one row without a number."""
-
-    @property
-    def status(self) -> str:
-        return "available"
-
-    def _reproduce(self, request: Request) -> pd.DataFrame:
-        return frames.unanswered(self._printed(), request.profile, "a picture: it holds no number")
+def series(key: str, plot: Drawer, cells: list[Cell], measure: Any, checks: tuple[Claim, ...]) -> Series:
+    return Series(
+        paper=KEY, key=key, setting=SETTING, plot=plot, cells=tuple(cells), measure=measure, axes=varied, checks=checks
+    )
 
 
-def series(key: str, plot: str, cells: tuple[Cell, ...], measure: Any, checks: tuple[Any, ...] = ()) -> Series:
-    return Series(paper=KEY, key=key, setting=SETTING, plot=plot, cells=cells, measure=measure, checks=checks)
+def table(key: str, checks: tuple[Claim, ...], cell: Any = table_cell, **more: Any) -> Table:
+    return Table(paper=KEY, key=key, cell=cell, **{"setting": SETTING, "plot": dots, "checks": checks, **more})
 
 
-def table(key: str, checks: tuple[Any, ...], cell: Any = table_cell, **more: Any) -> Table:
-    return Table(paper=KEY, key=key, cell=cell, **{"setting": SETTING, "plot": "dots", "checks": checks, **more})
+def drawing(key: str, plot: Drawer) -> Drawing:
+    return Drawing(paper=KEY, key=key, plot=plot)
 
 
-ALPHAS = [dbr(attack, clean_share=share) for attack in KINDS for share in (0.0, 0.05, 0.2, 0.4, 0.8)]
-ALPHAS += [dbr(attack, poison_share=share) for attack in KINDS for share in (0.0, 0.01, 0.05, 0.1, 0.2)]
+SHARES = [dbr(attack, clean_share=share) for attack in KINDS for share in (0.0, 0.05, 0.2, 0.4, 0.8)]
+SHARES += [dbr(attack, poison_share=share) for attack in KINDS for share in (0.0, 0.01, 0.05, 0.1, 0.2)]
 SWAPPED = [dbr(attack, metric=metric) for attack in KINDS for metric in ("spectral", "sce", "loss-ascent", "fct")]
 STEPS = [dbr(attack, steps=steps) for attack in KINDS for steps in ("unlearn", "relearn", "both")]
 WEIGHTS = [
@@ -162,7 +143,8 @@ WEIGHTS = [
     for attack in KINDS
     for weight in (0.0, 0.001, 0.01, 0.1, 1.0)
 ]
-SIX = ("badnets", "trojan", "sig", "blend-strip", "blend-kitty", "clb")
+FEATURES = [probed(attack, "features") for attack in KINDS]
+PAIRS = [probed(attack, "pairs") for attack in ("badnets", "blend-strip")]
 
 EXHIBITS: tuple[Exhibit, ...] = (
     table("table-1", claims.TABLE_1),
@@ -178,35 +160,63 @@ EXHIBITS: tuple[Exhibit, ...] = (
         setting=Setting(SEEDS, PLAIN, reference="table-7"),
         value=measures.architecture_value,
     ),
-    table("text-1", (), text_cell, value=measures.text_value, plot=""),
-    series("figure-1", "dst_dbr_movement", (probed("badnets", "features"),), measures.moved_rows, claims.FIGURE_1),
-    Exhibit(paper=KEY, key="figure-2", plot="dst_dbr_framework"),
+    table("text-1", (), text_cell, value=measures.text_value, plot=None),
+    series("figure-1", figures.movement, FEATURES[:1], measures.moved_rows, claims.FIGURE_1),
+    Exhibit(paper=KEY, key="figure-2", plot=figures.framework),
     series(
-        "figure-3",
-        "dst_dbr_histograms",
-        (dbr("badnets"), dbr("blend-strip")),
-        measures.fct_after_rows,
-        claims.FIGURE_3,
+        "figure-3", figures.histograms, [dbr("badnets"), dbr("blend-strip")], measures.fct_after_rows, claims.FIGURE_3
     ),
-    series("figure-4", "dst_dbr_bars", tuple(SWAPPED), measures.final_rows, claims.FIGURE_4),
-    series("figure-5", "dst_dbr_steps", tuple(STEPS), measures.step_rows, claims.FIGURE_5),
-    series("figure-6", "dst_dbr_weights", tuple(WEIGHTS), measures.final_rows, claims.FIGURE_6),
-    series("figure-7", "dst_dbr_clusters", tuple(probed(name, "features") for name in KINDS), measures.cluster_rows),
-    series("figure-8", "dst_dbr_histograms", tuple(dbr(name) for name in SIX), measures.fct_rows, claims.FIGURE_8),
-    Drawing(paper=KEY, key="figure-9", plot="dst_dbr_attacks"),
-    Drawing(paper=KEY, key="figure-10", plot="dst_dbr_transforms"),
-    series(
-        "figure-11",
-        "dst_dbr_pairs",
-        (probed("badnets", "pairs"), probed("blend-strip", "pairs")),
-        measures.pair_rows,
-        claims.FIGURE_11,
-    ),
-    series("figure-12", "dst_dbr_pairs", (probed("sig", "pairs"),), measures.pair_rows, claims.FIGURE_12),
-    series("figure-13", "dst_dbr_shares", tuple(ALPHAS), measures.final_rows, claims.FIGURE_13),
+    series("figure-4", figures.bars, SWAPPED, measures.final_rows, claims.FIGURE_4),
+    series("figure-5", figures.steps, STEPS, measures.step_rows, claims.FIGURE_5),
+    series("figure-6", figures.weights, WEIGHTS, measures.final_rows, claims.FIGURE_6),
+    series("figure-7", figures.clusters, FEATURES, measures.cluster_rows, claims.FIGURE_7),
+    series("figure-8", figures.histograms, [dbr(attack) for attack in SIX], measures.fct_rows, claims.FIGURE_8),
+    drawing("figure-9", figures.attacks),
+    drawing("figure-10", figures.transforms),
+    series("figure-11", figures.pairs, PAIRS, measures.pair_rows, claims.FIGURE_11),
+    series("figure-12", figures.pairs, [probed("sig", "pairs")], measures.pair_rows, claims.FIGURE_12),
+    series("figure-13", figures.shares, SHARES, measures.final_rows, claims.FIGURE_13),
 )
-PAPER = complete(KEY, EXHIBITS)
+PAPER = Paper(KEY, EXHIBITS)
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.
 TWICE = (Twice(Cell("cifar10", "blend-kitty", "dbr"), ("sd_epochs", "sd_tuning_epochs")),)
 doubled = partial(scaled.doubled, KEY, TWICE, numbers=("acc", "asr", "poison_precision"))  # beside the usual runs
+
+
+def on_print() -> pd.DataFrame:
+    """The claims on tables, judged on the printed numbers themselves (columns of `claims.table_of`, and exhibit), and
+    whether the printed averages are those of their rows: not all of them hold."""
+    made = []
+    for exhibit in EXHIBITS:
+        if exhibit.checks and exhibit.key in printed.tables(KEY):
+            rows = printed.table(KEY, exhibit.key)
+            frame = as_printed(frames.unanswered(rows, "paper", ""))
+            made += [exhibit.claims(frame).assign(exhibit=exhibit.key), _averages(exhibit.key, rows)]
+    return pd.concat(made, ignore_index=True)
+
+
+def _averages(key: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for a table that prints averages: are they the means of their rows, to the second decimal?"""
+    values, wrong = pd.to_numeric(rows["published"]), []
+    parts = frames.parts_of_averages(rows)
+    for position, members in parts.items():
+        mean, said = values.iloc[members].mean(), values.iloc[position]
+        # Half a unit of the last digit, and as much again for what was rounded before it was averaged.
+        if not math.isclose(mean, said, abs_tol=0.0101):
+            row = rows.iloc[position]
+            where = f"{row['dataset']} {row['defense']} {row['metric']}"
+            wrong.append(f"{where}: printed {said:.2f}, recomputed {mean:.2f}")
+    made = {
+        "claim": "averages",
+        "statement": "The averages are the means of the rows above them.",
+        "source": key.replace("table-", "Table "),
+        "rule": "to the second decimal",
+        "outcome": FAILS if wrong else HOLDS,
+        "numbers": "; ".join(wrong) or f"{len(parts)} averages",
+        "true": len(parts) - len(wrong),
+        "of": len(parts),
+        "profile": "paper",
+        "exhibit": key,
+    }
+    return pd.DataFrame([made] if parts else [])

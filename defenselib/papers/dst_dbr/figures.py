@@ -1,159 +1,196 @@
-"""The charts of D-ST and D-BR: Figures 3 to 6, 8 and 11 to 13 of Chen et al., NeurIPS 2022."""
+"""The figures of D-ST and D-BR (Chen et al., NeurIPS 2022), each drawn from its frame."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from defenselib.data.augment.transforms import TRANSFORMS
-from defenselib.plots import style
-from defenselib.plots.canvas import empty, fields, grid, group_histograms, leave_empty, smoke_words
+from defenselib.data import load_dataset
+from defenselib.data.augment.transforms import TRANSFORMS, draw, named
+from defenselib.papers import examples
+from defenselib.plots import panels, pictures, style
+from defenselib.plots.canvas import grid
+from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.panels import by, drawing, legend, line, only
+from defenselib.seeds import generator
 
 STEPS = {
     "unlearn": (style.ORANGE, "--", "unlearning"),
     "relearn": (style.GREEN, ":", "relearning"),
     "both": (style.BLUE, "-", "in turn"),
 }
-METRICS = {"spectral": "spectral", "sce": "DBD's loss", "loss-ascent": "ABL's loss", "fct": "FCT"}
+SCORES = {"spectral": "spectral", "sce": "DBD's loss", "loss-ascent": "ABL's loss", "fct": "FCT"}
+CLASSES = (style.BLUE, style.GREEN, style.PURPLE, style.SKY, style.OCHRE, style.GREY)
+MARKS = "osDv^<>phX"
 
 
-def said(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that were run, with a column for each word of their variant."""
-    ran = frame[frame["reproduced"].notna()]
-    words = pd.DataFrame([fields(variant) for variant in ran["variant"]], index=ran.index)
-    return pd.concat([ran, words[words.columns.difference(ran.columns)]], axis=1)
+def _movement(ran: pd.DataFrame) -> Figure:
+    """Figure 1: features of original (filled) and transformed (crosses) samples, apart and together."""
+    places = _places(ran)
+    figure, axes = grid(7.4, 2.9, 1, 3)
+    for axis, shown in zip(axes.flat, (["original"], ["transformed"], ["original", "transformed"]), strict=True):
+        _scatter(axis, places[places["version"].isin(shown)])
+        axis.set_title(" and ".join(shown), fontsize=9.5)
+    return figure
 
 
-def histograms(frame: pd.DataFrame, title: str = "") -> Figure:
+def _clusters(ran: pd.DataFrame) -> Figure:
+    """Figure 7: the backdoored models' features; poisoned samples black, clean ones coloured and marked by label."""
+    figure, found = panels.panels(ran, "attack", most=2, height=3.1)
+    for axis, part, _ in found:
+        _scatter(axis, _places(part))
+    return figure
+
+
+def _places(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a point: sample, version, label, group, x, y."""
+    placed = rows[rows["metric"].isin(["x", "y"])]
+    index = ["sample", "version", "label", "group"]
+    return placed.pivot(index=index, columns="metric", values="reproduced").reset_index()
+
+
+def _scatter(axis: Axes, places: pd.DataFrame) -> None:
+    numbers = {label: number for number, label in enumerate(sorted(places["label"].unique()))}
+    for (label, group, version), mine in places.groupby(["label", "group", "version"]):
+        number, poisoned = numbers[label], group == "poisoned"
+        colour = style.BLACK if poisoned else CLASSES[number % len(CLASSES)]
+        mark = "+" if version == "transformed" else "*" if poisoned else MARKS[number % len(MARKS)]
+        axis.scatter(mine["x"], mine["y"], s=14, c=colour, marker=mark, linewidths=0.7, alpha=0.8)
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+
+
+def framework(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Figure 2, redrawn: one distinguishment, two ways to a model."""
+    with style.look():
+        figure, axis = canvas(7.6, 2.9)
+        for x, words in (
+            (1, "poisoned\ntraining set"),
+            (19, "brief training,\nintra-class\nfine-tuning"),
+            (37, "FCT of every\nsample,\nranked"),
+        ):
+            box(axis, x, 39, 15, 22, words)
+        for y, words, kind in (
+            (72, "clean part\n$D_c$", "clean"),
+            (39, "uncertain\n$D_u$", "plain"),
+            (6, "poisoned part\n$D_p$", "poison"),
+        ):
+            box(axis, 55, y, 15, 22, words, kind)
+            arrow(axis, (52, 50), (55, y + 11))
+            arrow(axis, (70, y + 11), (75, 83))
+            if kind != "plain":
+                arrow(axis, (70, y + 8), (75, 17))
+        box(axis, 75, 72, 24, 22, "D-ST: semi-supervised\ncontrast, then classifier\nby mixed cross-entropy", "step")
+        box(axis, 75, 6, 24, 22, "D-BR: ordinary model,\nunlearn $D_p$ and relearn\n$D_c$ in turn", "step")
+        arrow(axis, (16, 50), (19, 50))
+        arrow(axis, (34, 50), (37, 50))
+        return figure
+
+
+def _histograms(ran: pd.DataFrame) -> Figure:
     """Figures 3 and 8: counts of clean and poisoned samples by FCT; a row an attack, before and after."""
-    rows = said(frame)
-    with style.look():
-        if rows.empty:
-            return empty(title)
-        moments = [name for name in ("before", "after") if (rows["moment"] == name).any()]
-        names = list(dict.fromkeys(rows["attack"]))
-        figure, axes = grid(7.2, 1.9 * len(names) + 0.6, len(names), len(moments))
-        for line, name in zip(axes, names, strict=True):
-            for axis, moment in zip(line, moments, strict=True):
-                mine = rows[(rows["attack"] == name) & (rows["moment"] == moment) & (rows["metric"] == "count")]
-                group_histograms(axis, mine)
-                axis.set_title(f"{style.label(name, 'attack')}, {moment} the fine-tuning", fontsize=9.5)
-            line[0].set_ylabel("training samples")
-        axes[0, 0].legend()
-        figure.supxlabel("FCT", fontsize=10)
-        figure.suptitle(smoke_words(rows).strip())
-        return figure
+    moments = [moment for moment in ("before", "after") if (ran["moment"] == moment).any()]
+    figure, found = panels.histograms(ran, "moment", "attack", xlabel="FCT", height=1.9, across_values=moments)
+    for axis, _, where in found:
+        words = f"{style.label(where['attack'], 'attack')}, {where['moment']} the fine-tuning"
+        axis.set_title(words, fontsize=9.5)
+    return figure
 
 
-def bars(frame: pd.DataFrame, title: str = "") -> Figure:
+def _bars(ran: pd.DataFrame) -> Figure:
     """Figure 4: ACC and ASR of D-BR by the score that splits; a panel an attack."""
-    rows = said(frame)
-    with style.look():
-        if rows.empty:
-            return empty(title)
-        names = list(dict.fromkeys(rows["attack"]))
-        figure, axes = grid(7.4, 2.6 * -(-len(names) // 2) + 0.4, -(-len(names) // 2), 2)
-        for axis, name in zip(axes.flat, names, strict=False):
-            for shift, metric, colour in ((-0.2, "acc", style.BLUE), (0.2, "asr", style.ORANGE)):
-                mine = rows[(rows["attack"] == name) & (rows["metric"] == metric)]
-                mine = mine.drop_duplicates("variant").set_index(mine.drop_duplicates("variant")["variant"])
-                heights = [mine["reproduced"].get(f"metric={key}", np.nan) for key in METRICS]
-                places = np.arange(len(METRICS)) + shift
-                axis.bar(places, heights, 0.4, color=colour, label=metric.upper(), hatch="//" if shift > 0 else "")
-            axis.set_xticks(range(len(METRICS)), list(METRICS.values()), rotation=20, fontsize=8)
-            axis.set(title=style.label(name, "attack"), ylabel="%", ylim=(0, 102))
-        leave_empty(axes, len(names))
-        axes.flat[0].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.02))
-        figure.suptitle(smoke_words(rows).strip())
-        return figure
+    figure, found = panels.panels(ran, "attack", most=2)
+    for axis, part, _ in found:
+        for shift, metric, colour, hatch in ((-0.2, "acc", style.BLUE, ""), (0.2, "asr", style.ORANGE, "//")):
+            heights = only(part, metric=metric).set_index("score")["reproduced"].reindex(list(SCORES))
+            axis.bar(np.arange(len(SCORES)) + shift, heights, 0.4, color=colour, label=metric.upper(), hatch=hatch)
+        axis.set_xticks(range(len(SCORES)), list(SCORES.values()), rotation=20, fontsize=8)
+        axis.set(ylabel="%", ylim=(0, 102))
+    legend(figure)
+    return figure
 
 
-def steps(frame: pd.DataFrame, title: str = "") -> Figure:
+def _steps(ran: pd.DataFrame) -> Figure:
     """Figure 5: ACC (above) and ASR (below) by round; a column an attack."""
-    rows = said(frame)
-    with style.look():
-        if rows.empty:
-            return empty(title)
-        names = list(dict.fromkeys(rows["attack"]))
-        figure, axes = grid(max(5.6, 1.9 * len(names) + 1.6), 4.2, 2, len(names))
-        for column, name in enumerate(names):
-            for line, metric in enumerate(("acc", "asr")):
-                for step, (colour, dash, words) in STEPS.items():
-                    mine = rows[(rows["attack"] == name) & (rows["metric"] == metric) & (rows["steps"] == step)]
-                    if mine.empty:
-                        continue
-                    order = mine["epoch"].astype(int).sort_values()
-                    axes[line, column].plot(order, mine.loc[order.index, "reproduced"], dash, color=colour, label=words)
-                axes[line, column].set(ylim=(-3, 103), ylabel=f"{metric.upper()} (%)" if column == 0 else "")
-            axes[0, column].set_title(style.label(name, "attack"))
-            axes[1, column].set_xlabel("round")
-            axes[1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes[0, column].xaxis.set_major_locator(MaxNLocator(integer=True))
-        max(axes[0], key=lambda axis: len(axis.lines)).legend(fontsize=8)
-        figure.suptitle(smoke_words(rows).strip())
-        return figure
+    columns = len(panels.names_of(ran, "attack"))
+    figure, found = panels.panels(ran, "attack", "metric", width=max(5.6, 1.9 * columns + 1.6), height=2.1)
+    for axis, part, where in found:
+        for step, mine in by(part, "steps"):
+            colour, dash, words = STEPS[step]
+            line(axis, mine, "epoch", words, dash, color=colour)
+        axis.set(ylim=panels.PERCENT, xlabel="round" if where["metric"] == "asr" else "")
+    legend(figure)
+    return figure
 
 
-def weights(frame: pd.DataFrame, title: str = "") -> Figure:
+def _lines(ran: pd.DataFrame, names: Mapping[str, str], even: bool = False) -> Figure:
+    """ACC and ASR by a hyper-parameter, one line an attack; a row for each of `names` (column: words). even: its values
+    at equal distances."""
+    figure, axes = grid(7.2, 2.6 * len(names) + 0.5, len(names), 2)
+    for pair, (name, words) in zip(axes, names.items(), strict=True):
+        some = ran[ran[name].notna()] if name in ran else ran[:0]
+        ticks = sorted(panels.names_of(some, name))
+        for axis, metric in zip(pair, ("acc", "asr"), strict=True):
+            for attack, mine in by(only(some, metric=metric), "attack"):
+                at = mine.assign(place=mine[name].map(ticks.index) if even else mine[name])
+                line(axis, at, "place", style.label(attack, "attack"), **style.attack(attack))
+            if even:
+                axis.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
+            axis.set(xlabel=words, ylabel=f"{metric.upper()} (%)", ylim=panels.PERCENT)
+    legend(figure)
+    return figure
+
+
+def _weights(ran: pd.DataFrame) -> Figure:
     """Figure 6: ACC and ASR of D-ST by the weight of the second term of its classifier's loss."""
-    return _lines(frame, title, ("poison_weight",), ("weight $\\lambda_p$",), even=True)
+    return _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True)
 
 
-def shares(frame: pd.DataFrame, title: str = "") -> Figure:
+def _shares(ran: pd.DataFrame) -> Figure:
     """Figure 13: ACC and ASR of D-BR by the two shares; in each row the other share is the usual one."""
-    words = ("clean share $\\alpha_c$", "poison share $\\alpha_p$")
-    return _lines(frame, title, ("clean_share", "poison_share"), words)
+    return _lines(ran, {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"})
 
 
-def _lines(
-    frame: pd.DataFrame, title: str, names: tuple[str, ...], words: tuple[str, ...], even: bool = False
-) -> Figure:
-    rows = said(frame)
-    with style.look():
-        if rows.empty:
-            return empty(title)
-        figure, axes = grid(7.2, 2.6 * len(names) + 0.3, len(names), 2)
-        for line, name, label in zip(axes, names, words, strict=True):
-            some = rows[rows[name].notna()] if name in rows else rows[:0]
-            ticks = sorted(some[name].astype(float).unique()) if len(some) else []
-            for axis, metric in zip(line, ("acc", "asr"), strict=True):
-                for attack in dict.fromkeys(some["attack"]):
-                    mine = some[(some["attack"] == attack) & (some["metric"] == metric)]
-                    at = mine[name].astype(float).sort_values()
-                    x = [ticks.index(value) for value in at] if even else list(at)
-                    sign = {**style.attack(attack), "label": style.label(attack, "attack")}
-                    axis.plot(x, mine.loc[at.index, "reproduced"], **sign)
-                if even:
-                    axis.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
-                axis.set(xlabel=label, ylabel=f"{metric.upper()} (%)", ylim=(-3, 103))
-        axes[0, 0].legend(fontsize=8)
-        figure.suptitle(smoke_words(rows).strip())
-        return figure
-
-
-def pairs(frame: pd.DataFrame, title: str = "") -> Figure:
+def _pairs(ran: pd.DataFrame) -> Figure:
     """Figures 11 and 12: both precisions by first (row) and second (column) transformation."""
-    rows = said(frame)
-    with style.look():
-        if rows.empty:
-            return empty(title)
-        names, kinds = list(dict.fromkeys(rows["attack"])), ("clean_precision", "poison_precision")
-        figure, axes = grid(7.4, 3.3 * len(names), len(names), 2)
-        for line, name in zip(axes, names, strict=True):
-            for axis, kind in zip(line, kinds, strict=True):
-                mine = rows[(rows["attack"] == name) & (rows["metric"] == kind)]
-                square = mine.pivot(index="first", columns="second", values="reproduced")
-                values = square.reindex(index=list(TRANSFORMS), columns=list(TRANSFORMS)).to_numpy(dtype=float)
-                axis.imshow(values, vmin=0, vmax=100, cmap="cividis")
-                for (row, column), value in np.ndenumerate(values):
-                    colour = "#000000" if value > 55 else "#ffffff"
-                    axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
-                axis.set_xticks(range(len(TRANSFORMS)), list(TRANSFORMS), rotation=30, fontsize=8)
-                axis.set_yticks(range(len(TRANSFORMS)), list(TRANSFORMS), fontsize=8)
-                axis.grid(False)
-                axis.set_title(f"{style.label(name, 'attack')}: {kind.replace('_', '-')} (%)", fontsize=9.5)
-                axis.set(xlabel="second", ylabel="first")
-        figure.suptitle(smoke_words(rows).strip())
-        return figure
+    kinds, order = ("clean_precision", "poison_precision"), list(TRANSFORMS)
+    figure, found = panels.panels(ran, "metric", "attack", height=3.3, across_values=kinds)
+    for axis, part, where in found:
+        square = part.pivot(index="first", columns="second", values="reproduced")
+        values = square.reindex(index=order, columns=order).to_numpy(dtype=float)
+        axis.imshow(values, vmin=0, vmax=100, cmap="cividis")
+        for (row, column), value in np.ndenumerate(values):
+            colour = "#000000" if value > 55 else "#ffffff"
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_xticks(range(len(order)), order, rotation=30, fontsize=8)
+        axis.set_yticks(range(len(order)), order, fontsize=8)
+        axis.grid(False)
+        words = f"{style.label(where['attack'], 'attack')}: {where['metric'].replace('_', '-')} (%)"
+        axis.set_title(words, fontsize=9.5)
+        axis.set(xlabel="second", ylabel="first")
+    return figure
+
+
+def attacks(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Figure 9: a poisoned image of each attack, where it is in the store."""
+    return examples.paper_figure("dst_dbr")
+
+
+def transforms(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Figure 10: the six transformations on drawn images, and the pair that the paper uses."""
+    images = load_dataset("shapes", limit=100).test.images[:7]
+    rows = {"original": images}
+    for name in [*TRANSFORMS, "rotate+affine"]:
+        tau = named(tuple(name.split("+")))
+        rows[name.replace("+", ",\nthen ")] = tau(images, draw(tau, len(images), generator(0, "figure-10", name)))
+    return pictures.gallery({name: part.permute(0, 2, 3, 1).numpy() for name, part in rows.items()})
+
+
+movement, clusters, histograms, bars, steps, weights, shares, pairs = (
+    drawing(body, titled=False)
+    for body in (_movement, _clusters, _histograms, _bars, _steps, _weights, _shares, _pairs)
+)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from defenselib import models
-from defenselib.papers.kit.exhibit import Row, metric_of
+from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.grid import Cell
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.table import metric_of
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -19,20 +21,8 @@ Points = list[dict[str, Any]]
 BINS = 40
 SHOWN = 0.995  # the share of samples within the edges of a histogram of FCT; the others are in its last bin
 POINTS = 600  # of a t-SNE
-
-
-def fields(variant: object) -> dict[str, str]:
-    """ "module=sd;epochs=2" as a dictionary; empty for a missing variant."""
-    if not isinstance(variant, str):
-        return {}
-    return dict(part.split("=", 1) for part in variant.split(";") if "=" in part)
-
-
-def chosen_of(cell: Cell) -> str:
-    """The hyper-parameters that a cell sets, as a variant."""
-    arguments = dict(cell.options.get("defense_args", {}))
-    return ";".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-                    for name, value in arguments.items())  # fmt: skip
+MOMENTS = {"before": "fct_before", "after": "fct"}  # the fine-tuning: the scores of that moment
+VERSIONS = ("original", "transformed")
 
 
 def scores_of(result: Result, name: str) -> np.ndarray | None:
@@ -57,69 +47,69 @@ def architecture_value(row: Row, result: Result) -> float:
 
 def text_value(row: Row, result: Result) -> float:
     """A number of the running text."""
-    said = fields(row["variant"])
     if row["metric"] == "d_intra":
-        return result.metrics.get(f"d_intra/{'implanted' if said['finetune'] == 'none' else 'tuned'}", np.nan)
-    if said.get("split") == "train":
+        return result.metrics.get(f"d_intra/{'implanted' if row['finetune'] == 'none' else 'tuned'}", np.nan)
+    if row["split"] == "train":
         fitted = scores_of(result, "fitted")
         return np.nan if fitted is None else float(100 * fitted[poisoned_in(result, len(fitted))].mean())
-    if "tau" in said:
-        found = [v for key, v in result.metrics.items() if key.startswith(f"{row['metric']}/")]
+    if pd.notna(row["tau"]):
+        found = [value for key, value in result.metrics.items() if key.startswith(f"{row['metric']}/")]
         return float(np.median(found)) if found else np.nan
+    size = result.experiment["train_size"]
     counted = {
         "poisoned-samples-in-clean-set": result.metrics.get("clean_poisoned", np.nan),
         "separated-poisoned-set": result.metrics.get("poison_size", np.nan),
         "separated-clean-set": result.metrics.get("clean_size", np.nan),
         "poisoned-samples": float(result.poisoned_count),
-        "training-samples": float(result.experiment["train_size"]),
-        "training-samples-per-class": result.experiment["train_size"] / max(1, len(result.per_class)),
+        "training-samples": float(size),
+        "training-samples-per-class": size / max(1, len(result.per_class)),
     }
-    return counted[said["what"]] if said.get("what") in counted else metric_of(row, result)
+    return counted[row["what"]] if row["what"] in counted else metric_of(row, result)
 
 
 def final_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     """ACC and ASR at the end, and how pure the split was (Figs. 4, 6, 13)."""
-    variant = chosen_of(cell)
-    rows = [point(variant, name, *(getattr(result, name) for result in results)) for name in ("acc", "asr")]
+    rows = [point(name, *(getattr(result, name) for result in results)) for name in ("acc", "asr")]
     for name in ("clean_precision", "poison_precision"):
-        rows.append(point(variant, name, *(result.metrics.get(name, np.nan) for result in results)))
+        rows.append(point(name, *(result.metrics.get(name, np.nan) for result in results)))
     return rows
 
 
 def step_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     """Fig. 5: ACC and ASR of the backdoored model (epoch 0) and after every round, mean over seeds."""
     histories = [result.history_frame() for result in results]
-    histories = [frame[frame["stage"] == "removal"] for frame in histories]
-    rows = []
-    for epoch in sorted(set(histories[0]["epoch"])):
-        for name in ("acc", "asr"):
-            values = [float(frame.loc[frame["epoch"] == epoch, name].iloc[0]) for frame in histories]
-            rows.append(point(f"{chosen_of(cell)};epoch={int(epoch)}", name, *values))
-    return rows
+    histories = [frame[frame["stage"] == "removal"].set_index("epoch") for frame in histories]
+    return [
+        point(name, *(float(frame[name].loc[epoch]) for frame in histories), epoch=int(epoch))
+        for epoch in sorted(histories[0].index)
+        for name in ("acc", "asr")
+    ]
 
 
 def fct_after_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     """Fig. 3: `fct_rows` after the fine-tuning alone."""
-    return [row for row in fct_rows(cell, results) if row["variant"].startswith("moment=after")]
+    return [row for row in fct_rows(cell, results) if row["moment"] == "after"]
 
 
 def fct_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     """Figs. 3 and 8, from the first seed: counts per bin, medians, and how often poison scores higher (percent)."""
     rows: Points = []
-    for moment, name in (("before", "fct_before"), ("after", "fct")):
+    for moment, name in MOMENTS.items():
         values = scores_of(results[0], name)
         if values is None:
             continue
         poisoned = poisoned_in(results[0], len(values))
         edges = np.linspace(0.0, max(float(np.quantile(values, SHOWN)), 1e-6), BINS + 1)
-        for group, member in (("clean", ~poisoned), ("poisoned", poisoned)):
-            if member.any():
-                where = f"moment={moment};group={group}"
-                rows.append(point(where, "median", float(np.median(values[member]))))
-                rows += histogram(where, values[member], edges)
-        share = 100 * separation(values[poisoned], values[~poisoned])
-        rows.append(point(f"moment={moment}", "separation", share))
+        for group, member in _groups(poisoned):
+            rows.append(point("median", float(np.median(values[member])), moment=moment, group=group))
+            rows += histogram(values[member], edges, moment=moment, group=group)
+        rows.append(point("separation", 100 * separation(values[poisoned], values[~poisoned]), moment=moment))
     return rows
+
+
+def _groups(poisoned: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Clean and poisoned samples, where there are any."""
+    return ((name, some) for name, some in (("clean", ~poisoned), ("poisoned", poisoned)) if some.any())
 
 
 def pair_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
@@ -130,7 +120,7 @@ def pair_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
         if pair and name in ("clean_precision", "poison_precision"):
             first, _, second = pair.partition("+")
             values = [result.metrics.get(key, np.nan) for result in results]
-            rows.append(point(f"first={first};second={second}", name, *values))
+            rows.append(point(name, *values, first=first, second=second))
     return rows
 
 
@@ -144,6 +134,19 @@ def features_of(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray] | N
     return np.asarray(result.arrays["fitted/features"], dtype=np.float32), labels, poisoned
 
 
+def gathered(values: np.ndarray, poisoned: np.ndarray) -> float:
+    """Percent of the poisoned samples whose nearest neighbour is poisoned as well; NaN for fewer than two.
+
+    values: (n, C). 100: they are a cluster of their own; their share of the samples: they lie anywhere.
+    """
+    if poisoned.sum() < 2:
+        return float("nan")
+    mine = values[poisoned].astype(np.float64)
+    squares = np.square(mine).sum(1)[:, None] + np.square(values).sum(1)[None] - 2 * mine @ values.T
+    squares[np.arange(len(mine)), np.flatnonzero(poisoned)] = np.inf
+    return float(100 * poisoned[squares.argmin(1)].mean())
+
+
 def embedded(values: np.ndarray) -> np.ndarray:
     """t-SNE of (n, C), (n, 2), the same at every call on one machine."""
     from sklearn.manifold import TSNE
@@ -153,17 +156,20 @@ def embedded(values: np.ndarray) -> np.ndarray:
 
 
 def cluster_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
-    """Fig. 7: t-SNE of the backdoored model's features; x and y of every sample with its label and flag."""
+    """Fig. 7: t-SNE of the backdoored model's features; x and y of every sample with its label and flag, and how far
+    the poisoned ones are a cluster."""
     found = features_of(results[0])
     if found is None:
         return []
     values, labels, poisoned = (part[:: max(1, len(found[0]) // POINTS)] for part in found)
-    return _placed(embedded(values[:, 0]), labels, poisoned, "original")
+    rows = _placed(embedded(values[:, 0]), labels, poisoned, "original")
+    return [*rows, point("gathered", gathered(found[0][:, 0], found[2]), version="original")]
 
 
 def moved_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
-    """Fig. 1: t-SNE of original and transformed samples of three labels together, and the median squared distance
-    between the two versions, for clean and poisoned samples."""
+    """Fig. 1: t-SNE of original and transformed samples of three labels together; of all samples the median squared
+    distance between the two versions, how often a poisoned one moves further (percent), and how far the poisoned ones
+    are a cluster."""
     found = features_of(results[0])
     if found is None:
         return []
@@ -172,20 +178,20 @@ def moved_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     others = [label for label in np.unique(labels) if label != target][:2]
     chosen = np.isin(labels, [target, *others])
     moved = np.square(values[:, 0] - values[:, 1]).sum(1)
-    rows = [
-        point(f"group={group}", "median", float(np.median(moved[member])))
-        for group, member in (("clean", ~poisoned), ("poisoned", poisoned))
-        if member.any()
-    ]
+    rows = [point("median", float(np.median(moved[member])), group=group) for group, member in _groups(poisoned)]
     both = embedded(np.concatenate([values[chosen, 0], values[chosen, 1]]))
-    for name, part in zip(("original", "transformed"), np.split(both, 2), strict=True):
+    for name, part in zip(VERSIONS, np.split(both, 2), strict=True):
         rows += _placed(part, labels[chosen], poisoned[chosen], name)
+    rows.append(point("separation", 100 * separation(moved[poisoned], moved[~poisoned])))
+    rows += [point("gathered", gathered(values[:, i], poisoned), version=name) for i, name in enumerate(VERSIONS)]
     return rows
 
 
 def _placed(places: np.ndarray, labels: np.ndarray, poisoned: np.ndarray, version: str) -> Points:
-    rows = []
-    for number, (place, label, bad) in enumerate(zip(places, labels, poisoned, strict=True)):
-        where = f"sample={number};version={version};label={label};group={'poisoned' if bad else 'clean'}"
-        rows += [point(where, axis, float(value)) for axis, value in zip("xy", place, strict=True)]
-    return rows
+    return [
+        point(axis, float(value), sample=number, version=version, label=int(label), group=str(group))
+        for number, (place, label, group) in enumerate(
+            zip(places, labels, np.where(poisoned, "poisoned", "clean"), strict=True)
+        )
+        for axis, value in zip("xy", place, strict=True)
+    ]

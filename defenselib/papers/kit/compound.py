@@ -28,8 +28,12 @@ class Both(All):
         for part in self.parts:
             mine = part.points(view)
             # A part that is no sentence on all of its cells counts as one cell.
-            found += mine if isinstance(part, All) else [as_one(mine, part.decide(mine))]
+            found += mine if _of_all(part) else [as_one(mine, part.decide(mine))]
         return found
+
+
+def _of_all(part: Statement) -> bool:
+    return isinstance(part, All) or (isinstance(part, _Seen) and _of_all(part.inner))
 
 
 def both(*parts: Statement) -> Both:
