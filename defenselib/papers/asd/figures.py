@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from defenselib.papers.bsd import figures_tables as figures_bsd_tables
-from defenselib.papers.bsd.figures_tables import Drawer, drawing, legend, names_of
-from defenselib.plots import style
-from defenselib.plots.canvas import grid, group_histograms
+from defenselib.plots import panels, style
+from defenselib.plots.canvas import grid
+from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, line, named, only
 
 # Colour and line of a variant, by the stage that is left out or by speed.
 LOOKS = {
@@ -24,106 +22,130 @@ LOOKS = {
 }
 SPEED_LOOKS = ((style.BLACK, "-"), (style.GREEN, "-."), (style.ORANGE, "--"), (style.PURPLE, ":"))
 METRICS = ("acc", "asr")
-PREFIX = re.compile(r"^(ssl|poisoned_seeds|seeds=imagenet-transfer;phase)=")
+PANEL_TITLES = {
+    "a": "(a) f before stage 3",
+    "b": "(b) virtual model",
+    "c": "(c) reduction, (a) minus (b)",
+    "d": "(d) f after stage 3",
+}
+TIMED = [1.0, 2.0, 3.0, "total"]
+RULES = (
+    ("1  class-aware, by loss", "clean seeds, and of\nevery label the $m$\nsamples of least loss;\n$m$ grows slowly"),
+    ("2  class-agnostic, by loss", "the half of all samples\nwith the least loss,\nwhatever their label"),
+    ("3  meta-split", "the half whose loss\na virtual model takes\naway least"),
+)
 
 
-def settings(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Tables 4 to 6: printed and reproduced ACC and ASR by variant, whose common words are left out."""
-    short = [PREFIX.sub("", name) if isinstance(name, str) else name for name in frame["variant"]]
-    return figures_bsd_tables.DRAWERS["bsd-settings"](frame.assign(variant=short), title)
+def by_setting(axis: str) -> Drawer:
+    """Tables 4 to 6: printed and reproduced ACC and ASR by a column of the table."""
+    return panels.settings(lambda row: named(row[axis], axis))
 
 
-def _losses(ran: pd.DataFrame) -> Figure:
-    """Figure 1: losses of clean and poisoned samples under the final model, a panel a defense."""
-    names = names_of(ran, "defense")
-    figure, axes = grid(7.6, 2.9, 1, len(names))
-    for name, axis in zip(names, axes.flat, strict=True):
-        mine = ran[(ran["defense"] == name) & (ran["metric"] == "count")]
-        group_histograms(axis, mine)
-        axis.set(title=style.label(name), xlabel="loss $L_1$", ylabel="training samples" if name == names[0] else "")
-    legend(figure, axes.flat[0])
+def _splits(ran: pd.DataFrame) -> Figure:
+    """Figure 3: losses around the meta-split, a panel a quantity."""
+    figure, found = panels.histograms(ran, "panel", xlabel="loss $L_1$", titles=PANEL_TITLES, most=2)
+    for axis, _, where in found:
+        if where["panel"] == "c":
+            axis.set_xlabel("loss reduction")
     return figure
 
 
-def _line(axis: Axes, rows: pd.DataFrame, place: str, line: str, colour: str, words: str, marker: str = "") -> None:
-    """Mean by epoch with a band of one standard deviation over the seeds."""
-    x, mean, spread = rows[place].astype(int), rows["reproduced"], rows["sd"].fillna(0.0)
-    axis.plot(x, mean, line, color=colour, label=words, marker=marker)
-    if (spread > 0).any():
-        axis.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2)
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+def _progress(ran: pd.DataFrame) -> Figure:
+    """Figure 4: ACC by epoch, a line a defense. The paper's ends before stage 3, which is dashed here."""
+    figure, axes = grid(7.2, 3.8, 1, 1)
+    axis = axes.flat[0]
+    for defense, rows in by(ran, "defense"):
+        words, look = style.label(defense), {"color": style.method(defense)["color"]}
+        late = only(rows, stage=3)
+        line(axis, rows.drop(late.index), "epoch", words, **look)
+        if len(late):
+            # From the last point before it, so that the line has no gap.
+            joined = rows[rows["epoch"] >= late["epoch"].min() - 1]
+            line(axis, joined, "epoch", f"{words}, stage 3", "--", **look)
+    axis.set(xlabel="epoch", ylabel="ACC (%)")
+    axis.legend()
+    return figure
 
 
 def _combined(ran: pd.DataFrame) -> Figure:
     """Figure 5: (a) ACC and ASR in DBD's last stage with either split, (b) what the last pools hold."""
     figure, axes = grid(7.6, 3.2, 1, 3)
     left, *right = axes.flat
-    for name in names_of(ran[ran["panel"] == "a"], "defense"):
-        for metric, line in zip(METRICS, ("-", "--"), strict=True):
-            rows = ran[(ran["panel"] == "a") & (ran["defense"] == name) & (ran["metric"] == metric)]
-            colour = style.method(name)["color"]
-            _line(left, rows, "epoch", line, colour, f"{style.label(name)}, {metric.upper()}")
-    left.set(title="(a) last stage of DBD", xlabel="epoch", ylabel="%", ylim=(-4, 104))
+    for defense, rows in by(only(ran, panel="a"), "defense"):
+        for metric, dash in zip(METRICS, ("-", "--"), strict=True):
+            words = f"{style.label(defense)}, {metric.upper()}"
+            line(left, only(rows, metric=metric), "epoch", words, dash, color=style.method(defense)["color"])
+    left.set(title="(a) last stage of DBD", xlabel="epoch", ylabel="%", ylim=PERCENT)
     for axis, (metric, words) in zip(right, {"hard": "hard clean", "poisoned": "poisoned"}.items(), strict=True):
-        for name in names_of(ran[ran["panel"] == "b"], "defense"):
-            rows = ran[(ran["panel"] == "b") & (ran["defense"] == name) & (ran["metric"] == metric)]
-            sign = style.method(name)
-            _line(axis, rows, "left", "-", sign["color"], style.label(name), sign["marker"])
+        for defense, rows in by(only(ran, panel="b", metric=metric), "defense"):
+            line(axis, rows, "left", style.label(defense), **style.method(defense))
         axis.set(title=f"(b) {words}, in the pool", xlabel="epochs before the end", ylabel="samples")
         axis.invert_xaxis()
-    handles = {words: line for axis in axes.flat for line, words in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+    legend(figure)
     return figure
 
 
 def _epochs(ran: pd.DataFrame) -> Figure:
     """Figures 6 and 7: ACC and ASR by epoch, a column an attack, a line a variant."""
-    names = names_of(ran, "attack")
-    figure, axes = grid(7.6, 4.6, len(METRICS), len(names))
-    for column, attack in enumerate(names):
-        for row, metric in enumerate(METRICS):
-            axis = axes[row, column]
-            mine = ran[(ran["attack"] == attack) & (ran["metric"] == metric)]
-            for words, colour, line, chosen in _variants(mine):
-                _line(axis, chosen, "epoch", line, colour, words)
-            axis.set(ylim=(-4, 104), ylabel=f"{metric.upper()} (%)" if column == 0 else "")
-            axis.set(**({"title": style.label(attack, "attack")} if row == 0 else {"xlabel": "epoch"}))
-    handles = {words: line for axis in axes.flat for line, words in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+    figure, found = panels.panels(ran, "attack", "metric", down_values=METRICS, width=7.6, height=2.1)
+    for axis, rows, where in found:
+        for words, colour, dash, mine in _variants(rows):
+            line(axis, mine, "epoch", words, dash, color=colour)
+        axis.set(ylim=PERCENT, xlabel="epoch" if where["metric"] == METRICS[-1] else "")
+    legend(figure)
     return figure
 
 
-def _variants(rows: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
-    if "without" in rows:
-        known = [(*look, rows[rows["without"] == key]) for key, look in LOOKS.items()]
-        return [one for one in known if len(one[-1])]
-    found = []
-    for speed, (colour, line) in zip(sorted(set(rows["speed"]), key=float), SPEED_LOOKS, strict=False):
-        mine = rows[rows["speed"] == speed]
-        found.append((f"t = {mine['every'].iloc[0]}, n = {mine['growth'].iloc[0]}", colour, line, mine))
-    return found
+def _variants(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    for stage, mine in by(rows, "without"):
+        yield *LOOKS[stage], mine
+    for (_, mine), look in zip(by(rows, "speed"), SPEED_LOOKS, strict=False):
+        yield mine["variant"].iloc[0], *look, mine
 
 
 def _times(ran: pd.DataFrame) -> Figure:
-    """Table 3: printed (hollow) and reproduced (filled) seconds, a panel a data set, a row a stage."""
-    datasets, stages = names_of(ran, "dataset"), ["1", "2", "3", "total"]
-    figure, axes = grid(7.4, 2.9, 1, len(datasets))
-    for dataset, axis in zip(datasets, axes.flat, strict=True):
-        for defense in names_of(ran, "defense"):
-            rows = ran[(ran["dataset"] == dataset) & (ran["defense"] == defense)]
-            y, sign = rows["stage"].map(stages.index), style.method(defense)
-            axis.plot(rows["published"], y, ls="", mfc=style.BACKGROUND, mec=sign["color"], marker=sign["marker"], ms=9)
-            axis.plot(rows["reproduced"], y, ls="", ms=9, label=style.label(defense), **sign)
-        axis.set(xscale="log", xlabel="seconds", title=style.label(dataset), ylim=(len(stages) - 0.5, -0.5))
-        axis.set_yticks(np.arange(len(stages)), [f"stage {name}" if name != "total" else name for name in stages])
-    legend(figure, axes.flat[0])
+    """Table 3: printed and reproduced seconds, a panel a data set, a row a stage."""
+    figure, found = panels.panels(ran, "dataset", width=7.4, height=2.4)
+    for axis, part, _ in found:
+        for defense, rows in by(part, "defense"):
+            places = rows["stage"].map(TIMED.index)
+            panels.beside(axis, rows, places, style.method(defense), style.label(defense), across=False)
+        axis.set(xscale="log", xlabel="seconds", ylim=(len(TIMED) - 0.5, -0.5))
+        axis.set_yticks(np.arange(len(TIMED)), ["stage 1", "stage 2", "stage 3", "total"])
+    legend(figure)
     return figure
 
 
-DRAWERS: dict[str, Drawer] = {
-    "asd-settings": settings,
-    "asd-losses": drawing(_losses),
-    "asd-combined": drawing(_combined),
-    "asd-epochs": drawing(_epochs),
-    "asd-times": drawing(_times),
-}
+def pipeline(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
+    """Figure 2, redrawn: three rules for the clean pool, one after the other; in every epoch the same training on both
+    pools."""
+    with style.look():
+        figure, axis = canvas(7.6, 5.2)
+        for place, (name, words) in enumerate(RULES):
+            left = 4 + 32 * place
+            axis.text(left + 14, 96, name, ha="center", weight="bold", fontsize=9)
+            box(axis, left, 66, 28, 26, words, "step")
+            if place:
+                arrow(axis, (left - 4, 79), (left, 79))
+        box(axis, 4, 34, 19, 20, "poisoned training\nset, ranked anew\nin every epoch", "poison")
+        copy = "virtual model $f_{\\theta'}$: a copy,\nlearns everything for one\nepoch, is thrown away"
+        box(axis, 68, 40, 28, 17, copy, "poison")
+        box(axis, 31, 46, 27, 12, "clean pool $\\mathcal{D}_C$,\nused with labels", "clean")
+        box(axis, 38, 27, 20, 12, "polluted pool $\\mathcal{D}_P$,\nused without", "poison")
+        box(axis, 31, 4, 27, 14, "semi-supervised training\nof the model $f_{\\theta}$", "step")
+        to_clean, to_polluted = [((18, 66), (36, 58)), ((50, 66), (47, 58)), ((72, 66), (54, 58))], ((23, 40), (38, 34))
+        training = [((34.5, 46), (34.5, 18)), ((48, 27), (48, 18))]
+        for start, end in (((82, 57), (82, 66)), *to_clean, ((23, 47), (31, 51)), to_polluted, *training):
+            arrow(axis, start, end)
+        arrow(axis, (31, 11), (13, 34), line="--")
+        axis.text(6, 17, "its losses\nrank again", fontsize=8)
+        arrow(axis, (58, 11), (82, 40), line="--")
+        axis.text(73, 22, "copied", fontsize=8)
+        figure.suptitle(title)
+        return figure
+
+
+# Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.
+losses = drawing(lambda ran: panels.histograms(ran, "defense", xlabel="loss $L_1$")[0])
+splits, progress = drawing(_splits, titled=False), drawing(_progress)
+combined, epochs, times = drawing(_combined), drawing(_epochs), drawing(_times)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defenselib.papers.asd.cells import SPEEDS, STAGES
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.frame import entry, seed_of
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
+    from defenselib.papers.kit.grid import Cell
 
 Results = tuple["Result", ...]
 Rows = list[dict[str, Any]]
+Epochs = list[tuple[int, dict[int, dict[str, Any]]]]  # an epoch, and its row of the history by seed
 # Bin edges are fixed, so that panels, seeds and profiles can be laid side by side. L1 lies in [0, 11]: its reverse
 # cross-entropy ends at 9.21, and 0.1 CE adds 1.6 at p = 1e-7.
 LOSS_EDGES = np.linspace(0.0, 11.0, 45)
@@ -22,6 +24,14 @@ REDUCTION_EDGES = np.linspace(-11.0, 11.0, 45)
 PANELS = {"a": "loss", "b": "virtual_loss", "c": "reduction", "d": "final_loss"}
 HARD_SHARE = 0.1  # of the clean samples: those of largest loss, 5,000 of 50,000 in ASD Sec. 5.2
 LAST = 30  # Figure 5b: epochs, at most a quarter of a run
+# What a row of the history says of its epoch: percent, samples, percent of the clean pool.
+NUMBERS: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "acc": lambda row: row.get("acc"),
+    "asr": lambda row: row.get("asr"),
+    "hard": lambda row: row.get("hard_clean"),
+    "poisoned": lambda row: row.get("clean_poisoned"),
+    "poison": lambda row: 100 * row["clean_poisoned"] / row["clean_size"] if row.get("clean_size") else None,
+}
 
 
 def stage_ends(result: Result) -> tuple[int, int, int]:
@@ -30,21 +40,73 @@ def stage_ends(result: Result) -> tuple[int, int, int]:
     return int(chosen["stage1_end"]), int(chosen["stage2_end"]), int(chosen["epochs"])
 
 
-def panels(result: Result) -> dict[str, np.ndarray]:
-    """The four quantities of Figure 3, float64 (N,) each: L1 under f at T2, under f', their difference, f at T3.
+def by_epoch(results: Results, stage: str) -> Epochs:
+    """Every epoch of a stage of epochs, in order."""
+    found: dict[int, dict[int, dict[str, Any]]] = {}
+    for result in results:
+        for row in result.history:
+            if row["stage"] == stage:
+                found.setdefault(row["epoch"], {})[seed_of(result)] = row
+    return sorted(found.items())
 
-    Empty if the run had no stage 3.
-    """
-    _, start, end = stage_ends(result)
-    keys = {panel: f"scores/{name}/{end if name == 'final_loss' else start}" for panel, name in PANELS.items()}
-    if not all(key in result.arrays for key in keys.values()):
-        return {}
-    return {panel: np.asarray(result.arrays[key], dtype=np.float64) for panel, key in keys.items()}
+
+def curves(epochs: Epochs, metrics: Sequence[str], axes: Callable[[int], Mapping[str, Any]]) -> Rows:
+    """A row for each epoch and metric that some seed has; axes: where an epoch stands."""
+    rows = []
+    for epoch, found in epochs:
+        for metric in metrics:
+            read = {seed: NUMBERS[metric](row) for seed, row in found.items()}
+            numbers = {seed: float(number) for seed, number in read.items() if number is not None}
+            if numbers:
+                made = entry(list(numbers.values()), seeds=list(numbers))
+                rows.append({**axes(epoch), "metric": metric, **made})
+    return rows
+
+
+def staged(results: Results) -> Callable[[int], Mapping[str, Any]]:
+    """The axes of ASD's epochs: epoch, and stage 1, 2 or 3."""
+    ends = stage_ends(results[0])[:2]
+    return lambda epoch: {"epoch": epoch, "stage": 1 + sum(epoch >= end for end in ends)}
+
+
+def accuracy(cell: Cell, results: Results) -> Rows:
+    """Figure 4: ACC after every epoch; ASD's rows carry their stage."""
+    if cell.defense == "asd":
+        return curves(by_epoch(results, "asd"), ("acc",), staged(results))
+    return curves(by_epoch(results, "train"), ("acc",), lambda epoch: {"epoch": epoch})
+
+
+def combined(cell: Cell, results: Results) -> Rows:
+    """Figure 5: (a) DBD's last stage with its own split and with the meta-split; (b) what is in the clean pool of DBD
+    and ASD in the last epochs: hard clean samples, poisoned samples, and these in percent of the pool."""
+    epochs = by_epoch(results, "asd" if cell.defense == "asd" else "dbd")
+    rows = []
+    if cell.defense != "asd":
+        rows += curves(epochs, ("acc", "asr", "poison"), lambda epoch: {"panel": "a", "epoch": epoch})
+    if cell.defense == "dbd-meta-split":
+        return rows
+    last = epochs[-max(1, min(LAST, len(epochs) // 4)) :]
+    return rows + curves(
+        last, ("hard", "poisoned", "poison"), lambda epoch: {"panel": "b", "left": last[-1][0] - epoch}
+    )
+
+
+def ablation(cell: Cell, results: Results) -> Rows:
+    """Figure 6: ACC, ASR and poison in the clean pool after every epoch."""
+    return curves(by_epoch(results, "asd"), ("acc", "asr", "poison"), lambda epoch: {"epoch": epoch})
+
+
+def speeds(cell: Cell, results: Results) -> Rows:
+    """Figure 7: the same by stage; the variant says t and n in the paper's letters, which differ between profiles."""
+    chosen = results[0].experiment["defense_args"]
+    words = f"t = {chosen['growth_every']}, n = {chosen['growth_per_class']}"
+    rows = curves(by_epoch(results, "asd"), ("acc", "asr", "poison"), staged(results))
+    return [{**row, "variant": words} for row in rows]
 
 
 def losses(cell: Cell, results: Results) -> Rows:
     """Figure 3 from the first seed: counts per bin, medians and separation of clean, hard clean and poisoned."""
-    values = panels(results[0])
+    values = _scores(results[0])
     if not values:
         return []
     poisoned = poisoned_in(results[0], len(values["a"]))
@@ -53,14 +115,25 @@ def losses(cell: Cell, results: Results) -> Rows:
     rows = []
     for panel, value in values.items():
         for group, member in groups.items():
-            where = f"panel={panel};group={group}"
-            rows.append(point(where, "median", float(np.median(value[member])) if member.any() else float("nan")))
+            middle = float(np.median(value[member])) if member.any() else float("nan")
+            rows.append(point("median", middle, panel=panel, group=group))
             if group != "hard":
-                rows += histogram(where, value[member], REDUCTION_EDGES if panel == "c" else LOSS_EDGES)
+                edges = REDUCTION_EDGES if panel == "c" else LOSS_EDGES
+                rows += histogram(value[member], edges, panel=panel, group=group)
         for group in ("clean", "hard"):
             share = 100 * separation(value[poisoned], value[groups[group]])
-            rows.append(point(f"panel={panel};group={group}", "separation", share))
+            rows.append(point("separation", share, panel=panel, group=group))
     return rows
+
+
+def _scores(result: Result) -> dict[str, np.ndarray]:
+    """The four quantities of Figure 3, float64 (N,) each: L1 under f at T2, under f', their difference, f at T3; none
+    if the run had no stage 3."""
+    _, start, end = stage_ends(result)
+    keys = {panel: f"scores/{name}/{end if name == 'final_loss' else start}" for panel, name in PANELS.items()}
+    if not all(key in result.arrays for key in keys.values()):
+        return {}
+    return {panel: np.asarray(result.arrays[key], dtype=np.float64) for panel, key in keys.items()}
 
 
 def final_losses(cell: Cell, results: Results) -> Rows:
@@ -72,69 +145,7 @@ def final_losses(cell: Cell, results: Results) -> Rows:
         return []
     values = np.asarray(arrays[names[0]], dtype=np.float64)
     poisoned = poisoned_in(results[0], len(values))
-    rows = [point("", "separation", 100 * separation(values[poisoned], values[~poisoned]))]
+    rows = [point("separation", 100 * separation(values[poisoned], values[~poisoned]))]
     for group, member in (("clean", ~poisoned), ("poisoned", poisoned)):
-        rows += histogram(f"group={group}", values[member], LOSS_EDGES)
+        rows += histogram(values[member], LOSS_EDGES, group=group)
     return rows
-
-
-def by_epoch(results: Results, stage: str) -> list[tuple[int, list[dict[str, Any]]]]:
-    """Every epoch of a stage of epochs with the rows of the seeds that have it."""
-    rows = [row for result in results for row in result.history if row["stage"] == stage]
-    return [(epoch, [row for row in rows if row["epoch"] == epoch]) for epoch in sorted({row["epoch"] for row in rows})]
-
-
-def accuracy(cell: Cell, results: Results) -> Rows:
-    """Figure 4: ACC after every epoch, mean over seeds; ASD's rows carry their stage (1, 2, 3)."""
-    asd = cell.defense == "asd"
-    stages = stage_ends(results[0])[:2] if asd else ()
-    rows = []
-    for epoch, found in by_epoch(results, "asd" if asd else "train"):
-        stage = f";stage={1 + sum(epoch >= end for end in stages)}" if asd else ""
-        rows.append(point(f"epoch={epoch}{stage}", "acc", *(float(row["acc"]) for row in found)))
-    return rows
-
-
-def curves(where: str, results: Results, stage: str = "asd") -> Rows:
-    """ACC, ASR and the poison in the clean pool (percent of it) after every epoch."""
-    rows = []
-    for epoch, found in by_epoch(results, stage):
-        values = {name: [float(row[name]) for row in found if name in row] for name in ("acc", "asr")}
-        sized = [row for row in found if row.get("clean_size")]
-        values["poison"] = [100 * row["clean_poisoned"] / row["clean_size"] for row in sized]
-        rows += [point(f"{where}epoch={epoch}", name, *value) for name, value in values.items() if value]
-    return rows
-
-
-def combined(cell: Cell, results: Results) -> Rows:
-    """Figure 5: (a) DBD's last stage with its own split and with the meta-split; (b) what is in the clean pool of DBD
-    and ASD in the last epochs: hard clean samples, poisoned samples, and these in percent of the pool."""
-    stage = "asd" if cell.defense == "asd" else "dbd"
-    rows = [] if cell.defense == "asd" else curves("panel=a;", results, stage)
-    if cell.defense == "dbd-meta-split":
-        return rows
-    found = by_epoch(results, stage)
-    last = found[-max(1, min(LAST, len(found) // 4)) :]
-    for left, (_, entries) in zip(range(len(last) - 1, -1, -1), last, strict=True):
-        sized = [row for row in entries if row.get("clean_size") and "hard_clean" in row]
-        where = f"panel=b;left={left}"
-        rows += [
-            point(where, "hard", *(float(row["hard_clean"]) for row in sized)),
-            point(where, "poisoned", *(float(row["clean_poisoned"]) for row in sized)),
-            point(where, "poison", *(100 * row["clean_poisoned"] / row["clean_size"] for row in sized)),
-        ]
-    return rows
-
-
-def ablation(cell: Cell, results: Results) -> Rows:
-    """Figure 6."""
-    left_out = next(name for name, times in STAGES.items() if dict(times) == dict(cell.times))
-    return curves(f"without={left_out};", results)
-
-
-def speeds(cell: Cell, results: Results) -> Rows:
-    """Figure 7: with the pair (t, n) as every and growth, and the epoch at which stage 1 ends."""
-    speed = cell.times.get("growth_per_class", SPEEDS[0])
-    chosen = results[0].experiment["defense_args"]
-    pair = f"every={chosen['growth_every']};growth={chosen['growth_per_class']}"
-    return curves(f"speed={speed:g};{pair};end={stage_ends(results[0])[0]};", results)

@@ -113,7 +113,7 @@ def words(points: Sequence[Point]) -> str:
     for state, called in (("false", "against"), ("true", "for"), ("open", "undecided"), ("absent", "not run")):
         mine = [point for point in points if point.state == state]
         if mine and len(points) > 1:
-            parts.append(f"{len(mine)} of {len(points)} {called}: {_named(mine, told)}")
+            parts.append(f"{len(mine)} of {len(points)} {called}: {_named(mine, told)}".removesuffix(": "))
         elif mine:
             parts.append(" ".join(filter(None, ("" if state in ("true", "false") else called, _said(mine[0], told)))))
     return "; ".join(parts)
@@ -130,9 +130,9 @@ def _telling(points: Sequence[Point]) -> list[str]:
 
 
 def _named(points: Sequence[Point], told: Sequence[str]) -> str:
-    rest = len(points) - NAMED
-    listed = [_said(point, told) for point in points[:NAMED]]
-    return ", ".join(listed) + (f" and {rest} more" if rest > 0 else "")
+    listed = list(dict.fromkeys(filter(None, (_said(point, told) for point in points))))
+    rest = len(listed) - NAMED
+    return ", ".join(listed[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _said(point: Point, told: Sequence[str]) -> str:

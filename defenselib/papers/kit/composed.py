@@ -19,6 +19,8 @@ from defenselib.papers.kit.table import judged, mode_of
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
+# There is no single undefended model that a drop over several trainings could be taken against.
+NO_LEVEL = "levels of accuracy are not comparable at this profile"
 Found = Sequence["tuple[Result, ...]"]  # the results of each cell, one a seed
 
 
@@ -49,7 +51,11 @@ class Composed(Exhibit):
         rows, grid = self._printed(), self.grid(request)
         found = [_composed(self.number(row), grid) for row in frames.records(rows)]
         frame = judged(rows, found, self.paper, (), request.profile)
-        if mode_of(request.profile) != "numbers":
+        mode = mode_of(request.profile)
+        if mode == "order":
+            level = (frame["metric"] == "acc") & frame["reproduced"].notna()
+            frame.loc[level, ["verdict", "reason"]] = [verdict.NOT_COMPARABLE, NO_LEVEL]
+        if mode != "numbers":
             return frame
         sides = [self.bound(row) for row in frames.records(frame)]
         for label, side in zip(frame.index, sides, strict=True):
