@@ -1,167 +1,259 @@
-"""The drawings of BSD's figures (Shen et al., ICML 2025), from tidy frames; none computes a result."""
+"""The drawings of BSD's exhibits (Shen et al., ICML 2025), from tidy frames; none computes a result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from defenselib.papers.bsd.figures_tables import Drawer, drawing, legend, names_of
+from defenselib.plots import panels as shared
 from defenselib.plots import style
-from defenselib.plots.canvas import grid, group_histograms, leave_empty
+from defenselib.plots.canvas import grid
+from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.panels import PERCENT, beside, by, drawing, histograms, legend, line, named, names_of, only
 
-PANELS = {
+# What a table varies, and how its name stands before the value.
+KNOBS = {"setting": "", "prune_ratio": "", "without": "without ", "alpha": "alpha ", "beta": "beta ", "gamma": "gamma "}
+PARTS = {
     "a": ("(a) altruistic model, after its warm-up", "loss"),
     "b": ("(b) main model, after its warm-up", "distance to the nearest class"),
     "c": ("(c) difference of the losses, last epoch", "I(x, y)"),
     "d": ("(d) main model, last epoch", "loss"),
 }
-LENGTHS = {"0.25": "a quarter", "0.5": "half", "1": "usual", "2": "twice"}
+LENGTHS = {0.25: "a quarter", 0.5: "half", 1.0: "usual", 2.0: "twice"}
 RULES = {"min": "nearest", "max": "farthest", "mean": "mean"}
 LOOKS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "linf": "largest change (of 255)"}
-COLLAPSES = {"nothing": (style.BLACK, "-"), "init": (style.ORANGE, "--"), "comp": (style.GREEN, ":")}
+CURVES = {"poison": "I: poison in the pool (%)", "asr": "I: ASR (%)"}
+CURVES |= {"rarest": "II: rarest class (% of an equal share)", "acc": "II: ACC (%)"}
+COLLAPSES = {
+    "nothing": ("BSD", style.BLACK, "-"),
+    "init": ("without initialisation", style.ORANGE, "--"),
+    "comp": ("without completion", style.GREEN, ":"),
+}
+BARS = {"acc": (style.BLUE, ""), "asr": (style.ORANGE, "////"), "ra": (style.GREEN, "....")}
 
 
-def _rates(ran: pd.DataFrame) -> Figure:
+def _listed(axis: Axes, rows: pd.DataFrame, column: str, shown: bool = True) -> dict[Any, int]:
+    """The values of a column from above to below along y, and the place of each; shown: with their names."""
+    names = names_of(rows, column)
+    axis.set_yticks(range(len(names)), [named(name, column) if shown else "" for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    return {name: place for place, name in enumerate(names)}
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    """What distinguishes a row within its table: what is varied, else its target, else its rate."""
+    varied = [f"{words}{named(row[name], name)}" for name, words in KNOBS.items() if pd.notna(row.get(name))]
+    if varied:
+        return ", ".join(varied)
+    target = row["target"]
+    return f"{row['poisoning_rate']:g}" if pd.isna(target) else f"{float(target):g}" if target != "average" else "mean"
+
+
+settings = shared.settings(_setting)
+
+
+@drawing
+def hours(ran: pd.DataFrame) -> Figure:
+    """Table 5: printed (hollow) and reproduced (filled) hours."""
+    figure, axes = grid(7.2, 2.6, 1, 1)
+    axis = axes.flat[0]
+    places = _listed(axis, ran, "dataset")
+    for defense, rows in by(ran, "defense"):
+        beside(axis, rows, rows["dataset"].map(places), style.method(defense), named(defense, "defense"), across=False)
+    axis.set(xscale="log", xlabel="hours")
+    legend(figure)
+    return figure
+
+
+@drawing
+def isolation(ran: pd.DataFrame) -> Figure:
+    """Table 8: poisoned samples among the isolated by length of the warm-up; a cross marks a wrong vote."""
+    figure, axes = grid(7.2, 3.0, 1, 1)
+    axis = axes.flat[0]
+    for attack, mine in by(ran, "attack"):
+        rows, votes = only(mine, metric="count"), only(mine, metric="correct")
+        colour, words = style.attack(attack)["color"], named(attack, "attack")
+        axis.plot(rows["warmup_epochs"], rows["published"], "--", color=colour, label=f"{words}, printed")
+        line(axis, rows, "warmup_epochs", words, "o-", color=colour)
+        missed = rows[rows["warmup_epochs"].isin(votes[votes["reproduced"] <= 0.5]["warmup_epochs"])]
+        axis.plot(missed["warmup_epochs"], missed["reproduced"], "x", color=style.INK, ms=11)
+    axis.set(xlabel="epochs of warm-up", ylabel="poisoned, isolated")
+    legend(figure, 2)
+    return figure
+
+
+@drawing
+def found(ran: pd.DataFrame) -> Figure:
+    """Table 11: whether the target was found, a mark for each attack and true target."""
+    figure, axes = grid(7.2, 1.2 + 0.4 * len(names_of(ran, "attack")), 1, 1)
+    axis = axes.flat[0]
+    x, y = ran["target"].astype(float), ran["attack"].map(_listed(axis, ran, "attack"))
+    for column, row, right in zip(x, y, ran["reproduced"] > 0.5, strict=True):
+        axis.text(column, row, "✓" if right else "✗", ha="center", va="center")
+    axis.set(xlabel="true target", xlim=(x.min() - 0.5, x.max() + 0.5), xticks=sorted(set(x)))
+    return figure
+
+
+@drawing
+def rates(ran: pd.DataFrame) -> Figure:
     """Figure 3: ACC and ASR by poisoning rate, a panel an attack."""
-    names = names_of(ran, "attack")
-    figure, axes = grid(7.6, 3.2, 1, len(names))
-    for attack, axis in zip(names, axes.flat, strict=True):
-        for defense in names_of(ran, "defense"):
-            for metric, line in (("acc", "-"), ("asr", "--")):
-                rows = ran[(ran["attack"] == attack) & (ran["defense"] == defense) & (ran["metric"] == metric)]
-                words = f"{style.label(defense)}, {metric.upper()}"
-                axis.plot(rows["rate"].astype(float), rows["reproduced"], line, label=words, **style.method(defense))
-        axis.set(title=style.label(attack, "attack"), xlabel="poisoning rate", ylim=(-4, 104))
-    axes.flat[0].set_ylabel("%")
-    legend(figure, axes.flat[0])
+    figure, parts = shared.panels(ran, "attack")
+    for axis, part, _ in parts:
+        for defense, mine in by(part, "defense"):
+            for metric, mark in (("acc", "-"), ("asr", "--")):
+                words = f"{named(defense, 'defense')}, {metric.upper()}"
+                line(axis, only(mine, metric=metric), "rate", words, mark, **style.method(defense))
+        axis.set(xlabel="poisoning rate", ylim=PERCENT)
+    parts[0][0].set_ylabel("%")
+    legend(figure)
     return figure
 
 
-def _looks(ran: pd.DataFrame) -> Figure:
+@drawing
+def looks(ran: pd.DataFrame) -> Figure:
     """Figure 4 in numbers: how far an image with the trigger is from the original, one bar an attack."""
-    names = names_of(ran, "attack")
-    figure, axes = grid(7.6, 1.4 + 0.3 * len(names), 1, len(LOOKS))
+    figure, axes = grid(7.6, 1.4 + 0.3 * len(names_of(ran, "attack")), 1, len(LOOKS))
     for (metric, words), axis in zip(LOOKS.items(), axes.flat, strict=True):
-        rows = ran[ran["metric"] == metric].set_index("attack")["reproduced"].reindex(names)
-        axis.barh(range(len(names)), rows, color=[style.attack(name)["color"] for name in names])
-        shown = [style.label(name, "attack") for name in names] if axis is axes.flat[0] else [""] * len(names)
-        axis.set_yticks(range(len(names)), shown)
-        axis.set(xlabel=words, ylim=(len(names) - 0.5, -0.5))
+        places, rows = _listed(axis, ran, "attack", shown=axis is axes.flat[0]), only(ran, metric=metric)
+        axis.barh(
+            rows["attack"].map(places), rows["reproduced"], color=[style.attack(n)["color"] for n in rows["attack"]]
+        )
+        axis.set_xlabel(words)
     return figure
 
 
-def _by_epoch(axis: Axes, rows: pd.DataFrame, line: str, colour: str, words: str) -> None:
-    axis.plot(rows["epoch"].astype(int), rows["reproduced"], line, color=colour, label=words)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _collapse(ran: pd.DataFrame) -> Figure:
+@drawing
+def collapse(ran: pd.DataFrame) -> Figure:
     """Figure 5: poison in the pool and ASR, rarest class and ACC, by epoch, for BSD whole and without a part."""
-    panels = {"poison": "I: poison in the pool (%)", "asr": "I: ASR (%)"}
-    panels |= {"rarest": "II: rarest class (% of an equal share)", "acc": "II: ACC (%)"}
-    figure, axes = grid(7.2, 5.0, 2, 2)
-    for (metric, words), axis in zip(panels.items(), axes.flat, strict=True):
-        for part, (colour, line) in COLLAPSES.items():
-            rows = ran[(ran["without"] == part) & (ran["metric"] == metric)]
-            name = {"nothing": "BSD", "init": "without initialisation", "comp": "without completion"}[part]
-            _by_epoch(axis, rows, line, colour, name)
-        axis.set(title=words, xlabel="epoch")
-    legend(figure, axes.flat[0])
+    figure, parts = shared.panels(ran, "metric", most=2, across_values=list(CURVES))
+    for axis, part, where in parts:
+        for without, (words, colour, mark) in COLLAPSES.items():
+            line(axis, only(part, without=without), "epoch", words, mark, color=colour)
+        axis.set(title=CURVES[where["metric"]], xlabel="epoch")
+    legend(figure)
     return figure
 
 
-def _poison(ran: pd.DataFrame) -> Figure:
+@drawing
+def poison(ran: pd.DataFrame) -> Figure:
     """Figure 6: poisoned samples in the clean pool by epoch, and their running sum (dotted, right axis)."""
-    rates = sorted(set(ran["rate"]), key=float)
-    figure, axes = grid(7.6, 2.7 * -(-len(rates) // 2), -(-len(rates) // 2), min(2, len(rates)))
-    for rate, axis in zip(rates, axes.flat, strict=False):
+    figure, parts = shared.panels(ran, "rate", most=2, across_values=sorted(names_of(ran, "rate")))
+    for axis, part, where in parts:
         total = axis.twinx()
-        for defense in names_of(ran, "defense"):
-            mine = ran[(ran["rate"] == rate) & (ran["defense"] == defense)]
+        for defense, mine in by(part, "defense"):
             colour = style.method(defense)["color"]
-            _by_epoch(axis, mine[mine["metric"] == "count"], "-", colour, style.label(defense))
-            _by_epoch(total, mine[mine["metric"] == "sum"], ":", colour, "")
-        axis.set(title=f"rate {rate}", xlabel="epoch", ylabel="poison in the pool")
+            line(axis, only(mine, metric="count"), "epoch", named(defense, "defense"), color=colour)
+            line(total, only(mine, metric="sum"), "epoch", "", ":", color=colour)
+        axis.set(title=f"rate {where['rate']:g}", xlabel="epoch", ylabel="poison in the pool")
         total.set_ylabel("sum")
-    leave_empty(axes, len(rates))
-    legend(figure, axes.flat[0])
+    legend(figure)
     return figure
 
 
-def _histograms(ran: pd.DataFrame, panels: Sequence[tuple[str, str, pd.Series]], columns: int) -> Figure:
-    """One panel for each (title, label of the x axis, mask of rows)."""
-    lines = -(-len(panels) // columns)
-    figure, axes = grid(min(7.6, 3.8 * columns), 2.5 * lines, lines, columns)
-    for (title, label, mask), axis in zip(panels, axes.flat, strict=False):
-        group_histograms(axis, ran[mask & (ran["metric"] == "count")])
-        axis.set(title=title, xlabel=label, ylabel="samples" if axis in axes[:, 0] else "")
-    legend(figure, axes.flat[0])
+@drawing
+def panels(ran: pd.DataFrame) -> Figure:
+    """Figure 7: losses and distances of clean and poisoned samples."""
+    figure, parts = histograms(ran, "panel", most=2, titles={key: words for key, (words, _) in PARTS.items()})
+    for axis, _, where in parts:
+        axis.set_xlabel(PARTS[where["panel"]][1])
     return figure
 
 
-def _panels(ran: pd.DataFrame) -> Figure:
-    return _histograms(ran, [(words, label, ran["panel"] == key) for key, (words, label) in PANELS.items()], 2)
+@drawing
+def distances(ran: pd.DataFrame) -> Figure:
+    """Figure 8: distances of samples labelled as the target, a row a length of the warm-up, a column a rule."""
+    figure, parts = histograms(ran, "rule", "length", width=7.6, height=2.5)
+    for axis, part, where in parts:
+        axis.set(title=f"{LENGTHS[where['length']]} ({part['note'].iloc[0]})", xlabel=f"{RULES[where['rule']]} class")
+    return figure
 
 
-def _distances(ran: pd.DataFrame) -> Figure:
-    panels = []
-    for length, words in LENGTHS.items():
-        for rule, kind in RULES.items():
-            mask = (ran["length"] == length) & (ran["rule"] == rule)
-            if mask.any():
-                panels.append((f"{words} ({ran.loc[mask, 'epochs'].iloc[0]} epochs)", f"{kind} class", mask))
-    return _histograms(ran, panels, len(RULES))
+@drawing
+def every_class(ran: pd.DataFrame) -> Figure:
+    """Figure 11: distances under all-to-all."""
+    titles = {"badnets-all2all": "every class taken for the target"}
+    return histograms(ran, "attack", xlabel="distance to the nearest class", titles=titles, width=3.8)[0]
 
 
-def _every_class(ran: pd.DataFrame) -> Figure:
-    return _histograms(
-        ran, [("every class taken for the target", "distance to the nearest class", ran["panel"] == "a")], 1
-    )
-
-
-def _votes(ran: pd.DataFrame) -> Figure:
+@drawing
+def votes(ran: pd.DataFrame) -> Figure:
     """Figure 9: the vote of each epoch (marks) and the majority so far (line), the truth as a grey line."""
-    names = names_of(ran, "attack")
-    figure, axes = grid(7.6, 2.6 * -(-len(names) // 2), -(-len(names) // 2), min(2, len(names)))
-    for attack, axis in zip(names, axes.flat, strict=False):
-        mine = ran[ran["attack"] == attack]
-        truth, votes, majority = (mine[mine["metric"] == metric] for metric in ("truth", "vote", "target"))
-        axis.axhline(float(truth["reproduced"].iloc[0]), color=style.GREY, lw=5, alpha=0.35, label="truth")
-        axis.plot(votes["epoch"].astype(int), votes["reproduced"], "o", color=style.ORANGE, label="vote of the epoch")
-        _by_epoch(axis, majority, "-", style.BLUE, "majority so far")
-        axis.set(title=style.label(attack, "attack"), xlabel="epoch of the warm-up", ylabel="class", ylim=(-0.5, 9.5))
-    leave_empty(axes, len(names))
-    legend(figure, axes.flat[0])
+    figure, parts = shared.panels(ran, "attack", most=2)
+    for axis, part, _ in parts:
+        truth = float(only(part, metric="truth")["reproduced"].iloc[0])
+        axis.axhline(truth, color=style.GREY, lw=5, alpha=0.35, label="truth")
+        line(axis, only(part, metric="vote"), "epoch", "vote of the epoch", "o", color=style.ORANGE)
+        line(axis, only(part, metric="target"), "epoch", "majority so far", color=style.BLUE)
+        axis.set(xlabel="epoch of the warm-up", ylabel="class", ylim=(-0.5, 9.5))
+    legend(figure)
     return figure
 
 
-def _forced(ran: pd.DataFrame) -> Figure:
+@drawing
+def forced(ran: pd.DataFrame) -> Figure:
     """Figure 10: ACC, ASR and RA by true target, where BSD is made to take class 3 for it."""
     figure, axes = grid(7.2, 3.2, 1, 1)
     axis = axes.flat[0]
-    offsets = {"acc": (-0.25, style.BLUE, ""), "asr": (0.0, style.ORANGE, "////"), "ra": (0.25, style.GREEN, "....")}
-    seen = ran["variant"].str.removeprefix("target=").astype(int)
-    for metric, (shift, colour, hatch) in offsets.items():
-        rows = ran["metric"] == metric
-        axis.bar(seen[rows] + shift, ran.loc[rows, "reproduced"], 0.25, color=colour, hatch=hatch, label=metric.upper())
-    axis.set(xlabel="true target", ylabel="%", ylim=(0, 104), xticks=np.unique(seen))
-    legend(figure, axis)
+    for place, (metric, (colour, hatch)) in enumerate(BARS.items()):
+        rows = only(ran, metric=metric)
+        x = rows["target"].astype(float) + 0.25 * (place - 1)
+        axis.bar(x, rows["reproduced"], 0.25, color=colour, hatch=hatch, label=metric.upper())
+    axis.set(xlabel="true target", ylabel="%", ylim=(0, 104), xticks=sorted(set(ran["target"].astype(int))))
+    legend(figure)
     return figure
 
 
-DRAWERS: dict[str, Drawer] = {
-    "bsd-rates": drawing(_rates),
-    "bsd-looks": drawing(_looks),
-    "bsd-collapse": drawing(_collapse),
-    "bsd-poison": drawing(_poison),
-    "bsd-panels": drawing(_panels),
-    "bsd-distances": drawing(_distances),
-    "bsd-votes": drawing(_votes),
-    "bsd-forced": drawing(_forced),
-    "bsd-every-class": drawing(_every_class),
-}
+Boxes = tuple[tuple[float, float, float, float, str, str], ...]
+Arrows = tuple[tuple[tuple[float, float], tuple[float, float], str], ...]
+
+
+def _diagram(height: float, boxes: Boxes, arrows: Arrows, words: tuple[Any, ...] = ()) -> Callable[..., Figure]:
+    """A drawing without data. boxes: x, y, width, height, words, kind; arrows: from, to, line; words: x, y, text."""
+
+    def draw(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
+        with style.look():
+            figure, axis = canvas(7.6, height)
+            for one in boxes:
+                box(axis, *one)
+            for start, end, mark in arrows:
+                arrow(axis, start, end, line=mark)
+            for x, y, text in words:
+                axis.text(x, y, text, fontsize=8)
+            figure.suptitle(title)
+            return figure
+
+    return draw
+
+
+# fmt: off
+# Figure 1: a few training images get a trigger and the target's label; the model obeys the trigger.
+backdoor = _diagram(3.4, (
+    (1, 60, 23, 30, "training images\nwith their labels", "clean"),
+    (1, 12, 23, 30, "a few images with\nthe trigger, labelled\nas the target", "poison"),
+    (36, 34, 20, 34, "training\non all of them", "step"),
+    (62, 36, 13, 30, "model with\na backdoor", "poison"),
+    (80, 60, 19, 30, "image without\ntrigger:\ntrue class", "clean"),
+    (80, 12, 19, 30, "image with\ntrigger:\nthe target", "poison"),
+), (
+    ((24, 75), (36, 58), "-"), ((24, 27), (36, 44), "-"), ((56, 51), (62, 51), "-"),
+    ((75, 55), (80, 70), "-"), ((75, 47), (80, 32), "-"),
+))
+# Figure 2: warm-ups, the two splits and their intersection, the two later stages.
+overview = _diagram(5.0, (
+    (1, 42, 14, 18, "poisoned\ntraining set", "poison"),
+    (20, 70, 25, 24, "altruistic model g\nlearns everything;\nits epochs vote on\nthe target label", "step"),
+    (20, 8, 25, 24, "main model f\nlearns all classes but\nthe target with labels\n(open-set warm-up)", "step"),
+    (50, 70, 21, 24, "ALS: a large loss\nunder g is clean", "clean"),
+    (50, 8, 21, 24, "OSS: far from the\nknown classes\nis clean", "clean"),
+    (50, 41, 21, 20, "first clean pool:\nALS ∩ OSS", "clean"),
+    (77, 62, 22, 32, "stage 2: largest\nloss of g minus\nloss of f; the\nrarest class is\ncompleted", "step"),
+    (77, 8, 22, 32, "stage 3: what both\ncall the target\nis dropped\n\nclean model f", "step"),
+), (
+    ((13, 60), (22, 70), "-"), ((13, 42), (22, 32), "-"), ((32, 70), (32, 32), "--"), ((45, 82), (50, 82), "-"),
+    ((45, 20), (50, 20), "-"), ((60, 70), (60, 61), "-"), ((60, 32), (60, 41), "-"), ((71, 51), (80, 62), "-"),
+    ((88, 62), (88, 40), "-"),
+), ((33, 50, "target label"),))

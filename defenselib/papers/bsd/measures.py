@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defenselib.papers.bsd.cells import FORCED, WITHOUT
+from defenselib.papers.kit.frame import seed_of
 from defenselib.papers.kit.grid import Cell
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
 
@@ -15,112 +16,76 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, Any]]
 Results = tuple["Result", ...]
-RATES = (0.01, 0.05, 0.1, 0.2)
-USUAL_RATE = 0.05
-ATTACKS = ("badnets", "blend", "wanet")
 RULES = ("min", "max", "mean")
 BINS = 40
 # Symmetric cross-entropy lies in [0, 11] (9.2 from its reverse part, 1.6 from a tenth of the plain one).
 LOSS_EDGES = np.linspace(0.0, 11.0, BINS + 1)
 DIFFERENCE_EDGES = np.linspace(-11.0, 11.0, BINS + 1)
 
-FIGURE_3 = tuple(
-    Cell("cifar10", attack, defense, {} if rate == USUAL_RATE else {"rate": rate})
-    for attack in ATTACKS
-    for defense in ("asd", "bsd")
-    for rate in RATES
-)
-FIGURE_4 = tuple(
-    Cell("cifar10", attack, "none", {"rate": 0.0})
-    for attack in ("badnets", "blend", "wanet", "clb", "refool", "sig", "narcissus")
-)
-FIGURE_5 = tuple(
-    Cell("cifar10", "badnets", "bsd", {"defense_args": WITHOUT[part]} if part else {}) for part in ("", "init", "comp")
-)
-FIGURE_6 = tuple(cell for cell in FIGURE_3 if cell.attack == "badnets")
-FIGURE_7 = (Cell("gtsrb", "badnets", "bsd"),)
-FIGURE_8 = (Cell("cifar10", "badnets", "bsd"), Cell("cifar10", "badnets", "bsd", times={"stage1_end": 2.0}))
-FIGURE_9 = tuple(Cell("cifar10", attack, "bsd") for attack in (*ATTACKS, "clb"))
-FIGURE_10 = tuple(
-    Cell(
-        "cifar10",
-        "badnets",
-        "bsd",
-        {"target": target, "measure": ("acc", "asr", "recovered"), "defense_args": {"pseudo_target": FORCED}},
-    )
-    for target in range(10)
-)
-FIGURE_11 = (Cell("cifar10", "badnets-all2all", "bsd", {"defense_args": {"all_to_all": True}}),)
+
+def seeded(metric: str, values: Mapping[int, float], **axes: Any) -> dict[str, Any]:
+    """A point that keeps the number of each seed, so that two of them are compared seed by seed."""
+    return {**point(metric, *values.values(), **axes), "by_seed": dict(values)}
 
 
-def values_of(results: Results, metric: str) -> list[float]:
-    """acc or asr of every result, or one of its metrics where it has it."""
+def by_seed(results: Results, metric: str) -> dict[int, float]:
+    """acc or asr of every result, or one of its metrics where it has it, by seed."""
     if metric in ("acc", "asr"):
-        return [float(getattr(result, metric)) for result in results]
-    return [result.metrics[metric] for result in results if metric in result.metrics]
+        return {seed_of(result): float(getattr(result, metric)) for result in results}
+    return {seed_of(result): result.metrics[metric] for result in results if metric in result.metrics}
 
 
-def by_rate(cell: Cell, results: Results) -> Rows:
-    """Figure 3: ACC and ASR at a poisoning rate."""
-    rate = f"rate={results[0].experiment['rate']:g}"
-    return [point(rate, metric, *values_of(results, metric)) for metric in ("acc", "asr")]
+def ends(cell: Cell, results: Results) -> Rows:
+    """Figure 3: ACC and ASR of the final model."""
+    return [seeded(metric, by_seed(results, metric)) for metric in ("acc", "asr")]
 
 
-def by_target(cell: Cell, results: Results) -> Rows:
-    """Figure 10: ACC, ASR and RA (triggered images that get their true class) for a true target."""
-    target = f"target={results[0].experiment['target']}"
-    found = {"acc": "acc", "asr": "asr", "ra": "recovered"}
-    return [point(target, name, *values_of(results, metric)) for name, metric in found.items()]
+def forced(cell: Cell, results: Results) -> Rows:
+    """Figure 10: ACC, ASR and RA (triggered images that get their true class)."""
+    return [*ends(cell, results), seeded("ra", by_seed(results, "recovered"))]
 
 
 def looks(cell: Cell, results: Results) -> Rows:
     """Figure 4 in numbers: how far an image with the trigger is from the original."""
-    names = ("triggered_psnr", "triggered_ssim", "triggered_linf")
-    return [
-        point("", name.removeprefix("triggered_"), *values) for name in names if (values := values_of(results, name))
-    ]
+    found = {name: by_seed(results, f"triggered_{name}") for name in ("psnr", "ssim", "linf")}
+    return [seeded(name, values) for name, values in found.items() if values]
 
 
-def epochs_of(results: Results, stage: str = "bsd") -> list[tuple[int, list[dict[str, Any]]]]:
-    """Every epoch of a stage with the rows of the seeds that have it."""
-    rows = [row for result in results for row in result.history if row["stage"] == stage]
-    return [(epoch, [row for row in rows if row["epoch"] == epoch]) for epoch in sorted({row["epoch"] for row in rows})]
+def epochs_of(results: Results, stage: str = "bsd") -> Iterator[tuple[int, dict[int, dict[str, Any]]]]:
+    """Every epoch of a stage with its row of the history, by seed."""
+    rows = [(seed_of(result), row) for result in results for row in result.history if row["stage"] == stage]
+    for epoch in sorted({row["epoch"] for _, row in rows}):
+        yield epoch, {seed: row for seed, row in rows if row["epoch"] == epoch}
 
 
 def collapse(cell: Cell, results: Results) -> Rows:
     """Figure 5: poison in the clean pool and ASR (I), the rarest class of the pool and ACC (II), by epoch.
 
     poison: percent of the pool; rarest: samples of its rarest class in percent of what each class had if all were
-    equal.
+    equal; lowest_class: accuracy of the final model on the class that it knows least.
     """
-    removed = {str(dict(value)): name for name, value in WITHOUT.items()}
-    part = removed.get(str(dict(cell.options.get("defense_args", {}))), "nothing")
     classes = len(results[0].per_class)
-    rows: Rows = []
-    for epoch, found in epochs_of(results):
-        where = f"without={part};epoch={epoch}"
-        shares = {
-            "poison": [100 * row["clean_poisoned"] / row["clean_size"] for row in found if row.get("clean_size")],
-            "rarest": [
-                100 * classes * row["rarest_class"] / row["clean_size"] for row in found if row.get("clean_size")
-            ],
+    rows: Rows = [seeded("lowest_class", {seed_of(result): min(result.per_class) for result in results})]
+    for epoch, found in epochs_of(results) if cell.defense == "bsd" else ():
+        pools = {seed: row for seed, row in found.items() if row.get("clean_size")}
+        values = {
+            "poison": {seed: 100 * row["clean_poisoned"] / row["clean_size"] for seed, row in pools.items()},
+            "rarest": {seed: 100 * classes * row["rarest_class"] / row["clean_size"] for seed, row in pools.items()},
         }
-        shares |= {metric: [row[metric] for row in found if metric in row] for metric in ("acc", "asr")}
-        rows += [point(where, name, *values) for name, values in shares.items()]
+        values |= {name: {seed: row[name] for seed, row in found.items() if name in row} for name in ("acc", "asr")}
+        rows += [seeded(name, numbers, epoch=epoch) for name, numbers in values.items()]
     return rows
 
 
 def poison_count(cell: Cell, results: Results) -> Rows:
     """Figure 6: poisoned samples in the clean pool after every epoch, and their running sum."""
     rows: Rows = []
-    total = 0.0
-    rate = f"rate={results[0].experiment['rate']:g}"
+    total: dict[int, float] = {}
     for epoch, found in epochs_of(results, cell.defense):
-        counts = [float(row["clean_poisoned"]) for row in found if "clean_poisoned" in row]
+        counts = {seed: float(row["clean_poisoned"]) for seed, row in found.items() if "clean_poisoned" in row}
         if counts:
-            made = point(f"{rate};epoch={epoch}", "count", *counts)
-            total += made["reproduced"]
-            rows += [made, point(f"{rate};epoch={epoch}", "sum", total)]
+            total = {seed: total.get(seed, 0.0) + count for seed, count in counts.items()}
+            rows += [seeded("count", counts, epoch=epoch), seeded("sum", total, epoch=epoch)]
     return rows
 
 
@@ -129,22 +94,22 @@ def _scores(result: Result, name: str, epoch: int) -> np.ndarray | None:
     return None if found is None else np.asarray(found, dtype=np.float64)
 
 
-def _apart(where: str, values: np.ndarray, poisoned: np.ndarray, edges: np.ndarray) -> Rows:
-    """Histograms of both groups, medians, and how often the poisoned sample of a pair has the larger value."""
-    known = np.isfinite(values)
-    groups = {"clean": known & ~poisoned, "poisoned": known & poisoned}
+def _apart(result: Result, values: np.ndarray | None, edges: np.ndarray | None = None, **axes: Any) -> Rows:
+    """Histograms of both groups, medians, and how often (percent) the poisoned sample of a pair has the larger value.
+
+    edges: of the bins; from 0 to the largest value where they are not given.
+    """
+    if values is None:
+        return []
+    if edges is None:
+        edges = np.linspace(0.0, float(np.nanmax(values)), BINS + 1)
+    poisoned, known = poisoned_in(result, len(values)), np.isfinite(values)
+    groups = {"clean": values[known & ~poisoned], "poisoned": values[known & poisoned]}
     rows: Rows = []
-    for name, member in groups.items():
-        rows += histogram(f"{where};group={name}", values[member], edges)
-        rows.append(
-            point(f"{where};group={name}", "median", float(np.median(values[member])) if member.any() else np.nan)
-        )
-    share = separation(values[groups["poisoned"]], values[groups["clean"]])
-    return [*rows, point(where, "separation", 100 * share)]
-
-
-def _width(values: np.ndarray) -> np.ndarray:
-    return np.linspace(0.0, float(np.nanmax(values)), BINS + 1)
+    for name, numbers in groups.items():
+        rows += histogram(numbers, edges, **axes, group=name)
+        rows.append(point("median", float(np.median(numbers)) if len(numbers) else np.nan, **axes, group=name))
+    return [*rows, point("separation", 100 * separation(groups["poisoned"], groups["clean"]), **axes)]
 
 
 def panels(cell: Cell, results: Results) -> Rows:
@@ -153,52 +118,45 @@ def panels(cell: Cell, results: Results) -> Rows:
     result, args = results[0], results[0].experiment["defense_args"]
     end = int(args["epochs"])
     loss, altruistic = _scores(result, "loss", end), _scores(result, "altruistic_loss", end)
-    found = {
-        "a": _scores(result, "altruistic_loss", 0),
-        "b": _scores(result, "distance_min", int(args["stage1_end"])),
-        "c": None if loss is None or altruistic is None else altruistic - loss,
-        "d": loss,
-    }
-    rows: Rows = []
-    for panel, values in found.items():
-        if values is not None:
-            edges = _width(values) if panel == "b" else DIFFERENCE_EDGES if panel == "c" else LOSS_EDGES
-            rows += _apart(f"panel={panel}", values, poisoned_in(result, len(values)), edges)
-    return rows
+    difference = None if loss is None or altruistic is None else altruistic - loss
+    return [
+        *_apart(result, _scores(result, "altruistic_loss", 0), LOSS_EDGES, panel="a"),
+        *_apart(result, _scores(result, "distance_min", int(args["stage1_end"])), panel="b"),
+        *_apart(result, difference, DIFFERENCE_EDGES, panel="c"),
+        *_apart(result, loss, LOSS_EDGES, panel="d"),
+    ]
 
 
 def distances(cell: Cell, results: Results) -> Rows:
-    """Figure 8 from the first seed: OSS scores by length of the warm-up and distance; the usual length is 1.
+    """Figure 8 from the first seed: OSS scores by length of the warm-up (the usual is 1) and rule of distance.
 
     The run with the usual T1 shows a quarter and a half of it on the way, the one with twice as much only its end.
     """
     result = results[0]
     end = int(result.experiment["defense_args"]["stage1_end"])
-    lengths = {"2": end} if cell.times else {"0.25": end // 4, "0.5": end // 2, "1": end}
+    lengths = {2.0: end} if cell.times else {0.25: end // 4, 0.5: end // 2, 1.0: end}
     rows: Rows = []
     for length, epoch in lengths.items():
         for rule in RULES:
-            values = _scores(result, f"distance_{rule}", epoch)
-            if values is not None:
-                where = f"length={length};epochs={epoch};rule={rule}"
-                rows += _apart(where, values, poisoned_in(result, len(values)), _width(values))
+            where = {"length": length, "rule": rule, "note": f"{epoch} epochs"}
+            rows += _apart(result, _scores(result, f"distance_{rule}", epoch), **where)
     return rows
 
 
 def votes(cell: Cell, results: Results) -> Rows:
-    """Figure 9 from the first seed: the class that an epoch of the warm-up votes for, and the majority so far."""
-    rows: Rows = [point("", "truth", float(results[0].experiment["target"]))]
+    """Figure 9 from the first seed: the class that an epoch of the warm-up votes for, the majority so far, and whether
+    this is the target (1 or 0)."""
+    truth = float(results[0].experiment["target"])
+    rows: Rows = [point("truth", truth)]
     for epoch, found in epochs_of(results[:1], "warmup"):
-        rows += [
-            point(f"epoch={epoch + 1}", name, float(found[0][name])) for name in ("vote", "target") if name in found[0]
-        ]
+        (row,) = found.values()
+        rows += [point(name, float(row[name]), epoch=epoch + 1) for name in ("vote", "target") if name in row]
+        if "target" in row:
+            rows.append(point("correct", float(row["target"] == truth), epoch=epoch + 1))
     return rows
 
 
 def every_class(cell: Cell, results: Results) -> Rows:
     """Figure 11 from the first seed: OSS scores, each sample judged in the run that takes its label for the target."""
     result = results[0]
-    values = _scores(result, "distance_min", int(result.experiment["defense_args"]["stage1_end"]))
-    if values is None:
-        return []
-    return _apart("panel=a", values, poisoned_in(result, len(values)), _width(values))
+    return _apart(result, _scores(result, "distance_min", int(result.experiment["defense_args"]["stage1_end"])))

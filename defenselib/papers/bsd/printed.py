@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
 import pandas as pd
 
@@ -115,9 +116,9 @@ def best_settings() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@cache
-def best_setting(table: str, defense: str, attack: str) -> str:
-    """The variant of the search that a number of Table 2 or 3 comes from; empty where nothing was searched."""
+def best_setting(table: str, defense: str, attack: str) -> dict[str, Any]:
+    """The setting of the search that a number of Table 2 or 3 comes from, {"beta": "1e10"}; empty where nothing was
+    searched."""
     found = best_settings()
     mine = found[(found["table"] == table) & (found["defense"] == defense) & (found["attack"] == attack)]
-    return str(mine["setting"].iloc[0]).split(", ")[0] if len(mine) else ""
+    return printed.settings(mine["setting"].iloc[0].split(", ")[0]) if len(mine) else {}

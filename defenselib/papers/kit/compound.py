@@ -28,12 +28,12 @@ class Both(All):
         for part in self.parts:
             mine = part.points(view)
             # A part that is no sentence on all of its cells counts as one cell.
-            found += mine if _of_all(part) else [as_one(mine, part.decide(mine))]
+            found += mine if _on_all(part) else [as_one(mine, part.decide(mine))]
         return found
 
 
-def _of_all(part: Statement) -> bool:
-    return isinstance(part, All) or (isinstance(part, _Seen) and _of_all(part.inner))
+def _on_all(part: Statement) -> bool:
+    return _on_all(part.inner) if isinstance(part, _Seen) else isinstance(part, All)
 
 
 def both(*parts: Statement) -> Both:
@@ -46,7 +46,7 @@ def as_one(points: Sequence[Point], outcome: str) -> Point:
     state = {"holds": "true", "fails": "false", "not run": "absent"}.get(outcome, "open")
     values = [point.value for point in points if point.value]
     true = sum(point.state == "true" for point in points)
-    said = ", ".join(values) if len(values) <= NAMED else f"{true} of {len(points)}"
+    said = ", ".join(values) if len(values) <= NAMED else f"{true} of {len(points)} cells"
     return Point(state, said, points[0].where if points else {})  # type: ignore[arg-type]
 
 

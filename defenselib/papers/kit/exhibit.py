@@ -181,7 +181,10 @@ class Series(Exhibit):
     def _reproduce(self, request: Request) -> pd.DataFrame:
         grid = self.grid(request)
         found = [row for cell in self.cells for row in self._rows(cell, grid)]
-        return frames.finish(frames.rows_of(found), found, request.profile)
+        rows = frames.rows_of(found)
+        chance = frames.spreads(rows["metric"], found)
+        found = [{**row, "spread": chance.get(str(row.get("metric")), 0.0)} for row in found]
+        return frames.finish(rows, found, request.profile)
 
     def _rows(self, cell: Cell, grid: Grid) -> list[dict[str, Any]]:
         """The rows of one cell; without a result one that says why."""
@@ -195,9 +198,7 @@ class Series(Exhibit):
             return [{**where, **frames.entry([]), "verdict": verdict.NOT_RUN, "reason": reason}]
         machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
         added = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
-        return [
-            {**where, **point, **added, "spread": verdict.ASSUMED_SPREAD.get(point["metric"], 0.0)} for point in points
-        ]
+        return [{**where, **point, **added} for point in points]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from defenselib.papers.kit import printed
+from defenselib.papers.kit import printed, verdict
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -89,6 +89,19 @@ def machine_of(result: Result) -> str:
 
 def seed_of(result: Result) -> int:
     return int(result.experiment["seed"])
+
+
+def spreads(metrics: Iterable[str], found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By metric, in points: the standard deviation over the seeds, pooled over the cells that have three or more; an
+    assumed one where none has."""
+    squares: dict[str, list[float]] = {}
+    for metric, made in zip(metrics, found, strict=True):
+        if made["n"] >= 3 and not math.isnan(made["sd"]):
+            squares.setdefault(str(metric), []).append(made["sd"] ** 2)
+    return {
+        **verdict.ASSUMED_SPREAD,
+        **{name: math.sqrt(math.fsum(values) / len(values)) for name, values in squares.items()},
+    }
 
 
 # A row of one of these called "average" is the mean of the rows that agree with it in the other columns named; one

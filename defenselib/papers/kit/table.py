@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from defenselib.learning.evaluation import der
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, times, verdict
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of
+from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Cell, Grid, Request
 
@@ -188,7 +188,7 @@ def judged(
     rows: pd.DataFrame, found: list[dict[str, Any]], paper: str, references: Sequence[str], profile: str
 ) -> pd.DataFrame:
     """The finished frame of a table, each row with its verdict; references: tables that print undefended models."""
-    mode, listed, chance = mode_of(profile), frames.records(rows), spreads(rows, found)
+    mode, listed, chance = mode_of(profile), frames.records(rows), spreads(rows["metric"], found)
     accuracies = {_key(row): row["published"] for row in listed if row["metric"] == "acc"}
     for row, made in zip(listed, found, strict=True):
         made["spread"] = chance.get(str(row["metric"]), 0.0)
@@ -216,16 +216,6 @@ def judged(
         made["verdict"], reason = verdict.judge(case, mode)
         made["reason"] = _joined(reason, made["reason"], _false_target(case))
     return frames.finish(rows, found, profile)
-
-
-def spreads(rows: pd.DataFrame, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By metric, in points: the standard deviation over the seeds, pooled over the cells that have three or more; an
-    assumed one where none has."""
-    squares: dict[str, list[float]] = {}
-    for metric, made in zip(rows["metric"], found, strict=True):
-        if made["n"] >= 3 and not math.isnan(made["sd"]):
-            squares.setdefault(str(metric), []).append(made["sd"] ** 2)
-    return {**verdict.ASSUMED_SPREAD, **{name: math.sqrt(fmean(values)) for name, values in squares.items()}}
 
 
 def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict[str, Any]:
