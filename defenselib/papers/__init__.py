@@ -8,10 +8,11 @@ from defenselib.papers.asd import exhibits as asd
 from defenselib.papers.bsd import exhibits as bsd
 from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit.claims import Claim
-from defenselib.papers.kit.exhibit import Cell, Exhibit, Paper, Series, Table, complete
+from defenselib.papers.kit.exhibit import Exhibit, Paper, Series
+from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.table import Table
 from defenselib.papers.vab import exhibits as vab
 
-# A paper without a module of its own shows its printed numbers and says that nothing is reproduced yet.
 PAPERS: dict[str, Paper] = {
     "asd": asd.PAPER,
     "bsd": bsd.PAPER,
@@ -31,4 +32,4 @@ def available() -> tuple[str, ...]:
     return tuple(PAPERS)
 
 
-__all__ = ["PAPERS", "Cell", "Claim", "Exhibit", "Paper", "Series", "Table", "available", "complete", "get"]
+__all__ = ["PAPERS", "Cell", "Claim", "Exhibit", "Paper", "Series", "Table", "available", "get"]
