@@ -79,4 +79,5 @@ def _composed(number: Number | str, grid: Grid) -> dict[str, Any]:
     value = number.value([answer.results for answer in answers])
     machines = [machine_of(result) for answer in answers for result in answer.results]
     reason = f"over {len(answers)} cells" if len(answers) > 1 else answers[0].reason
-    return entry([value], machines, "no such place in these results" if math.isnan(value) else reason)
+    made = entry([value], machines, "no such place in these results" if math.isnan(value) else reason)
+    return {**made, "source": frames.sources_of(result for answer in answers for result in answer.results)}
