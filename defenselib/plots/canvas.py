@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from defenselib.plots import style
 from defenselib.plots.alt import describe
@@ -44,6 +45,14 @@ def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, 
     """A figure and its axes, always (rows, columns)."""
     figure = Picture(figsize=(width, height))
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def logarithmic(axis: Axes) -> None:
+    """Ticks at 1, 2, 5, 10, ... of a logarithmic x axis, as plain numbers."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def leave_empty(axes: np.ndarray, used: int) -> None:

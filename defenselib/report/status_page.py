@@ -7,60 +7,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from defenselib.plots import style
-from defenselib.plots.canvas import empty, grid
+from defenselib.plots import style, words
+from defenselib.plots.canvas import empty, grid, logarithmic
 from defenselib.report import interactive
+from defenselib.report.html import Html, render
 from defenselib.report.status import MACHINE, VERSIONS
-from defenselib.report.tables import Html, render
-
-LONG = ("versions", "machine")
-CODE = {"current": "✓ current", "older": "✗ older"}
 
 
 def results(frame: pd.DataFrame, caption: str) -> Html:
     """The rows of `status.provenance` to sort and filter, the newest first."""
-    shown = pd.DataFrame(
-        {
-            "profile": frame["profile"],
-            "data set": [style.label(name) for name in frame["dataset"]],
-            "attack": [style.label(name, "attack") for name in frame["attack"]],
-            "defense": [_method(name) for name in frame["defense"]],
-            "recipe of": [style.label(name) if name else "the method" for name in frame["paper"]],
-            "seed": frame["seed"],
-            "ACC": _numbers(frame["acc"], ".1f"),
-            "ASR": _numbers(frame["asr"], ".1f"),
-            "minutes": _numbers(frame["minutes"], ".1f"),
-            "CPU minutes": _numbers(frame["cpu_minutes"], ".1f"),
-            "peak MB": _numbers(frame["memory_mb"], ".0f"),
-            "code": frame["code"].map(CODE),
-            "created": [text[:16].replace("T", " ") for text in frame["created"]],
-            "versions": [_versions(row) for row in frame.to_dict("records")],
-            "machine": [_machine(row) for row in frame.to_dict("records")],
-        }
-    )
-    measured = ("seed", "minutes", "CPU minutes", "peak MB", "ASR")
-    return interactive.table(
-        shown, caption, "results", high=("ACC",), low=measured, long=LONG, order=[("created", "desc")]
-    )
+    rows = frame.to_dict("records")
+    numbers = {"ACC": ("acc", 1), "ASR": ("asr", 1), "minutes": ("minutes", 1), "CPU minutes": ("cpu_minutes", 1)}
+    shown = {
+        "profile": frame["profile"],
+        **_named(frame),
+        "recipe of": [words.label(name) if name else "the method" for name in frame["paper"]],
+        "seed": frame["seed"],
+        **{said: words.numbers(frame[name], digits) for said, (name, digits) in numbers.items()},
+        "peak MB": words.numbers(frame["memory_mb"], 0),
+        "code": [words.marked(name) for name in frame["code"]],
+        "created": [text[:16].replace("T", " ") for text in frame["created"]],
+        "versions": [", ".join(f"{name} {row[name]}" for name in VERSIONS if row[name]) for row in rows],
+        "machine": [_machine(row) for row in rows],
+    }
+    low, long = ("seed", "minutes", "CPU minutes", "peak MB", "ASR"), ("versions", "machine")
+    order = [("created", "desc")]
+    return interactive.table(pd.DataFrame(shown), caption, "results", high=("ACC",), low=low, long=long, order=order)
 
 
 def totals(frame: pd.DataFrame) -> Html:
     """The rows of `status.totals`."""
-    shown = pd.DataFrame(
-        {
-            "profile": frame["profile"],
-            "results": frame["results"].astype(str),
-            "cells": frame["cells"].astype(str),
-            "hours": _numbers(frame["hours"], ".1f"),
-            "peak memory (MB)": _numbers(frame["memory_mb"], ",.0f"),
-            "made by older code": frame["older_code"].astype(str),
-            "first": frame["first"],
-            "last": frame["last"],
-        }
+    heads = {"hours": "hours", "memory_mb": "peak memory (MB)", "older_code": "made by older code"}
+    shown = frame.assign(
+        **{name: words.numbers(frame[name], 0) for name in ("results", "cells", "memory_mb", "older_code")}
     )
-    return render(shown, "Results by profile; a cell is one question, answered by one result a seed")
+    caption = "Results by profile; a cell is one question, answered by one result a seed"
+    return render(shown.rename(columns=heads), caption)
 
 
 def surroundings(frame: pd.DataFrame) -> Html:
@@ -71,14 +54,16 @@ def surroundings(frame: pd.DataFrame) -> Html:
 
 
 def copies(frame: pd.DataFrame) -> Html:
-    """The rows of `status.copies`."""
+    """The rows of `status.copies`, with what must be known of a copy."""
     shown = frame.assign(
-        dataset=[style.label(name) for name in frame["dataset"]],
+        dataset=[words.label(name) for name in frame["dataset"]],
         digest=[text[:16] for text in frame["digest"]],
-        results=frame["results"].astype(str),
+        results=words.numbers(frame["results"], 0),
+        what=[words.COPIES.get(name, "") for name in frame["source"]],
     )
-    named = {"dataset": "data set", "source": "copy", "digest": "SHA-256 begins with", "table": "digest"}
-    return render(shown.rename(columns=named), "Copies of the data sets that the results were made on")
+    heads = {"dataset": "data set", "source": "copy", "digest": "SHA-256 begins with", "table": "digest"}
+    heads["what"] = "note"
+    return render(shown.rename(columns=heads), "Copies of the data sets that the results were made on")
 
 
 def older(frame: pd.DataFrame) -> Html:
@@ -87,12 +72,9 @@ def older(frame: pd.DataFrame) -> Html:
     if rows.empty:
         return Html("<p>Every result was made by the code as it is now.</p>")
     counted = rows.groupby(["profile", "attack", "defense"], sort=False).size().rename("results").reset_index()
-    counted["attack"] = [style.label(name, "attack") for name in counted["attack"]]
-    counted["defense"] = [_method(name) for name in counted["defense"]]
-    words = (
-        f"Made by older code: {len(rows)} of {len(frame)} results. Their method, or something it uses, changed since"
-    )
-    return render(counted.assign(results=counted["results"].astype(str)), words, headers=3)
+    shown = counted.assign(**_named(counted), results=words.numbers(counted["results"], 0))
+    said = f"Made by older code: {len(rows)} of {len(frame)} results. Their method, or something it uses, changed since"
+    return render(shown, said, headers=3)
 
 
 _CLOCKS = {
@@ -121,25 +103,21 @@ def times(frame: pd.DataFrame, title: str = "") -> Figure:
                 places = [order.index(name) for name in mine["defense"]]
                 axis.scatter(mine["spent"], places, s=36, c=face, edgecolors=edge, marker=marker, label=label)
         axis.set_yticks(range(len(order)), [_method(name) for name in order])
-        axis.set(xscale="log", xlabel="minutes", ylim=(len(order) - 0.4, -0.6), title=title)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set(xlabel="minutes", ylim=(len(order) - 0.4, -0.6), title=title)
+        logarithmic(axis)
         figure.legend(ncols=3, loc="outside lower center")
         return figure
 
 
+def _named(frame: pd.DataFrame) -> dict[str, list[str]]:
+    found = {"data set": [words.label(name) for name in frame["dataset"]]} if "dataset" in frame else {}
+    attacks = [words.value(name, "attack") for name in frame["attack"]]
+    return found | {"attack": attacks, "defense": [_method(name) for name in frame["defense"]]}
+
+
 def _method(name: str) -> str:
     """The label of a defense, or of the diagnostic in "asd+oracle"."""
-    return style.label(name.rpartition("+")[2])
-
-
-def _numbers(values: pd.Series, how: str) -> list[str]:
-    return ["–" if pd.isna(value) else f"{value:{how}}" for value in values]
-
-
-def _versions(row: dict[Any, Any]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in VERSIONS if row[name])
+    return words.label(name.rpartition("+")[2])
 
 
 def _machine(row: dict[Any, Any]) -> str:

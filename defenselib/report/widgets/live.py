@@ -27,7 +27,7 @@ from defenselib.experiments.runner import attacked
 from defenselib.experiments.store import Store, default_stores
 from defenselib.models import Classifier
 from defenselib.plots import style
-from defenselib.report.tables import Html, render
+from defenselib.report.html import Html, render
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.attacks import figure, magnified
 from defenselib.report.widgets.client import stylesheet

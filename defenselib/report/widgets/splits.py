@@ -16,7 +16,7 @@ from defenselib.experiments.store import Store
 from defenselib.papers.kit import measures
 from defenselib.plots import style
 from defenselib.plots.canvas import empty, grid
-from defenselib.report.tables import Html
+from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Thresholds, number
 from defenselib.report.widgets.scores import SCORES, Scored, has_scores, scored
