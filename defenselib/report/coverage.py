@@ -38,6 +38,12 @@ def bars(numbers: pd.DataFrame, claims: pd.DataFrame, profile: str) -> Figure:
     return plots.stacked(panels)
 
 
+def fullest(totals: pd.DataFrame) -> str:
+    """The profile at which most printed numbers were run."""
+    whole = totals[totals["paper"] == "all"]
+    return str(whole.loc[whole[NOT_RUN].idxmin(), "profile"])
+
+
 def _table(totals: pd.DataFrame, more: dict[str, list[str]], caption: str) -> Html:
     counted = [name for name in totals if name not in ("paper", "profile")]
     shown: dict[str, object] = {"paper": [ALL if name == "all" else words.label(name) for name in totals["paper"]]}

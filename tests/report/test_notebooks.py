@@ -54,6 +54,7 @@ DRAWING = (
     "gallery.paper_figure",
     "board.pareto",
     "pages.bars",
+    "changed.bars",
     "pages.times",
     "widgets.separation",
 )
