@@ -11,7 +11,7 @@ from defenselib.papers import Cell
 from defenselib.papers.kit import scaled
 from defenselib.report import tables
 
-from .bsd_results import putter
+from .bsd.results import putter
 
 USUAL = Cell("cifar10", "badnets", "bsd", {"defense_args": {"initial_pool": "random"}})
 PAIR = scaled.Twice(USUAL, ("epochs",))

@@ -8,7 +8,7 @@ from typing import Any
 
 from defenselib.papers.kit.claims import Claim, Point, State, Statement
 from defenselib.papers.kit.compound import Check, along, both, most, one
-from defenselib.papers.kit.gates import DEAD
+from defenselib.papers.kit.gates import ALIVE, DEAD
 from defenselib.papers.kit.statements import change, every, leads, low
 from defenselib.papers.kit.verdict import ACC_CLOSE, ACC_MARGIN, ASR_FULL, ASR_HIGH, DER_HIGH
 from defenselib.papers.kit.view import View, other_than
@@ -209,8 +209,9 @@ FIGURE_5 = (
                                       every("asr", ">=", (ASR_HIGH, ASR_FULL), without="init")))),
     Claim("underfits", "A hard class drops out of the pool (II).", "App. C.3",
           along("epoch", "last", change("rarest", "without", "nothing", "comp", "<"))),
-    Claim("unpredicted", "The model cannot predict the class that dropped out (II).", "App. C.3",
-          every("lowest_class", "<", DEAD, without="comp")),
+    Claim("unpredicted", "The model cannot predict a class that dropped out, and with class completion it can (II).",
+          "App. C.3, Sec. 5.7", both(every("lowest_class", "<", DEAD, without="comp"),
+                                     every("lowest_class", ">=", ALIVE, without="nothing", defense="bsd"))),
     Claim("abl", "Under WaNet ABL collapses: certain classes are close to 0.", "Sec. 5.2",
           every("lowest_class", "<", DEAD, defense="abl")),
 )

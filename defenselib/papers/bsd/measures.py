@@ -138,7 +138,7 @@ def distances(cell: Cell, results: Results) -> Rows:
     rows: Rows = []
     for length, epoch in lengths.items():
         for rule in RULES:
-            where = {"length": length, "rule": rule, "note": f"{epoch} epochs"}
+            where: dict[str, Any] = {"length": length, "rule": rule, "note": f"{epoch} epochs"}
             rows += _apart(result, _scores(result, f"distance_{rule}", epoch), **where)
     return rows
 

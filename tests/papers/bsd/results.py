@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from defenselib import papers
 from defenselib.experiments import Result, Store
-from defenselib.papers.kit import frame, printed
+from defenselib.papers.kit import claims, frame, printed
+from defenselib.papers.kit.exhibit import Exhibit
+from defenselib.papers.kit.grid import Cell
 
-from .made import made
+from ..made import made
 
 N, POISONED = 100, 10
 ENDS = {"stage1_end": 4, "stage2_end": 8, "epochs": 10}
@@ -43,7 +44,7 @@ def putter(store: Store) -> Callable[..., Result]:
         attack, defense, metrics = given.pop("attack"), given.pop("defense"), given.pop("metrics", {})
         history, machine = given.pop("history", None), given.pop("machine", {"cores": 2, "gpu": None})
         profile, seed = given.pop("profile"), given.pop("seed", 0)
-        cell = papers.Cell(given.pop("dataset"), attack, defense, given, times or {})
+        cell = Cell(given.pop("dataset"), attack, defense, given, times or {})
         resolved = cell.experiment("bsd", profile, seed).resolve()
         described = resolved.describe()
         described["defense_args"] |= ENDS if defense == "bsd" else {}
@@ -74,14 +75,34 @@ def row(found: pd.DataFrame, **where: object) -> pd.Series:
 
 
 def as_printed(key: str, profile: str = "paper") -> pd.DataFrame:
-    rows = printed.table("bsd", key)
-    made = [{**frame.entry([value], ["here"]), "verdict": "agrees"} for value in rows["published"]]
-    return frame.finish(rows, made, profile)
+    rows = frame.unanswered(printed.table("bsd", key), profile, "")
+    return claims.as_printed(rows).assign(profile=profile)
 
 
-def change(found: pd.DataFrame, value: float, **where: str) -> pd.DataFrame:
+def with_numbers(found: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """The frame with other numbers, each as that of one seed."""
+    seeds = [{} if number != number else {0: number} for number in numbers]
+    return found.assign(reproduced=numbers, by_seed=seeds)
+
+
+def change(found: pd.DataFrame, value: float, **where: Any) -> pd.DataFrame:
     mask = pd.Series(True, found.index)
     for column, name in where.items():
         mask &= found[column] == name
     assert mask.any()
-    return found.assign(reproduced=found["reproduced"].mask(mask, value))
+    return with_numbers(found, found["reproduced"].mask(mask, value))
+
+
+def contradictions(exhibit: Exhibit, found: pd.DataFrame) -> set[str]:
+    """The claims that some change of the numbers of one group (a defense, a metric, then a setting too) makes fail: 60
+    more, 60 less, all of them 50."""
+    apart = [name for name in frame.axes(found) if name not in ("epoch", "low", "high")]
+    failed: set[str] = set()
+    for by in (["defense", "metric"], ["defense", "metric", *apart]):
+        for _, rows in found.groupby(by, dropna=False, sort=False):
+            now = found.loc[rows.index, "reproduced"]
+            for moved in (now - 60, now + 60, now * 0 + 50):
+                changed = with_numbers(found, found["reproduced"].mask(found.index.isin(rows.index), moved))
+                left = [claim for claim in exhibit.checks if claim.key not in failed]
+                failed |= {claim.key for claim in left if claim.judge(changed)["outcome"] == "fails"}
+    return failed

@@ -1,4 +1,4 @@
-"""BSD's exhibits: which training answers a number, DER, misprints, claims and figures on numbers made by hand."""
+"""BSD's exhibits: which training answers a number, DERs, averages, times, on numbers made by hand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import math
 import pandas as pd
 import pytest
 
-from defenselib import papers
-from defenselib.papers.bsd import cells as bsd_cells
 from defenselib.papers.bsd import exhibits as bsd
-from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import frame, grid, printed
-from defenselib.report import layouts
+from defenselib.papers.kit.grid import Cell
 
-from .bsd_results import POISONED, putter, row
+from .results import POISONED, putter, row
 
 
 @pytest.fixture
@@ -98,37 +95,6 @@ def test_hours_of_a_gpu_do_not_stand_beside_those_of_processors(put, store):
     assert row(exhibit.reproduce("gpu", store=store), dataset="cifar10", defense="bsd")["reproduced"] == 1.0
 
 
-@pytest.mark.slow
-def test_printed_ders_follow_from_their_parts_but_for_three():
-    checks = {key: bsd_printed.der_check(key) for key in bsd_printed.der_tables()}
-    assert sum(map(len, checks.values())) == 189
-    found = bsd_printed.misprints().set_index(["table", "dataset", "attack", "defense"])
-    assert list(found.index) == [
-        ("table-1", "gtsrb", "blend", "dbd"),
-        ("table-1", "imagenet-30", "blend", "abl"),
-        ("table-6", "cifar10", "blend", "bsd"),
-    ]
-    assert found["expected"].round(2).tolist() == [47.15, 43.7, 50.0]
-    rows = printed.table("bsd", "table-1").loc[bsd_printed.doubtful("table-1")]
-    assert rows["published"].tolist() == [46.9, 42.6] and rows["note"].str.contains("Eq. 12").all()
-
-
-def test_a_misprint_is_marked_where_it_stands(store):
-    found = bsd.PAPER.exhibit("table-6").reproduce("laptop", store=store)
-    html = str(layouts.layout(found, ["variant"], ["attack", "metric"], "Table 6", bsd_printed.doubtful("table-6")))
-    assert html.count("49.6 †") == 1 and html.count("†") == 3  # the cell, the caption, the caption as a label
-
-
-def test_the_searched_baselines_print_the_best_of_their_search():
-    best = bsd_printed.best_settings()
-    assert len(best) == 28
-    # Table 2 prints 99.5, Table 19 prints 99.6 for the same run.
-    assert best.loc[~best["agrees"], ["table", "defense", "attack"]].to_numpy().tolist() == [
-        ["table-2", "dbd", "narcissus"]
-    ]
-    assert bsd_printed.best_setting("table-2", "nad", "sig") == "beta=1e10"
-
-
 WHERE = {"dataset": "cifar10", "attack": "badnets", "defense": "bsd", "model": "resnet18", "poisoning_rate": 0.05}
 ROW = {**WHERE, "target": None, "variant": None, "metric": "acc"}
 
@@ -136,17 +102,18 @@ ROW = {**WHERE, "target": None, "variant": None, "metric": "acc"}
 @pytest.mark.parametrize(
     ("answer", "more", "options"),
     [
-        (bsd_cells.usual, {}, {}),
-        (bsd_cells.usual, {"target": "3", "poisoning_rate": 0.05}, {}),
-        (bsd_cells.usual, {"target": "7"}, {"target": 7}),
-        (bsd_cells.usual, {"attack": "adaptive", "poisoning_rate": 0.2}, {"rate": 0.2}),
-        (bsd_cells.usual, {"model": "mobilenet_v2"}, {"model": "mobilenet_v2"}),
-        (bsd_cells.ablated, {"variant": "without=comp"}, {"defense_args": {"completion": False}}),
-        (bsd_cells.ablated, {"variant": "alpha=0.7;beta=0.2"}, {"defense_args": {"alpha": 0.7, "beta": 0.2}}),
-        (bsd_cells.search, {"defense": "fp", "variant": "prune_ratio=0.3"}, {"defense_args": {"ratio": 0.3}}),
-        (bsd_cells.search, {"defense": "nad", "variant": "beta=1e7"}, {"defense_args": {"beta": (1e7, 1e7)}}),
-        (bsd_cells.search, {"defense": "nad", "variant": "beta=default"}, {}),
-        (bsd_cells.search, {"defense": "abl", "variant": "gamma=0.4"}, {"defense_args": {"gamma": 0.4}}),
+        (bsd.usual, {}, {}),
+        (bsd.usual, {"target": "3", "poisoning_rate": 0.05}, {}),
+        (bsd.usual, {"target": "7"}, {"target": 7}),
+        (bsd.usual, {"attack": "adaptive", "poisoning_rate": 0.2}, {"rate": 0.2}),
+        (bsd.usual, {"model": "mobilenet_v2"}, {"model": "mobilenet_v2"}),
+        (bsd.ablated, {"without": "comp"}, {"defense_args": {"completion": False}}),
+        (bsd.ablated, {"without": None, "setting": "default"}, {}),
+        (bsd.ablated, {"alpha": 0.7, "beta": 0.2}, {"defense_args": {"alpha": 0.7, "beta": 0.2}}),
+        (bsd.search, {"defense": "fp", "prune_ratio": 0.3}, {"defense_args": {"ratio": 0.3}}),
+        (bsd.search, {"defense": "nad", "beta": "1e7"}, {"defense_args": {"beta": (1e7, 1e7)}}),
+        (bsd.search, {"defense": "nad", "beta": "default"}, {}),
+        (bsd.search, {"defense": "abl", "gamma": 0.4}, {"defense_args": {"gamma": 0.4}}),
     ],
 )
 def test_the_training_that_answers_a_row(answer, more, options):
@@ -155,7 +122,7 @@ def test_the_training_that_answers_a_row(answer, more, options):
 
 
 def test_what_the_paper_does_not_describe_says_so():
-    assert "BackdoorBench" in bsd_cells.search({**ROW, "defense": "abl", "variant": "gamma=default"})
+    assert "BackdoorBench" in bsd.search({**ROW, "defense": "abl", "gamma": "default"})
 
 
 def test_every_cell_of_every_exhibit_is_a_valid_experiment():
@@ -167,7 +134,7 @@ def test_every_cell_of_every_exhibit_is_a_valid_experiment():
             means = frame.parts_of_averages(rows)
             chosen = rows[[place not in means for place in range(len(rows))]]
             cells = [exhibit.cell(one) for one in frame.records(chosen)]
-        wanted |= {repr(cell): cell for cell in cells if isinstance(cell, papers.Cell)}
+        wanted |= {repr(cell): cell for cell in cells if isinstance(cell, Cell)}
     for cell in wanted.values():
         if cell.dataset != "imagenet-30" and not grid.not_implemented(cell):
             cell.experiment("bsd", "laptop", 0).resolve()
@@ -181,7 +148,7 @@ def test_smoke_trains_a_handful():
         rows = printed.table("bsd", exhibit.key) if exhibit.key in printed.tables("bsd") else pd.DataFrame()
         for one in frame.records(rows):
             cell = None if "average" in (one["attack"], one["target"], one["dataset"]) else exhibit.cell(one)
-            if isinstance(cell, papers.Cell) and not thin.excludes(cell):
+            if isinstance(cell, Cell) and not thin.excludes(cell):
                 wanted.add(repr(cell))
         wanted |= {repr(cell) for cell in getattr(exhibit, "cells", ()) if not thin.excludes(cell)}
     assert len(wanted) == 9  # Table 1: two attacks, three defenses; Table 6: three ablations
@@ -189,7 +156,7 @@ def test_smoke_trains_a_handful():
 
 def test_a_request_lifts_the_rule_for_settings():
     thin = bsd.REST["laptop"]
-    cell = papers.Cell("cifar10", "badnets", "bsd", {"rate": 0.2})
+    cell = Cell("cifar10", "badnets", "bsd", {"rate": 0.2})
     assert thin.excludes(cell) == "settings other than the usual ones"
     assert not thin.without(grid.Thin(attacks=("badnets",))).excludes(cell)
 
