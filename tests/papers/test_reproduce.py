@@ -223,34 +223,3 @@ def test_an_exhibit_is_a_few_lines(put, store):
     put(70.0, 1.0, attack="blend", defense="asd", defense_args={"poisoned_seeds": 0})
     found = table.reproduce("laptop", store=store)
     assert found["reproduced"].notna().any()
-
-
-def test_laptop_check(put, store):
-    put(80.0, 99.0, attack="badnets", defense="none", seed=0)
-    put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
-    put(64.0, 1.0, attack="badnets", defense="asd", seed=1)
-    put(62.0, 0.0, attack="badnets", defense="asd", diagnostic="oracle-split")
-    found = asd.laptop_check("laptop", attacks=["badnets", "none"], store=store)
-    first = found.iloc[0]
-    assert (first["asd_acc"], first["n"], first["n_oracle"]) == (62.0, 2, 1)
-    assert (first["gap_none"], first["gap_oracle"]) == (20.0, 2.0)  # over the seed that both have
-    assert "nothing is poisoned" in found.iloc[1]["reason"]
-
-
-def test_cells_at_twice_the_schedule_stand_beside_the_profiles_own(put, store):
-    put(80.0, 74.0, attack="blend", defense="none", seed=0)
-    row, other = asd.doubled("laptop", store=store).to_dict("records")
-    assert (row["acc"], row["asr"]) == (80.0, 74.0) and math.isnan(row["twice_asr"])
-    assert other["defense"] == "asd" and math.isnan(other["acc"])
-    put(82.0, 81.0, attack="blend", defense="none", seed=0, defense_args={"epochs": 40})
-    row, _ = asd.doubled("laptop", store=store).to_dict("records")
-    assert (row["acc"], row["asr"], row["twice_acc"], row["twice_asr"]) == (80.0, 74.0, 82.0, 81.0)
-
-
-def test_purity_has_a_row_an_epoch_and_seed(put, store):
-    put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
-    put(64.0, 1.0, attack="badnets", defense="asd", seed=1)
-    found = asd.purity(store=store)
-    assert len(found) == 12
-    assert set(found["seed"]) == {0, 1}
-    assert asd.purity("blend", store=store).empty

@@ -32,28 +32,6 @@ def test_dots_draws_printed_and_reproduced():
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
-def test_histograms_have_four_panels_and_both_groups():
-    rows = [
-        where(variant=f"panel={panel};group={group};from={low};to={low + 1}", metric="count")
-        for panel in "abcd"
-        for group in ("clean", "poisoned")
-        for low in range(3)
-    ]
-    figure = figures.histograms(filled(rows, [1.0] * len(rows)))
-    assert len(figure.axes) == 4
-    assert all(len(axis.patches) == 2 for axis in figure.axes)
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["clean", "poisoned"]
-
-
-def test_curves_have_bands_and_a_dashed_stage_3():
-    rows = [where(variant=f"epoch={e};stage={1 + e // 2}", metric="acc") for e in range(6)]
-    figure = figures.curves(filled(rows, [50.0 + e for e in range(6)]))
-    lines = figure.axes[0].get_lines()
-    assert [line.get_linestyle() for line in lines] == ["-", "--"]
-    assert list(lines[0].get_xdata()) == [0, 1, 2, 3]
-    assert len(figure.axes[0].collections) == 2
-
-
 def test_purity_is_drawn_in_percent():
     history = pd.DataFrame({"epoch": [0, 1] * 2, "acc": 50.0, "asr": 1.0, "clean_purity": 0.9, "seed": [0, 0, 1, 1]})
     figure = figures.purity(

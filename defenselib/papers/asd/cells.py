@@ -37,7 +37,6 @@ STAGES: Mapping[str, Mapping[str, float]] = {
 # Figure 7: growth of the pool in stage 1 against the usual one. It is n * floor(e / t), so that a larger n does what a
 # smaller t does, also where a short schedule has t = 1 already. The paper's pairs are only in its picture.
 SPEEDS = (1, 2, 5)
-STAGE_ENDS = {1: "stage1_end", 2: "stage2_end"}
 # The stages of epochs that make up a printed stage of Table 3, by defense; ASD's three are one loop of epochs.
 TIMED = {"abl": ("isolate", "finetune", "unlearn"), "dbd": ("simclr", "linear", "dbd"), "asd": ("asd",)}
 
@@ -61,7 +60,7 @@ class UpTo(Cell):
 
     def experiment(self, paper: str, profile: str, seed: int) -> Experiment:
         found = super().experiment(paper, profile, seed)
-        end = found.resolve().describe()["defense_args"][STAGE_ENDS[self.stage]]
+        end = found.resolve().describe()["defense_args"][f"stage{self.stage}_end"]
         return found.replace(stop_after=f"asd:{end}")
 
 
@@ -74,15 +73,12 @@ def up_to(dataset: str, stage: int) -> Cell:
     return UpTo(dataset, "badnets", "asd", {"stop_after": "asd"}, stage=stage)
 
 
-def learner(row: Row) -> Cell:
-    """Table 4."""
-    ssl = str(row["ssl"])
-    return asd(str(row["attack"])) if ssl == "mixmatch" else asd(str(row["attack"]), ssl=ssl)
-
-
-def poisoned_seeds(row: Row) -> Cell:
-    """Table 5."""
-    return seeded(str(row["attack"]), int(row["poisoned_seeds"]))
+def variant(row: Row) -> Cell:
+    """Tables 4 to 6, by what their rows vary: learner, poisoned seeds, where the clean samples come from."""
+    attack = str(row["attack"])
+    if "ssl" in row:
+        return asd(attack) if row["ssl"] == "mixmatch" else asd(attack, ssl=row["ssl"])
+    return seeded(attack, int(row["poisoned_seeds"])) if "poisoned_seeds" in row else transferred(attack)
 
 
 def seeded(attack: str, poisoned: int) -> Cell:
@@ -214,12 +210,12 @@ def bound(row: Row) -> int:
 
 def _item(asked: Mapping[str, Any]) -> Number:
     """Counts of the method, and the ratio of two times."""
-    plain = Cell(asked["dataset"], "badnets", asked["defense"])
+    name = "dbd-meta-split" if asked.get("split") == "meta-split" else asked["defense"]
+    plain = Cell(asked["dataset"], "badnets", name)
     if asked["item"] == "time_over_asd":
         return over((plain, Cell(plain.dataset, "badnets", "asd")), spent, lambda both: both[0] / both[1])
     if asked["item"] == "stage3_epochs":
-        name = "dbd-meta-split" if asked["split"] == "meta-split" else "dbd"
-        return over((Cell(CIFAR, "badnets", name),), lambda result: result.experiment["defense_args"]["epochs"])
+        return over((plain,), lambda result: result.experiment["defense_args"]["epochs"])
     if asked["item"] == "clean_hard_samples":
         return over((plain,), lambda result: round(HARD_SHARE * result.experiment["train_size"]))
     return over((plain,), lambda result: result.clean_given)

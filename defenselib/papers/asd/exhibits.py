@@ -84,16 +84,9 @@ def _table(key: str, setting: Setting, kind: type[Exhibit] = Table, **more: Any)
 EXHIBITS: tuple[Exhibit, ...] = (
     _table("table-2", SETTING, plot=dots),
     _table("table-3", replace(SETTING, thin=TIMES), Composed, number=cells.stage_time, plot=figures.times),
-    _table("table-4", SOME, cell=cells.learner, plot=figures.by_setting("ssl")),
-    _table("table-5", VARIANTS, cell=cells.poisoned_seeds, plot=figures.by_setting("poisoned_seeds")),
-    _table(
-        "table-6",
-        SOME,
-        StandIn,
-        cell=lambda row: cells.transferred(str(row["attack"])),
-        value=cells.transfer_value,
-        plot=figures.by_setting("phase"),
-    ),
+    _table("table-4", SOME, cell=cells.variant, plot=figures.by_setting("ssl")),
+    _table("table-5", VARIANTS, cell=cells.variant, plot=figures.by_setting("poisoned_seeds")),
+    _table("table-6", SOME, StandIn, cell=cells.variant, value=cells.transfer_value, plot=figures.by_setting("phase")),
     _figure("figure-1", replace(SETTING, thin=FINAL), measure=measures.final_losses, plot=figures.losses),
     Exhibit(paper=KEY, key="figure-2", plot=figures.pipeline),
     _figure("figure-3", SETTING, measure=measures.losses, plot=figures.splits),
@@ -169,42 +162,40 @@ def purity(
 
 def per_epoch() -> pd.DataFrame:
     """Table 3's printed seconds by epoch: dataset, defense, stage, seconds, epochs, seconds an epoch."""
-    rows = printed.table(KEY, "table-3")
+    rows = printed.table(KEY, "table-3").rename(columns={"published": "seconds"})
     rows = rows[rows["stage"] != "total"].reset_index(drop=True)
-    found = rows[["dataset", "defense"]].assign(
-        stage=rows["stage"].astype(int), seconds=rows["published"].astype(float)
-    )
-    ten = (found["dataset"] == "gtsrb") & (found["defense"] == "asd") & (found["stage"] == 3)
-    usual = [EPOCHS[defense][stage - 1] for defense, stage in zip(found["defense"], found["stage"], strict=True)]
-    found["epochs"] = pd.Series(usual).mask(ten, 10)
-    return found.assign(**{"seconds an epoch": found["seconds"] / found["epochs"]})
+    where = zip(rows["dataset"], rows["defense"], rows["stage"].astype(int), strict=True)
+    epochs = [10 if cell == ("gtsrb", "asd", 3) else EPOCHS[cell[1]][cell[2] - 1] for cell in where]
+    found = rows[["dataset", "defense", "stage", "seconds"]].astype({"stage": int, "seconds": float})
+    return found.assign(epochs=epochs, **{"seconds an epoch": found["seconds"] / epochs})
 
 
 def framework(store: Any = None) -> pd.DataFrame:
     """Table 1's words beside what the best results under BadNets on CIFAR-10 show of them: defense, property, printed,
     measured ("" where nothing can be measured, or nothing was run)."""
-    found = printed.table(KEY, "table-1")
-    best = {name: _best_result(name, store) for name in found["defense"].unique()}
-    measured = [
-        "" if (result := best[name]) is None else _measured(result, name, asked)
-        for name, asked in zip(found["defense"], found["property"], strict=True)
-    ]
-    return found[["defense", "property"]].assign(printed=found["published"], measured=measured)
+    rows = printed.table(KEY, "table-1").rename(columns={"published": "printed"})
+    best = {name: _best_result(name, store) for name in rows["defense"].unique()}
+    pairs = zip(rows["defense"], rows["property"], strict=True)
+    measured = [_measured(best[name], asked) for name, asked in pairs]
+    return rows[["defense", "property", "printed"]].assign(measured=measured)
 
 
 def _best_result(defense: str, store: Any) -> Result | None:
     for profile in RANK:
-        grid = Grid(KEY, Request(profile, False, Thin(), None, store), lambda cell, where: (0,), Thin())
+        grid = Grid(KEY, Request(profile, False, Thin(), None, store), SETTING.seeds, Thin())
         answer = grid.answer(Cell("cifar10", "badnets", defense))
         if answer.results:
             return answer.results[0]
     return None
 
 
-def _measured(result: Result, defense: str, asked: str) -> str:
+def _measured(result: Result | None, asked: str) -> str:
+    if result is None:
+        return ""
+    defense = result.experiment["defense"]
     pools = [row for row in result.history if row.get("clean_size")]
-    before = {"abl": TIMED["abl"][:1], "dbd": TIMED["dbd"][:2], "asd": ()}[defense]
     if asked == "pool-initialization":
+        before = {"abl": TIMED["abl"][:1], "dbd": TIMED["dbd"][:2], "asd": ()}[defense]
         whole = seconds(result, TIMED[defense])
         return f"the first pool after {100 * seconds(result, before) / whole:.0f} % of the time" if whole else ""
     if asked == "pool-maintenance":

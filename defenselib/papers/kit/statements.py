@@ -95,7 +95,7 @@ class Change(All):
 
     def points(self, view: View) -> list[Point]:
         chosen = {**self.first, **self.second}
-        keys = [key for key in _open_keys(view, self.where) if key not in chosen]
+        keys = [key for key in view.keys if key not in chosen]
         listed = [
             frames.records(view.select(self.metric, **{**self.where, **side})) for side in (self.first, self.second)
         ]
@@ -148,7 +148,7 @@ class Leads(All):
         names = (self.who, *self.others)
         listed = frames.records(view.select(self.metric, **{**self.where, self.axis: names}))
         by_name = [[row for row in listed if row[self.axis] == name] for name in names]
-        keys = _telling(by_name, [key for key in _open_keys(view, self.where) if key != self.axis])
+        keys = _telling(by_name, [key for key in view.keys if key != self.axis])
         groups: dict[tuple[str, ...], dict[Any, Row]] = {}
         for row in listed:
             groups.setdefault(_key(row, keys), {})[row[self.axis]] = row
@@ -209,12 +209,6 @@ def _compared(
     if spread and abs(beyond) <= spread:
         return Point("open", value, where, f"within the spread of {spread:.1f} points")
     return Point("true" if true else "false", value, where)
-
-
-def _open_keys(view: View, where: Mapping[str, Any]) -> list[str]:
-    """The columns that tell the selected cells apart. One that `where` sets to a single value does not, and the row of
-    a cell that was not run may lack it."""
-    return [key for key in view.keys if key not in where or isinstance(where[key], tuple | list | Not)]
 
 
 def _missing(row: Row) -> bool:

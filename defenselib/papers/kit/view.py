@@ -65,7 +65,11 @@ class View:
                 continue
             hit = _matches(rows[column], wanted)
             keep = keep & (hit | (placeholder & rows[column].isna().to_numpy()))
-        return rows[keep]
+        # So that the row of a cell that was not run pairs with those of cells that were.
+        fixed = {
+            name: value for name, value in where.items() if name in rows and not isinstance(value, tuple | list | Not)
+        }
+        return rows[keep].fillna(fixed)
 
     def only(self, **where: Any) -> View:
         """The rows that `select` would name, of every metric."""
