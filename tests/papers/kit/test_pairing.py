@@ -1,0 +1,64 @@
+"""Which cells are compared, and what a closed gate lets through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from defenselib.papers.kit import frame as frames
+from defenselib.papers.kit.claims import Claim, Statement
+from defenselib.papers.kit.compound import along, both, combined
+from defenselib.papers.kit.statements import change, every, leads
+
+
+def table(*rows: dict[str, Any]) -> pd.DataFrame:
+    made = [{"dataset": "d", "attack": "a", "metric": "acc", **row, **frames.entry([row["value"]])} for row in rows]
+    gates = [row.get("gate", "") for row in rows]
+    listed = [{key: value for key, value in row.items() if key not in ("value", "gate")} for row in made]
+    return frames.finish(frames.rows_of(listed), [{**row, "gate": gate} for row, gate in zip(made, gates, strict=True)],
+                         "paper")  # fmt: skip
+
+
+def outcome(frame: pd.DataFrame, expression: Statement) -> str:
+    return str(Claim("c", "", "", expression).judge(frame)["outcome"])
+
+
+@pytest.mark.parametrize(("value", "expected"), [(90.0, "holds"), (70.0, "fails")])
+def test_a_column_of_some_methods_alone_keeps_no_cells_apart(value: float, expected: str) -> None:
+    frame = table(
+        {"defense": "none", "value": 80.0}, {"defense": "ft", "share": 0.01, "value": 85.0},
+        {"defense": "own", "value": value},
+    )  # fmt: skip
+    assert outcome(frame, leads("acc", "own", ("ft",))) == expected
+    assert outcome(frame, change("acc", "defense", "none", "ft", ">", 0.0)) == "holds"
+
+
+def test_a_column_with_several_values_keeps_cells_apart() -> None:
+    frame = table(
+        {"defense": "none", "rate": 0.1, "value": 80.0}, {"defense": "own", "rate": 0.1, "value": 79.0},
+        {"defense": "own", "rate": 0.2, "value": 20.0},
+    )  # fmt: skip
+    assert outcome(frame, change("acc", "defense", "none", "own", ">=", -5.0)) == "holds", "at 0.2 there is no pair"
+
+
+def test_a_gate_closes_what_is_made_of_an_asr() -> None:
+    def made(gate: str) -> pd.DataFrame:
+        return table(
+            {"defense": "own", "value": 80.0}, {"defense": "own", "metric": "asr", "value": 0.0, "gate": gate},
+            {"defense": "ft", "value": 80.0}, {"defense": "ft", "metric": "asr", "value": 50.0},
+        )  # fmt: skip
+
+    ahead = combined("gap", {"acc": 1.0, "asr": -1.0}, leads("gap", "own", ("ft",)))
+    above = combined("gap", {"acc": 1.0, "asr": -1.0}, every("gap", ">", 50.0, defense="own"))
+    for expression in (ahead, above):
+        assert outcome(made(""), expression) == "holds"
+        assert outcome(made("the target class is gone"), expression) == "undecided"
+
+
+def test_within_both_the_ends_of_curves_count_cell_by_cell() -> None:
+    points = [{"defense": name, "epoch": epoch, "value": 90.0 - epoch} for name in ("x", "y") for epoch in (0, 1)]
+    frame = table(*points, {"defense": "z", "metric": None, "value": float("nan")})
+    found = Claim("c", "", "", both(along("epoch", "last", every("acc", ">", 50.0)))).judge(frame)
+    assert (found["outcome"], found["true"], found["of"]) == ("holds so far", 2, 3)
