@@ -18,6 +18,7 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
+from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.frame import entry, machine_of
@@ -139,13 +140,13 @@ def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[st
 
 
 def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_run: bool = True) -> dict[str, Any]:
-    cell = Cell(dataset, attack, defense)
+    cell, before = Cell(dataset, attack, defense), (Cell(dataset, attack, "none"),)
+    if preset == aabl.KEY:  # whose own cells measure more than the usual numbers
+        cell = aabl.compared_cell({"dataset": dataset, "attack": attack, "defense": defense})
+        before = aabl.before(cell)
     found = grid.answer(cell) if may_run else grid.stored(cell)
-    plain = (
-        grid.answer(Cell(dataset, attack, "none"), partner=True)
-        if may_run
-        else grid.stored(Cell(dataset, attack, "none"))
-    )
+    answers = [grid.answer(one, partner=True) if may_run else grid.stored(one) for one in before]
+    plain = next((answer for answer in answers if answer.results), answers[0])
     row: dict[str, Any] = {"attack": attack, "preset": preset, "defense": defense}
     for name in ("acc", "asr"):
         # Where there is no trigger, nothing can succeed.

@@ -74,8 +74,8 @@ def success(frame: pd.DataFrame, caption: str) -> Html:
     shown["works"] = frame["works"].map({True: "yes", False: "no"}).fillna("not run")
     said = (
         f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent. Clean model: the same trigger on a model "
-        f"trained without poison. Works: an ASR of {TOOK:g} %; where labels are kept, or the paper prints less, half of "
-        f"what it prints and {RISE:g} points above the clean model"
+        f"trained without poison. Works: an ASR of {TOOK:g} %; where labels are kept, or the paper prints less, half "
+        f"of what it prints and {RISE:g} points above the clean model"
     )
     return render(shown, said, headers=2, marked=["works"])
 

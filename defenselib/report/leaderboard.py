@@ -22,7 +22,7 @@ PROTOCOL = (
     "defense would get. Target: accuracy on the class that the attacker wants. RA: accuracy under an adversarial "
     "attack, where it was measured. Minutes are those of one kind of machine, with the model that is repaired"
 )
-HIGH, LOW = ("ACC", "DER", "target", "RA"), ("ASR", "minutes", "clean samples given")
+HIGH, LOW = ("ACC", "DER", "ceiling", "target", "RA"), ("ASR", "minutes", "clean samples given")
 
 
 def board(frame: pd.DataFrame, caption: str) -> Html:

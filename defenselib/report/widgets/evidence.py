@@ -61,7 +61,9 @@ def plain(store: Store, stopped: bool = False) -> Iterator[Result]:
 def cell_of(result: Result) -> Cell:
     """The plain cell of a result's names."""
     asked = result.experiment
-    options = {"stop_after": asked["stop_after"]} if asked["stop_after"] else {}
+    # What was measured besides changes no training.
+    options = {"measure": tuple(asked["measure"])}
+    options |= {"stop_after": asked["stop_after"]} if asked["stop_after"] else {}
     return Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"], options)
 
 
