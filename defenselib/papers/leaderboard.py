@@ -140,7 +140,8 @@ def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[st
 
 
 def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_run: bool = True) -> dict[str, Any]:
-    cell, before = Cell(dataset, attack, defense), (Cell(dataset, attack, "none"),)
+    cell = Cell(dataset, attack, defense)
+    before: tuple[Cell, ...] = (Cell(dataset, attack, "none"),)
     if preset == aabl.KEY:  # whose own cells measure more than the usual numbers
         cell = aabl.compared_cell({"dataset": dataset, "attack": attack, "defense": defense})
         before = aabl.before(cell)

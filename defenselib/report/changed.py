@@ -18,6 +18,7 @@ from defenselib.experiments.store import results_folder
 from defenselib.papers.coverage import Found
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, OUTCOMES, RANK, SO_FAR
+from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import UNDECIDED, VERDICTS
 from defenselib.plots import words
 from defenselib.plots.bars import stacked
@@ -49,7 +50,7 @@ def verdicts(found: Sequence[Found]) -> pd.DataFrame:
          "after": row["verdict"], "now": row["reproduced"], "where": _place(row, frame), "why": _why_number(row)}
         for one in found if one.prints
         for profile, frame in one.frames.items()
-        for place, row in enumerate(frame.to_dict("records"))
+        for place, row in enumerate(records(frame))
     ]  # fmt: skip
     then = earlier("verdicts").rename(columns={"verdict": "before"})
     both = pd.DataFrame(rows).merge(then, on=NUMBER, how="left")
@@ -65,16 +66,17 @@ def claims(found: Sequence[Found]) -> pd.DataFrame:
     rows = []
     for one in found:
         for profile, judged in {**one.claims, SHOWN: one.claims[one.best]}.items():
-            for row in judged.to_dict("records"):
+            for row in records(judged):
                 where = {"paper": one.exhibit.paper, "exhibit": one.exhibit.key, "profile": profile}
                 rows.append({**where, "claim": row["claim"], "statement": row["statement"], "after": row["outcome"],
                              "numbers": row["numbers"], "decided": row["profile"]})  # fmt: skip
     then = earlier("claims").rename(columns={"outcome": "before"})
     both = pd.DataFrame(rows).merge(then, on=CLAIM, how="outer")
     both["before"], both["after"] = both["before"].fillna(NOT_RUN), both["after"].fillna(GONE)
-    both["why"] = [_why_claim(row) for row in both.to_dict("records")]
+    both["why"] = [_why_claim(row) for row in records(both)]
     kept = both[(both["before"] != NOT_RUN) | ~both["after"].isin([NOT_RUN, GONE])]
-    return kept.drop(columns=["numbers", "decided"])
+    ordered = kept.sort_values("paper", key=lambda names: names.map(PAPERS.index), kind="stable")
+    return ordered.drop(columns=["numbers", "decided"])
 
 
 def _place(row: dict[str, Any], frame: pd.DataFrame) -> str:
@@ -129,7 +131,8 @@ def _groups(changes: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
 def counts(changes: pd.DataFrame) -> Html:
     """`before_after` of verdicts, or of claims."""
     if "claim" in changes:
-        return before_after(changes, (*OUTCOMES, GONE), f"Claims by outcome, version {VERSION} → today")
+        names = (*OUTCOMES, GONE) if (changes["after"] == GONE).any() else OUTCOMES
+        return before_after(changes, names, f"Claims by outcome, version {VERSION} → today")
     return before_after(changes, VERDICTS, f"Printed numbers by verdict, version {VERSION} → today")
 
 

@@ -41,12 +41,12 @@ def bars(numbers: pd.DataFrame, claims: pd.DataFrame, profile: str) -> Figure:
 def fullest(totals: pd.DataFrame) -> str:
     """The profile at which most printed numbers were run."""
     whole = totals[totals["paper"] == "all"]
-    return str(whole.loc[whole[NOT_RUN].idxmin(), "profile"])
+    return str(whole["profile"].iloc[int(whole[NOT_RUN].argmin())])
 
 
 def _table(totals: pd.DataFrame, more: dict[str, list[str]], caption: str) -> Html:
     counted = [name for name in totals if name not in ("paper", "profile")]
     shown: dict[str, object] = {"paper": [ALL if name == "all" else words.label(name) for name in totals["paper"]]}
-    shown |= {"profile": totals["profile"]} | more
+    shown |= {"profile": totals["profile"], **more}
     shown |= {str(name): words.numbers(totals[name], 0) for name in counted}
     return render(pd.DataFrame(shown, index=totals.index), caption, headers=2)

@@ -57,7 +57,7 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown |= {"verdict": list(rows["verdict"]), "seeds": [str(n) if n else words.NONE for n in rows["n"]]}
     shown |= {name: list(rows[column]) for name, column in fixed.items() if rows[column].nunique() > 1}
     common = [name for name in ("dataset", "model", "attack", "defense", *frames.axes(frame), "metric")]
-    shared = words.setting(rows.iloc[0], [name for name in common if name not in told])
+    shared = words.setting(frames.records(rows)[0], [name for name in common if name not in told])
     shared = "; ".join(filter(None, [shared, *(rows[c].iloc[0] for n, c in fixed.items() if n not in shown)]))
     left = f" ({len(rows)} of {len(frame)} numbers; {len(frame) - len(rows)} not run)" if len(rows) < len(frame) else ""
     said = f"{caption}, profile {profile}{left}" + (f". All rows: {shared}." if shared else "")
@@ -223,7 +223,7 @@ def soundness(check: pd.DataFrame, caption: str) -> Html:
 
 def doubled(frame: pd.DataFrame, caption: str) -> Html:
     """The rows of `papers.kit.scaled.doubled`, in words."""
-    numbers = [name for name in frame if f"twice_{name}" in frame]
+    numbers = [str(name) for name in frame if f"twice_{name}" in frame]
     heads = {name: words.value(name, "metric") for name in numbers}
     heads |= {f"twice_{name}": f"{heads[name]}, twice" for name in numbers} | {"variant": "setting"}
     varied = bool((frame["variant"] != "").any())

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from defenselib.papers import coverage
 from defenselib.papers.coverage import Found
 from defenselib.papers.kit.claims import FAILS, HOLDS, SO_FAR
+from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN, TIMES, UNDECIDED, VERDICTS
 from defenselib.plots import bars as plots
 from defenselib.plots import words
@@ -84,11 +85,10 @@ def exhibit(one: Found) -> Html:
 def differences(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows in percent that have both numbers, with their `difference` in points and a `label` that tells them
     apart."""
-    printed = pd.to_numeric(frame["published"], errors="coerce")
-    rows = frame.assign(difference=frame["reproduced"] - printed)
-    rows = rows[rows["difference"].notna() & ~rows["metric"].isin(OTHER_UNITS)]
+    apart = frame["reproduced"] - pd.to_numeric(frame["published"], errors="coerce")
+    rows = frame[apart.notna() & ~frame["metric"].isin(OTHER_UNITS)]
     told = [name for name in tables.telling(rows) if name != "metric"] or ["defense"]
-    return rows.assign(label=[words.setting(row, told) for row in rows.to_dict("records")])
+    return rows.assign(difference=apart, label=[words.setting(row, told) for row in records(rows)])
 
 
 def _level(frame: pd.DataFrame, name: str) -> str:

@@ -91,7 +91,12 @@ def test_a_dead_target_class_counts_as_no_defense(put: Callable[..., Result], st
     found = leaderboard.summary(table).set_index("defense")
     assert found.loc["asd", "worst_der"] == 50.0 and found.loc["ft", "rank"] == 1 and found.loc["asd", "open"] == 1
     (axis,) = report.pareto(table.assign(seconds=60.0)).axes
-    assert len(axis.get_lines()[0].get_xdata()) == 1  # the front joins what counts: ft alone
+    hollow = {
+        text.get_text(): len(dots.get_facecolors()) == 0
+        for text, dots in zip(axis.texts, axis.collections, strict=True)
+    }
+    assert hollow == {"ASD": True, "FT": True}  # one is nobody's merit, the other leaves the attack
+    assert len(axis.get_lines()[0].get_xdata()) == 0
 
 
 def test_own_presets_stand_apart(put: Callable[..., Result], store: Store) -> None:

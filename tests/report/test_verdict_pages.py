@@ -90,4 +90,4 @@ def test_a_poisoning_rate_of_a_twentieth_is_not_a_tenth(table_2: pd.DataFrame) -
     text = str(tables.comparison(rates, "Table 2"))
     assert ">5\N{NO-BREAK SPACE}%<" in text and ">10\N{NO-BREAK SPACE}%<" in text
     labels = pages.differences(rates)["label"]
-    assert labels.iloc[0].endswith("5\N{NO-BREAK SPACE}%")
+    assert labels.iloc[0].startswith("rate 5\N{NO-BREAK SPACE}%")
