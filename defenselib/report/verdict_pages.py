@@ -88,7 +88,7 @@ def differences(frame: pd.DataFrame) -> pd.DataFrame:
     apart = frame["reproduced"] - pd.to_numeric(frame["published"], errors="coerce")
     rows = frame[apart.notna() & ~frame["metric"].isin(OTHER_UNITS)]
     told = [name for name in tables.telling(rows) if name != "metric"] or ["defense"]
-    return rows.assign(difference=apart, label=[words.setting(row, told) for row in records(rows)])
+    return rows.assign(difference=apart[rows.index], label=[words.setting(row, told) for row in records(rows)])
 
 
 def _level(frame: pd.DataFrame, name: str) -> str:

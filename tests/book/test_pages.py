@@ -21,7 +21,7 @@ def book(request: pytest.FixtureRequest) -> Path:
 
 def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
     text = (book / "verdicts.md").read_text()
-    for words in (
+    for said in (
         f"ASR printed at most {verdict.ASR_LOW:g} %",
         f"ASR printed at least {verdict.ASR_HIGH:g} %",
         f"within {verdict.ASR_MIDDLE:g} points",
@@ -51,7 +51,7 @@ def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
         f"below {gates.DEAD:g} %, above {gates.ALIVE:g} %",
         *(f">{words.marked(word)}<" for word in (*verdict.VERDICTS, *claims.OUTCOMES)),
     ):
-        assert words in text, words
+        assert said in text, said
 
 
 def test_the_threat_model_names_every_counting_rule(book: Path) -> None:
