@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from defenselib import data
 from defenselib.plots import style, words
 from defenselib.plots.canvas import empty, grid, logarithmic
 from defenselib.report import interactive
@@ -37,13 +38,21 @@ def results(frame: pd.DataFrame, caption: str) -> Html:
 
 
 def totals(frame: pd.DataFrame) -> Html:
-    """The rows of `status.totals`."""
-    heads = {"hours": "hours", "memory_mb": "peak memory (MB)", "older_code": "made by older code"}
-    shown = frame.assign(
-        **{name: words.numbers(frame[name], 0) for name in ("results", "cells", "memory_mb", "older_code")}
-    )
+    """`status.provenance` added up, one row a profile; hours are of the clock, memory is the most of any result."""
+    older = frame.assign(older=frame["code"] == "older").groupby("profile", sort=False)["older"].sum()
+    parts = frame.groupby("profile", sort=False)
+    shown = {
+        "profile": list(parts.groups),
+        "results": words.numbers(parts.size(), 0),
+        "cells": words.numbers(parts["cell"].nunique(), 0),
+        "hours": words.numbers(parts["minutes"].sum() / 60),
+        "peak memory (MB)": words.numbers(parts["memory_mb"].max(), 0),
+        "made by older code": words.numbers(older, 0),
+        "first": [text[:10] for text in parts["created"].min()],
+        "last": [text[:10] for text in parts["created"].max()],
+    }
     caption = "Results by profile; a cell is one question, answered by one result a seed"
-    return render(shown.rename(columns=heads), caption)
+    return render(pd.DataFrame(shown), caption)
 
 
 def surroundings(frame: pd.DataFrame) -> Html:
@@ -54,16 +63,21 @@ def surroundings(frame: pd.DataFrame) -> Html:
 
 
 def copies(frame: pd.DataFrame) -> Html:
-    """The rows of `status.copies`, with what must be known of a copy."""
-    shown = frame.assign(
-        dataset=[words.label(name) for name in frame["dataset"]],
-        digest=[text[:16] for text in frame["digest"]],
-        results=words.numbers(frame["results"], 0),
-        what=[words.COPIES.get(name, "") for name in frame["source"]],
-    )
-    heads = {"dataset": "data set", "source": "copy", "digest": "SHA-256 begins with", "table": "digest"}
-    heads["what"] = "note"
-    return render(shown.rename(columns=heads), "Copies of the data sets that the results were made on")
+    """Copies of data sets that results were made on: whether the digest is the one in the library's committed table,
+    and what must be known of the copy."""
+    rows = [
+        {
+            "data set": words.label(dataset),
+            "copy": source,
+            "SHA-256 begins with": digest[:16],
+            "results": words.number(len(part), 0),
+            "digest": "not in the table" if source not in data.digests
+            else "as committed" if data.digests[source] == digest else "another",
+            "note": words.COPIES.get(source, ""),
+        }
+        for (dataset, source, digest), part in frame.groupby(["dataset", "source", "data_digest"], sort=False)
+    ]  # fmt: skip
+    return render(pd.DataFrame(rows), "Copies of the data sets that the results were made on")
 
 
 def older(frame: pd.DataFrame) -> Html:
