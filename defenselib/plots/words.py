@@ -26,20 +26,20 @@ MARKS = {
 }
 NAMES = {
     "none": "no defense",
-    "dbd-meta-split": "DBD, meta-split",
+    "dbd-meta-split": "DBD (meta-split)",
     "dst_dbr": "D-ST and D-BR",
     "dst": "D-ST",
     "dbr": "D-BR",
     "vab": "V&B",
     "aabl": "A-ABL",
     "adv-train": "adversarial training",
-    "oracle": "ASD, oracle split",
+    "oracle": "ASD (oracle split)",
     "badnets": "BadNets",
-    "badnets-all2all": "BadNets, all to all",
+    "badnets-all2all": "BadNets (all to all)",
     "blend": "Blend",
-    "blend-kitty": "Blend, cat",
-    "blend-noise": "Blend, noise",
-    "blend-strip": "Blend, stripes",
+    "blend-kitty": "Blend (cat)",
+    "blend-noise": "Blend (noise)",
+    "blend-strip": "Blend (stripes)",
     "clb": "Label-consistent",
     "cl-16": "CL-16",
     "cl-32": "CL-32",
@@ -59,7 +59,7 @@ NAMES = {
     "cifar100": "CIFAR-100",
     "gtsrb": "GTSRB",
     "imagenet-subset": "ImageNet subset",
-    "imagenet-30": "ImageNet, 30 classes",
+    "imagenet-30": "ImageNet (30 classes)",
     "tiny-imagenet": "Tiny ImageNet",
     "shapes": "shapes",
     "resnet18": "ResNet-18",
@@ -78,6 +78,10 @@ METRICS = {
     "poison_precision": "precision of the suspects",
     "correct": "target found",
     "eps_255": "budget (of 255)",
+    "resists": "poison that keeps its label (%)",
+    "hard": "hard clean samples in the pool",
+    "poisoned": "poisoned samples in the pool",
+    "poison": "poison in the pool (%)",
     "asr": "ASR",
     "acc": "ACC",
 }
@@ -113,6 +117,7 @@ COLUMNS = {
     "over": "mean over",
 }
 VALUES = {
+    "asd": "ASD",
     "mixmatch": "MixMatch",
     "remixmatch": "ReMixMatch",
     "uda": "UDA",
@@ -217,9 +222,7 @@ def value(found: Any, column: str) -> str:
         return label(said, "attack" if column == "test_trigger" else column)
     if column == "metric":
         return METRICS.get(said, said.upper() if len(said) <= 3 else said.replace("_", " "))
-    if said in VALUES:
-        return VALUES[said]
-    return NAMES[said] if column in ("phase", "defense") and said in NAMES else said.replace("-", " ").replace("_", " ")
+    return VALUES.get(said) or said.replace("-", " ").replace("_", " ")
 
 
 def setting(row: Mapping[str, Any], columns: Iterable[str]) -> str:

@@ -72,7 +72,7 @@ def test_a_run_at_smoke_fills_the_table_the_pictures_and_the_categories(store: S
         table.loc["badnets", "asr"] - table.loc["badnets", "clean_asr"]
     )
     found = gallery.pictures(chosen, profile="smoke", store=store)
-    assert list(found) == ["BadNets", "Blend, stripes"]
+    assert list(found) == ["BadNets", "Blend (stripes)"]
     for figure in (gallery.before_after(found), gallery.one_image(found)):
         assert figure.axes
     ticks = properties.table_4(profile="smoke", store=store).set_index(["attack", "criterion"])
