@@ -82,8 +82,10 @@ def levels(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
 
 
 def there(evidence: Levels) -> dict[str, pd.DataFrame]:
-    """The frames that hold a number."""
-    return {name: frame for name, frame in evidence.items() if frame["reproduced"].notna().any()}
+    """The frames that hold a number, the best first."""
+    best = chosen(evidence)[0]
+    ordered = {best: evidence[best], **evidence}
+    return {name: frame for name, frame in ordered.items() if frame["reproduced"].notna().any()}
 
 
 def chosen(evidence: Levels) -> tuple[str, str]:

@@ -159,7 +159,7 @@ def test_claims_have_a_column_of_outcomes_for_each_profile():
         tables.claims_at(exhibit, {"paper": laptop.assign(reproduced=math.nan), "gpu": some, "laptop": laptop}, "c")
     )
     heads = re.findall(r'<th scope="col"[^>]*>([^<]*)<', text)
-    assert heads == ["statement", "rule", "gpu", "laptop", "numbers at laptop"]
+    assert heads == ["statement", "rule", "laptop", "gpu", "numbers at laptop"]
     assert "◐ holds so far</span> 3 of 18" in text and "✓ holds</span> 18 of 18" in text
 
 

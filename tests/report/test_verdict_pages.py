@@ -66,9 +66,9 @@ def test_profiles_stand_side_by_side_and_never_in_one_table(table_2: pd.DataFram
     frames = {"gpu": table_2.assign(profile="gpu", reproduced=[91.0, *[math.nan] * 5]), "laptop": table_2}
     one = Found(exhibit, frames, {name: exhibit.claims(found) for name, found in frames.items()})
     page = bs4.BeautifulSoup(str(pages.exhibit(one)), "html.parser")
-    gpu, laptop = page.select(".level")
+    laptop, gpu = page.select(".level")
     assert "91.0" in gpu.table.text and "81.0" not in gpu.table.text and "91.0" not in laptop.table.text
-    assert page.select_one("input[checked]")["id"] == page.select("label")[1]["for"]
+    assert page.select_one("input[checked]")["id"] == page.select("label")[0]["for"]
     assert "laptop (also gpu)" in str(pages.summary([one]))
     drawn = pages.bars([one]).axes[0]
     assert [text.get_text() for text in drawn.get_yticklabels()] == ["Table 2, laptop (6)"]
