@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from defenselib.experiments.result import Result
 from defenselib.papers.examples import name_of, one_image, paper_figure, pictures
 from defenselib.papers.kit.gates import RISE, TOOK
 from defenselib.papers.undefended import Case
-from defenselib.plots import style, words
-from defenselib.plots.canvas import Picture, empty
+from defenselib.plots import words
+from defenselib.plots.pictures import rows
 from defenselib.report.html import Html, render
 
-__all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "spectrum", "success"]
-MAGNIFY = 4
-COLUMNS = ("clean", "as trained on", f"change × {MAGNIFY}", "spectrum", "test image", "with trigger")
+__all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "success"]
 
 
 def before_after(found: Mapping[str, Result], example: int = 0, title: str = "") -> Figure:
-    """A row for each attack: a clean training image, the same as it is trained on, the change around grey, the
-    spectrum of the change (log magnitude, mean over examples and channels, zero frequency in the middle), a test
-    image, and the same with the trigger."""
-    if not found:
-        return empty(title or "Attacks")
-    with style.look():
-        figure = Picture(figsize=(7.6, 1.12 * len(found) + 0.4))
-        axes = figure.subplots(len(found), len(COLUMNS), squeeze=False)
-        for line, (name, result) in zip(axes, found.items(), strict=True):
-            for axis, picture in zip(line, _row(result.arrays, example), strict=True):
-                axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
-                axis.set(xticks=[], yticks=[])
-                axis.grid(False)
-                axis.spines[:].set_visible(False)
-            line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
-        for axis, head in zip(axes[0], COLUMNS, strict=True):
-            axis.set_title(head, fontsize=9)
-        if title:
-            figure.suptitle(title)
-        return figure
-
-
-def _row(arrays: Mapping[str, NDArray[Any]], example: int) -> list[NDArray[Any]]:
-    clean, stored = (arrays[f"look/{name}"].astype(int) for name in ("clean", "stored"))
-    change = np.clip(128 + MAGNIFY * (stored - clean), 0, 255)
-    images = [clean, stored, change, arrays["look/test"], arrays["look/triggered"]]
-    shown = [np.moveaxis(image[example], 0, -1).astype(np.uint8) for image in images]
-    return [*shown[:3], spectrum(stored - clean), *shown[3:]]
-
-
-def spectrum(change: NDArray[Any]) -> NDArray[np.float64]:
-    """log10(1 + |FFT|) of changes (N, 3, H, W), mean over images and channels, (H, W), zero frequency in the middle."""
-    magnitude = np.abs(np.fft.fft2(change.astype(np.float64))).mean(axis=(0, 1))
-    return np.asarray(np.log10(1 + np.fft.fftshift(magnitude)))
+    """A row for each attack, see `plots.pictures.rows`."""
+    return rows({name: result.arrays for name, result in found.items()}, example, title)
 
 
 def success(frame: pd.DataFrame, caption: str) -> Html:

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED, asr_class
 from defenselib.papers.leaderboard import SHARED, common
-from defenselib.plots import style, words
-from defenselib.plots.canvas import empty, grid, logarithmic
+from defenselib.plots import scatter, words
 from defenselib.report import interactive
 from defenselib.report.html import Html, boxed, render
 
@@ -158,33 +157,11 @@ def _suspects(row: dict[Any, Any]) -> str:
 
 
 def pareto(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Defense effectiveness against cost, one point a defense, mean over the attacks that it has results for; the
-    line joins those that no other beats in both. Hollow: an attack succeeds in more than half of the cases, or what
-    keeps it low is nobody's merit."""
+    """Defense effectiveness against cost, mean over the attacks that a defense has results for (`scatter.effect`).
+    Hollow: an attack succeeds in more than half of the cases, or what keeps it low is nobody's merit."""
     ran = frame[frame["der"].notna() & frame["seconds"].notna()]
-    if ran.empty:
-        return empty(title)
-    ran = ran.assign(failed=(ran["asr"] > ASR_HIGH) | (ran["gate"] != ""))
+    ran = ran.assign(failed=(ran["asr"] > ASR_HIGH) | (ran["gate"] != ""), minutes=ran["seconds"] / 60)
     points = ran.groupby("defense", sort=False).agg(
-        der=("der", "mean"), seconds=("seconds", "mean"), failed=("failed", "any")
+        der=("der", "mean"), minutes=("minutes", "mean"), failed=("failed", "any")
     )
-    with style.look():
-        figure, axes = grid(7.2, 4.6, 1, 1)
-        axis = axes.flat[0]
-        front = undominated(points[~points["failed"]])
-        axis.plot(front["seconds"] / 60, front["der"], color=style.GREY, linewidth=1, linestyle="--", zorder=1)
-        for name, point in points.iterrows():
-            look, place = style.method(str(name)), (point["seconds"] / 60, point["der"])
-            face = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
-            axis.scatter(*place, s=70, **look, **face, zorder=2)
-            axis.annotate(words.label(str(name)), place, xytext=(6, 4), textcoords="offset points", fontsize=9)
-        logarithmic(axis)
-        axis.set(xlabel="minutes", ylabel="DER (%)", title=title)
-        return figure
-
-
-def undominated(points: pd.DataFrame) -> pd.DataFrame:
-    """Rows that no other row beats in both: less `seconds` and more `der`; by rising seconds."""
-    ordered = points.sort_values(["seconds", "der"], ascending=[True, False], kind="stable")
-    best = ordered["der"].cummax()
-    return ordered[(ordered["der"] == best) & ~best.duplicated()]
+    return scatter.effect(points, title)

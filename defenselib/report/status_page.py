@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib import data
-from defenselib.plots import style, words
-from defenselib.plots.canvas import empty, grid, logarithmic
+from defenselib.plots import scatter, words
 from defenselib.report import interactive
 from defenselib.report.html import Html, render
 from defenselib.report.status import MACHINE, VERSIONS
@@ -91,36 +90,15 @@ def older(frame: pd.DataFrame) -> Html:
     return render(shown, said, headers=3)
 
 
-_CLOCKS = {
-    "processor": (style.BLUE, style.BLUE, "o", "of the processor"),
-    "clock": ("none", style.BLUE, "o", "of the clock"),
-    "gpu": ("none", style.ORANGE, "s", "of the clock, on a GPU"),
-}
-
-
 def times(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Minutes of every result, a row a defense, the quickest first. Filled: of the processor; hollow: of the clock, if
-    only that was recorded; squares: of the clock, if a GPU did the work."""
-    if frame.empty:
-        return empty(title)
+    """Minutes of every result, a row a defense, the quickest first (`scatter.minutes`)."""
     on_gpu = frame["gpu"] != "none"
     own = frame["cpu_minutes"].notna() & ~on_gpu
     kinds = np.select([on_gpu, own], ["gpu", "processor"], "clock")
-    rows = frame.assign(kind=kinds, spent=frame["cpu_minutes"].where(own, frame["minutes"]))
-    order = list(rows.groupby("defense")["spent"].median().sort_values().index)
-    with style.look():
-        figure, axes = grid(7.2, 1.3 + 0.3 * len(order), 1, 1)
-        axis = axes[0, 0]
-        for kind, (face, edge, marker, label) in _CLOCKS.items():
-            mine = rows[rows["kind"] == kind]
-            if len(mine):
-                places = [order.index(name) for name in mine["defense"]]
-                axis.scatter(mine["spent"], places, s=36, c=face, edgecolors=edge, marker=marker, label=label)
-        axis.set_yticks(range(len(order)), [_method(name) for name in order])
-        axis.set(xlabel="minutes", ylim=(len(order) - 0.4, -0.6), title=title)
-        logarithmic(axis)
-        figure.legend(ncols=3, loc="outside lower center")
-        return figure
+    spent = frame["cpu_minutes"].where(own, frame["minutes"])
+    return scatter.minutes(
+        frame.assign(kind=kinds, spent=spent, name=[_method(name) for name in frame["defense"]]), title
+    )
 
 
 def _named(frame: pd.DataFrame) -> dict[str, list[str]]:

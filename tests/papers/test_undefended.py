@@ -15,6 +15,7 @@ from defenselib.papers import undefended
 from defenselib.papers.dst_dbr import properties
 from defenselib.papers.kit import printed
 from defenselib.papers.undefended import Case
+from defenselib.plots import pictures
 from defenselib.report import gallery
 
 
@@ -98,7 +99,7 @@ def test_unknown_names_are_refused() -> None:
 def test_the_spectrum_of_stripes_lies_on_one_line(tmp_path: Path) -> None:
     wave = np.sin(2 * np.pi * 6 * np.arange(32) / 32)
     change = np.broadcast_to(40 * wave, (2, 3, 32, 32))
-    spectrum = gallery.spectrum(change)
+    spectrum = pictures.spectrum(change)
     # f = 6 along the columns: two points left and right of the middle, of |FFT| = 40 * 32 * 32 / 2.
     assert sorted(zip(*np.where(spectrum > 1), strict=True)) == [(16, 10), (16, 22)]
     assert spectrum[16, 10] == pytest.approx(np.log10(1 + 20480))
