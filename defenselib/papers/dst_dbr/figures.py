@@ -68,17 +68,13 @@ def framework(frame: pd.DataFrame, title: str = "") -> Figure:
     """Figure 2, redrawn: one distinguishment, two ways to a model."""
     with style.look():
         figure, axis = canvas(7.6, 2.9)
-        for x, words in (
-            (1, "poisoned\ntraining set"),
-            (19, "brief training,\nintra-class\nfine-tuning"),
-            (37, "FCT of every\nsample,\nranked"),
-        ):
+        chain = ("poisoned\ntraining set", "brief training,\nintra-class\nfine-tuning", "FCT of every\nsample,\nranked")
+        for x, words in zip((1, 19, 37), chain, strict=True):
             box(axis, x, 39, 15, 22, words)
-        for y, words, kind in (
-            (72, "clean part\n$D_c$", "clean"),
-            (39, "uncertain\n$D_u$", "plain"),
-            (6, "poisoned part\n$D_p$", "poison"),
-        ):
+        for x in (16, 34):
+            arrow(axis, (x, 50), (x + 3, 50))
+        parts = (("clean part\n$D_c$", "clean"), ("uncertain\n$D_u$", "plain"), ("poisoned part\n$D_p$", "poison"))
+        for y, (words, kind) in zip((72, 39, 6), parts, strict=True):
             box(axis, 55, y, 15, 22, words, kind)
             arrow(axis, (52, 50), (55, y + 11))
             arrow(axis, (70, y + 11), (75, 83))
@@ -86,8 +82,6 @@ def framework(frame: pd.DataFrame, title: str = "") -> Figure:
                 arrow(axis, (70, y + 8), (75, 17))
         box(axis, 75, 72, 24, 22, "D-ST: semi-supervised\ncontrast, then classifier\nby mixed cross-entropy", "step")
         box(axis, 75, 6, 24, 22, "D-BR: ordinary model,\nunlearn $D_p$ and relearn\n$D_c$ in turn", "step")
-        arrow(axis, (16, 50), (19, 50))
-        arrow(axis, (34, 50), (37, 50))
         return figure
 
 
@@ -145,16 +139,6 @@ def _lines(ran: pd.DataFrame, names: Mapping[str, str], even: bool = False) -> F
     return figure
 
 
-def _weights(ran: pd.DataFrame) -> Figure:
-    """Figure 6: ACC and ASR of D-ST by the weight of the second term of its classifier's loss."""
-    return _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True)
-
-
-def _shares(ran: pd.DataFrame) -> Figure:
-    """Figure 13: ACC and ASR of D-BR by the two shares; in each row the other share is the usual one."""
-    return _lines(ran, {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"})
-
-
 def _pairs(ran: pd.DataFrame) -> Figure:
     """Figures 11 and 12: both precisions by first (row) and second (column) transformation."""
     kinds, order = ("clean_precision", "poison_precision"), list(TRANSFORMS)
@@ -190,7 +174,11 @@ def transforms(frame: pd.DataFrame, title: str = "") -> Figure:
     return pictures.gallery({name: part.permute(0, 2, 3, 1).numpy() for name, part in rows.items()})
 
 
-movement, clusters, histograms, bars, steps, weights, shares, pairs = (
-    drawing(body, titled=False)
-    for body in (_movement, _clusters, _histograms, _bars, _steps, _weights, _shares, _pairs)
+SHARES = {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"}
+movement, clusters, histograms, bars, steps, pairs = (
+    drawing(body, titled=False) for body in (_movement, _clusters, _histograms, _bars, _steps, _pairs)
 )
+# Figure 6: D-ST by the weight of the second term of its classifier's loss.
+weights = drawing(lambda ran: _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True), titled=False)
+# Figure 13: D-BR by the two shares; in each row the other share is the usual one.
+shares = drawing(lambda ran: _lines(ran, SHARES), titled=False)

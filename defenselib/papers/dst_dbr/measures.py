@@ -70,9 +70,8 @@ def text_value(row: Row, result: Result) -> float:
 def final_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     """ACC and ASR at the end, and how pure the split was (Figs. 4, 6, 13)."""
     rows = [point(name, *(getattr(result, name) for result in results)) for name in ("acc", "asr")]
-    for name in ("clean_precision", "poison_precision"):
-        rows.append(point(name, *(result.metrics.get(name, np.nan) for result in results)))
-    return rows
+    pure = ("clean_precision", "poison_precision")
+    return rows + [point(name, *(result.metrics.get(name, np.nan) for result in results)) for name in pure]
 
 
 def step_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
