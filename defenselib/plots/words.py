@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 NONE = "–"
+VARIANT = re.compile(r"[\w-]+=[^=;]+(;[\w-]+=[^=;]+)*")
 SPACE = "\N{NO-BREAK SPACE}"
 
 # Five verdicts and five outcomes of claims (see `papers.kit.verdict`, `papers.kit.claims`): a mark and the word.
@@ -223,6 +225,13 @@ def value(found: Any, column: str) -> str:
     if column == "metric":
         return METRICS.get(said, said.upper() if len(said) <= 3 else said.replace("_", " "))
     return VALUES.get(said) or said.replace("-", " ").replace("_", " ")
+
+
+def spoken(text: str) -> str:
+    """A printed variant in words, "alpha=0.3;ssl=uda" as "α 0.3, learner UDA"; any other text as it is."""
+    if not VARIANT.fullmatch(text):
+        return text
+    return setting(dict(part.split("=") for part in text.split(";")), [part.split("=")[0] for part in text.split(";")])
 
 
 def setting(row: Mapping[str, Any], columns: Iterable[str]) -> str:

@@ -148,4 +148,4 @@ def _side(texts: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return words.number(value) if isinstance(value, float) else str(value)
+    return words.number(value) if isinstance(value, float) else words.spoken(str(value))

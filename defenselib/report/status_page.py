@@ -66,13 +66,13 @@ def copies(frame: pd.DataFrame) -> Html:
     and what must be known of the copy."""
     rows = [
         {
-            "data set": words.label(dataset),
+            "data set": words.label(str(dataset)),
             "copy": source,
-            "SHA-256 begins with": digest[:16],
+            "SHA-256 begins with": str(digest)[:16],
             "results": words.number(len(part), 0),
             "digest": "not in the table" if source not in data.digests
             else "as committed" if data.digests[source] == digest else "another",
-            "note": words.COPIES.get(source, ""),
+            "note": words.COPIES.get(str(source), ""),
         }
         for (dataset, source, digest), part in frame.groupby(["dataset", "source", "data_digest"], sort=False)
     ]  # fmt: skip

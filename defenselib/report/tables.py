@@ -229,7 +229,7 @@ def doubled(frame: pd.DataFrame, caption: str) -> Html:
     heads = {name: words.value(name, "metric") for name in numbers}
     heads |= {f"twice_{name}": f"{heads[name]}, twice" for name in numbers} | {"variant": "setting"}
     varied = bool((frame["variant"] != "").any())
-    said = [text.replace("=", " ").replace("_", " ") for text in frame["variant"]]
+    said = [words.spoken(text.replace(", ", ";")) for text in frame["variant"]]
     shown = frame.assign(variant=said) if varied else frame.drop(columns="variant")
     return named(shown, caption, 4 if varied else 3, heads)
 

@@ -68,6 +68,11 @@ def test_settings_stand_in_the_order_of_the_columns_and_skip_what_is_not_said() 
     assert words.setting({"attack": "none"}, []) == ""
 
 
+def test_a_printed_variant_is_said_in_words_and_a_sentence_stays() -> None:
+    assert words.spoken("alpha=0.3;ssl=uda") == "α 0.3, learner UDA" and words.spoken("a = b, c = d") == "a = b, c = d"
+    assert words.spoken("seeds=imagenet-transfer;phase=asd") == "seed samples of another data set, phase ASD"
+
+
 def test_every_name_has_a_label_that_no_other_has() -> None:
     for kind, names in (
         ("attack", attacks.available()),

@@ -47,7 +47,7 @@ def test_no_algorithm_in_a_notebook(path):
 
 DRAWING = (
     ".draw(",
-    "figures.",
+    "charts.",
     "pictures.",
     "gallery.one_image",
     "gallery.before_after",
