@@ -143,7 +143,8 @@ class Leads(All):
         ahead = f" by {self.margin:g} points or more" if self.margin else ""
         rivals = ", ".join(words.value(name, self.axis) for name in self.others)
         side = "lowest" if self.lowest else "highest"
-        return f"{words.value(self.who, self.axis)} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
+        who = words.value(self.who, self.axis)
+        return f"{who} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
 
     def points(self, view: View) -> list[Point]:
         names = (self.who, *self.others)
