@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from defenselib.papers.kit import printed, verdict
+from defenselib.plots import words
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -158,7 +159,7 @@ def fill_averages(rows: pd.DataFrame, found: list[dict[str, Any]], means: Mappin
         made = entry(numbers, [found[i]["ran_on"] for i in parts])
         made |= {"n": min(found[i]["n"] for i in parts), "sd": math.nan}
         made["source"] = joined(found[i].get("source", "") for i in parts)
-        closed = [f"{rows[axis].iloc[i]}: {found[i]['gate']}" for i in parts if found[i].get("gate")]
+        closed = [f"{words.value(rows[axis].iloc[i], axis)}: {found[i]['gate']}" for i in parts if found[i].get("gate")]
         made["gate"] = "; ".join(closed)
         for partner in ("drop", "no_attack"):
             made[partner] = sum(found[i].get(partner, math.nan) for i in parts) / len(parts)

@@ -137,7 +137,7 @@ def test_average_of_missing_parts_is_not_run_and_names_them():
 
 
 def test_an_average_counts_only_where_all_of_its_parts_do():
-    assert averaged({"a": 1.0, "b": 2.0}, "asr", b={"gate": "dead"})["gate"] == "b: dead"
+    assert averaged({"a": 1.0, "clb": 2.0}, "asr", clb={"gate": "dead"})["gate"] == "Label-consistent: dead"
 
 
 def test_average_of_the_table_needs_all_six(put, store):
