@@ -56,7 +56,7 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown |= {"reproduced": [words.mean(*pair) for pair in zip(rows["reproduced"], rows["sd"], strict=True)]}
     shown |= {"verdict": list(rows["verdict"]), "seeds": [str(n) if n else words.NONE for n in rows["n"]]}
     shown |= {name: list(rows[column]) for name, column in fixed.items() if rows[column].nunique() > 1}
-    common = [name for name in ("dataset", "model", "attack", "defense", *frames.axes(frame), "metric")]
+    common = ("dataset", "model", "attack", "defense", *frames.axes(frame), "metric")
     shared = words.setting(frames.records(rows)[0], [name for name in common if name not in told])
     shared = "; ".join(filter(None, [shared, *(rows[c].iloc[0] for n, c in fixed.items() if n not in shown)]))
     left = f" ({len(rows)} of {len(frame)} numbers; {len(frame) - len(rows)} not run)" if len(rows) < len(frame) else ""
@@ -144,8 +144,7 @@ def missing(frame: pd.DataFrame, caption: str = "What was not run, and why") -> 
     if rows.empty:
         return Html("<p>Every number was run.</p>")
     sizes = rows.groupby("reason", sort=False).size().sort_values(ascending=False, kind="stable")
-    table = pd.DataFrame({"reason": sizes.index, "rows": sizes.to_numpy()})
-    return render(table, f"{caption} ({len(rows)} of {len(frame)} rows)")
+    return render(sizes.rename("rows").reset_index(), f"{caption} ({len(rows)} of {len(frame)} rows)")
 
 
 def claims(frame: pd.DataFrame, caption: str, printed: bool = False) -> Html:
@@ -161,7 +160,7 @@ def claims_at(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
     decided at the best of them."""
     best = chosen(evidence)[0]
     judged = {name: exhibit.claims(frame) for name, frame in (there(evidence) or {best: evidence[best]}).items()}
-    first = judged[best] if best in judged else next(iter(judged.values()))
+    first = judged[best]
     shown = {"statement": _sentences(first), "rule": first["rule"]}
     shown |= {name: _outcomes(found) for name, found in judged.items()}
     shown |= {f"numbers at {best}": first["numbers"]}

@@ -74,7 +74,7 @@ def families(store: Store) -> dict[str, Family]:
         if has_model(store, result) and result.experiment["attack"] != "none" and result.experiment["rate"] > 0:
             asked = result.experiment
             words = f"{style.label(asked['dataset'])}, {style.label(asked['attack'], 'attack')}, {result.profile}"
-            found.setdefault(f"{words}, {evidence.PAPER_NAMES.get(asked['paper'], 'no paper')}", {})[
+            found.setdefault(f"{words}, {style.label(asked['paper']) if asked['paper'] else 'no paper'}", {})[
                 asked["defense"]
             ] = result
     order = defenses.available()  # no defense first

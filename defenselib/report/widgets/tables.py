@@ -15,7 +15,6 @@ from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.verdict import VERDICTS
 from defenselib.plots import words
 from defenselib.report.tables import copies, telling
-from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Tables, number
 
 
@@ -29,7 +28,7 @@ def table_picker(
     levels = list(profiles or [name for name in RANK if name in there])
     shown = [
         {
-            "name": evidence.PAPER_NAMES[key],
+            "name": words.label(key),
             "title": papers.get(key).title,
             "tables": [_table(papers.get(key).exhibit(name), levels, reader) for name in printed.tables(key)],
         }
