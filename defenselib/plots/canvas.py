@@ -61,10 +61,12 @@ def leave_empty(axes: np.ndarray, used: int) -> None:
         axis.axis("off")
 
 
-def small_words(ran: pd.DataFrame) -> str:
-    """What a title must add where the numbers are of drawn images."""
-    drawn = sorted({"smoke", "demo"} & set(ran["profile"]))
-    return f"\n({drawn[0]}: drawn shapes and a tiny network, no evidence)" if drawn else ""
+def level_words(ran: pd.DataFrame) -> str:
+    """What a title must add: the profile, and of drawn images that they are no evidence."""
+    names = ", ".join(name for name in dict.fromkeys(ran["profile"]) if name)
+    if {"smoke", "demo"} & set(ran["profile"]):
+        return f"\n({names}: drawn shapes and a tiny network, no evidence)"
+    return f"\n(profile {names})" if names else ""
 
 
 def empty(title: str, words: str = NOTHING) -> Figure:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from defenselib.plots import style, words
-from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, small_words
+from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, level_words
 
 Drawer = Callable[[pd.DataFrame, str], Figure]
 Panel = tuple[Axes, pd.DataFrame, dict[str, Any]]  # an axis, its rows, and where it stands
@@ -30,7 +30,7 @@ def drawing(body: Callable[[pd.DataFrame], Figure], titled: bool = True) -> Draw
             if ran.empty:
                 return empty(title)
             figure = body(ran)
-            figure.suptitle((textwrap.fill(title, 70) if titled else "") + small_words(ran))
+            figure.suptitle(((textwrap.fill(title, 70) if titled else "") + level_words(ran)).strip())
             return figure
 
     return draw

@@ -268,7 +268,7 @@ def frame_of(values: list[float]) -> pd.DataFrame:
 
 def test_a_figure_describes_what_was_drawn() -> None:
     words = alt.describe(figures.progress(frame_of([10.0, 55.5, 90.0]), "Accuracy on the way"))
-    assert words == "Accuracy on the way. ACC (%) over epoch: ASD from 10 to 90."
+    assert words == "Accuracy on the way (profile laptop). ACC (%) over epoch: ASD from 10 to 90."
 
 
 def test_a_description_is_cut_where_it_gets_long() -> None:
