@@ -14,6 +14,7 @@ from defenselib.papers.undefended import Case
 from defenselib.plots import words
 from defenselib.plots.pictures import rows
 from defenselib.report.html import Html, render
+from defenselib.report.tables import copies
 
 __all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "success"]
 
@@ -40,7 +41,7 @@ def success(frame: pd.DataFrame, caption: str) -> Html:
         f"trained without poison. Works: an ASR of {TOOK:g} %; where labels are kept, or the paper prints less, half "
         f"of what it prints and {RISE:g} points above the clean model"
     )
-    return render(shown, said, headers=2, marked=["works"])
+    return render(shown, said, headers=2, marked=["works"], foot=copies(frame))
 
 
 def properties(frame: pd.DataFrame, caption: str) -> Html:

@@ -13,6 +13,7 @@ from defenselib.papers.leaderboard import SHARED, common
 from defenselib.plots import scatter, words
 from defenselib.report import interactive
 from defenselib.report.html import Html, boxed, render
+from defenselib.report.tables import copies
 
 # What a box of the matrix says of the attack: a mark for those who do not see the colour.
 MARKS = {"low": "✓", "middle": "◐", "high": "✗", "open": words.MARKS[UNDECIDED]}
@@ -27,15 +28,16 @@ HIGH, LOW = ("ACC", "DER", "ceiling", "target", "RA"), ("ASR", "minutes", "clean
 def board(frame: pd.DataFrame, caption: str) -> Html:
     """A row for each pair of attack and defense (see `papers.leaderboard.table`), the best DER of an attack first and
     pairs without a result last, visibly empty."""
-    return render(_shown(_ordered(frame)), f"{caption}. {PROTOCOL}", headers=2)
+    return render(_shown(_ordered(frame)), f"{caption}. {PROTOCOL}", headers=2, foot=copies(frame))
 
 
 def sortable(frame: pd.DataFrame, caption: str, name: str) -> Html:
     """The same as a table to sort and filter; pairs without a result stay at the end."""
     ordered = _ordered(frame)
     last = (ordered["n"] == 0).tolist()
+    said = f"{caption}. {PROTOCOL}. {copies(frame)}"
     return interactive.table(
-        _shown(ordered), f"{caption}. {PROTOCOL}", name, high=HIGH, low=LOW, long=("does not count", "note"), last=last
+        _shown(ordered), said, name, high=HIGH, low=LOW, long=("does not count", "note"), last=last
     )
 
 
@@ -46,7 +48,7 @@ def own_presets(frame: pd.DataFrame, caption: str) -> Html:
         return Html(f"<p>{escape(caption)}: none at this profile.</p>")
     shown = _shown(_ordered(mine))
     shown.insert(2, "set by", [words.label(name) for name in _ordered(mine)["preset"]])
-    return render(shown, caption, headers=3)
+    return render(shown, caption, headers=3, foot=copies(mine))
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +132,7 @@ def matrix(frame: pd.DataFrame, caption: str) -> Html:
         "the target class is gone; empty: not run"
     )
     rows = f'<thead><tr><th scope="row">defense</th>{head}</tr></thead><tbody>{body}</tbody>'
-    return boxed(rows, said, "matrix")
+    return boxed(rows, said, "matrix", copies(frame))
 
 
 def _box(row: dict[Any, Any]) -> str:

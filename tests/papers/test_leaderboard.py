@@ -78,6 +78,7 @@ def test_ranks_are_over_one_common_set_of_attacks_that_took(put: Callable[..., R
     assert text.count(">unranked<") == 3 and ">2 of 2<" in text and ">80.0<" in text and ">Blend<" in text
     assert report.over(table) == "BadNets, Blend"
     boxes = str(report.matrix(table, "All"))
+    assert "quality 75, 4:2:0" in boxes
     assert boxes.count('class="box-empty"') == boxes.count("not run</span>") == 20 - 10
     assert "9.0&nbsp;✓" in boxes and "30.0&nbsp;◐" in boxes and "99.0&nbsp;✗" in boxes
     # A low ASR against an attack that does not work is nobody's merit.
@@ -108,6 +109,7 @@ def test_own_presets_stand_apart(put: Callable[..., Result], store: Store) -> No
     assert list(own["preset"]) == ["dst_dbr"] and own["der"].iloc[0] == pytest.approx((99 - 10 + 100) / 2)
     assert leaderboard.common(table) == () and leaderboard.summary(table)["rank"].isna().all()
     text = str(report.own_presets(table, "Own"))
+    assert "quality 75, 4:2:0" in text
     assert (
         "D-ST and D-BR" in text
         and "94.5" in text
