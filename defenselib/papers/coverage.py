@@ -17,8 +17,6 @@ from defenselib.papers.kit.claims import OUTCOMES
 from defenselib.papers.kit.exhibit import Exhibit, Paper, best_of
 from defenselib.papers.kit.verdict import VERDICTS
 
-BEST = "best"
-
 
 @dataclass(frozen=True)
 class Found:
@@ -64,6 +62,14 @@ def distinct(found: Iterable[Found], profile: str) -> int:
     what = ["dataset", "attack", "defense", "metric", "reproduced"]
     ran = [one.frames[profile].loc[one.frames[profile]["reproduced"].notna(), what] for one in found if one.prints]
     return len(pd.concat(ran).drop_duplicates()) if ran else 0
+
+
+def reached(found: Iterable[Found]) -> int:
+    """How many printed numbers have a reproduced one at some profile."""
+    tables = [one.frames.values() for one in found if one.prints]
+    return sum(
+        int(pd.concat([frame["reproduced"] for frame in frames], axis=1).notna().any(axis=1).sum()) for frames in tables
+    )
 
 
 def numbers(found: Iterable[Found]) -> pd.DataFrame:

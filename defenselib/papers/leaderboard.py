@@ -18,9 +18,10 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
+from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK
-from defenselib.papers.kit.frame import entry, machine_of
+from defenselib.papers.kit.frame import entry, machine_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
 from defenselib.papers.kit.table import ders
@@ -55,7 +56,7 @@ def table(
     attack, preset (shared, or the paper's key), defense, acc, asr, der, ra, recall (of the target), ceiling (the DER of
     a perfect defense), percent, means over seeds, NaN where not run; gate (why a low ASR or the DER does not count),
     sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given, suspects,
-    suspects_poisoned, poisoned, profile, ran_on, reason.
+    suspects_poisoned, poisoned, profile, ran_on, source (copies of the data set), reason.
 
     der is taken seed by seed against the undefended model of that seed; NaN for "none" and where that is missing.
     seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the one that has most pairs.
@@ -140,12 +141,13 @@ def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[st
 
 def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_run: bool = True) -> dict[str, Any]:
     cell = Cell(dataset, attack, defense)
+    before: tuple[Cell, ...] = (Cell(dataset, attack, "none"),)
+    if preset == aabl.KEY:  # whose own cells measure more than the usual numbers
+        cell = aabl.compared_cell({"dataset": dataset, "attack": attack, "defense": defense})
+        before = aabl.before(cell)
     found = grid.answer(cell) if may_run else grid.stored(cell)
-    plain = (
-        grid.answer(Cell(dataset, attack, "none"), partner=True)
-        if may_run
-        else grid.stored(Cell(dataset, attack, "none"))
-    )
+    answers = [grid.answer(one, partner=True) if may_run else grid.stored(one) for one in before]
+    plain = next((answer for answer in answers if answer.results), answers[0])
     row: dict[str, Any] = {"attack": attack, "preset": preset, "defense": defense}
     for name in ("acc", "asr"):
         # Where there is no trigger, nothing can succeed.
@@ -172,6 +174,7 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     row["poisoned"] = _mean([result.poisoned_count for result in found.results])
     row["profile"] = grid.request.profile
     row["ran_on"] = ", ".join(dict.fromkeys(map(machine_of, found.results)))
+    row["source"] = sources_of(found.results)
     row["reason"] = found.reason
     row["hashes"] = tuple(result.hash for result in found.results)
     return row

@@ -19,7 +19,7 @@ from defenselib.experiments import fields
 from defenselib.experiments import profile as profiles
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK
-from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.frame import entry, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
 
@@ -97,7 +97,7 @@ def table(
 ) -> pd.DataFrame:
     """One row a case: attack, preset, rate, target, count, printed_acc, printed_asr, acc, asr, n, sd, clean_asr,
     poisoned, cross, stored_* and triggered_* (psnr in dB, ssim, linf in grey levels), twice_acc, twice_asr, rise (ASR
-    minus the clean model's), works (True, False, None), profile, reason. Percent; NaN where not run.
+    minus the clean model's), works (True, False, None), profile, source, reason. Percent; NaN where not run.
 
     profile "best": the one that answers most rows. run: train what the store lacks (a profile must be named).
     """
@@ -140,6 +140,7 @@ def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
         row |= {f"{form}_{what}": _metric(clean, f"{form}_{what}") for what in LOOKS}
     row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label, row["printed_asr"])
     row["profile"] = request.profile
+    row["source"] = sources_of(poisoned.results)
     row["reason"] = poisoned.reason
     return row
 

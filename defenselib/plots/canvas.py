@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from defenselib.plots import style
 from defenselib.plots.alt import describe
@@ -46,16 +47,26 @@ def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def logarithmic(axis: Axes) -> None:
+    """Ticks at 1, 2, 5, 10, ... of a logarithmic x axis, as plain numbers."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def leave_empty(axes: np.ndarray, used: int) -> None:
     """Hide the panels of a grid after the first `used`."""
     for axis in axes.flat[used:]:
         axis.axis("off")
 
 
-def small_words(ran: pd.DataFrame) -> str:
-    """What a title must add where the numbers are of drawn images."""
-    drawn = sorted({"smoke", "demo"} & set(ran["profile"]))
-    return f"\n({drawn[0]}: drawn shapes and a tiny network, no evidence)" if drawn else ""
+def level_words(ran: pd.DataFrame) -> str:
+    """What a title must add: the profile, and of drawn images that they are no evidence."""
+    names = ", ".join(name for name in dict.fromkeys(ran["profile"]) if name)
+    if {"smoke", "demo"} & set(ran["profile"]):
+        return f"\n({names}: drawn shapes and a tiny network, no evidence)"
+    return f"\n(profile {names})" if names else ""
 
 
 def empty(title: str, words: str = NOTHING) -> Figure:

@@ -12,12 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from defenselib.plots import style
-from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, small_words
+from defenselib.plots import style, words
+from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, level_words
 
 Drawer = Callable[[pd.DataFrame, str], Figure]
 Panel = tuple[Axes, pd.DataFrame, dict[str, Any]]  # an axis, its rows, and where it stands
-AXES = ("dataset", "attack", "defense")
 PERCENT = (-4, 104)
 LETTERS = 60  # that fit side by side under an axis
 
@@ -31,7 +30,7 @@ def drawing(body: Callable[[pd.DataFrame], Figure], titled: bool = True) -> Draw
             if ran.empty:
                 return empty(title)
             figure = body(ran)
-            figure.suptitle((textwrap.fill(title, 70) if titled else "") + small_words(ran))
+            figure.suptitle(((textwrap.fill(title, 70) if titled else "") + level_words(ran)).strip())
             return figure
 
     return draw
@@ -44,9 +43,7 @@ def names_of(rows: pd.DataFrame, column: str) -> list[Any]:
 
 def named(value: Any, column: str) -> str:
     """A value of a column in the book's words."""
-    return (
-        style.label(str(value), column) if column in AXES else f"{value:g}" if isinstance(value, float) else str(value)
-    )
+    return words.value(value, column)
 
 
 def only(rows: pd.DataFrame, **where: Any) -> pd.DataFrame:

@@ -11,7 +11,10 @@ from torch import Tensor
 from defenselib import attacks
 from defenselib.data import load_dataset
 from defenselib.plots import style
-from defenselib.plots.canvas import empty, grid, leave_empty
+from defenselib.plots.canvas import Picture, empty, grid, leave_empty
+
+MAGNIFY = 4  # changes are shown so many times as strong, around grey
+COLUMNS = ("clean", "as trained on", f"change × {MAGNIFY}", "spectrum", "test image", "with trigger")
 
 
 def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
@@ -30,6 +33,45 @@ def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
         if title:
             figure.suptitle(title)
         return figure
+
+
+def rows(looks: Mapping[str, Mapping[str, np.ndarray]], example: int = 0, title: str = "") -> Figure:
+    """What attacks do to images, a row each: a clean training image, the same as it is trained on, the change around
+    grey, the spectrum of the change (see `spectrum`), a test image, and the same with the trigger.
+
+    looks: by name the arrays look/clean, look/stored, look/test, look/triggered, uint8 (n, 3, H, W).
+    """
+    if not looks:
+        return empty(title or "Attacks")
+    with style.look():
+        figure = Picture(figsize=(7.6, 1.12 * len(looks) + 0.4))
+        axes = figure.subplots(len(looks), len(COLUMNS), squeeze=False)
+        for line, (name, arrays) in zip(axes, looks.items(), strict=True):
+            for axis, picture in zip(line, _row(arrays, example), strict=True):
+                axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
+                axis.set(xticks=[], yticks=[])
+                axis.grid(False)
+                axis.spines[:].set_visible(False)
+            line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
+        for axis, head in zip(axes[0], COLUMNS, strict=True):
+            axis.set_title(head, fontsize=9)
+        if title:
+            figure.suptitle(title)
+        return figure
+
+
+def _row(arrays: Mapping[str, np.ndarray], example: int) -> list[np.ndarray]:
+    clean, stored = (arrays[f"look/{name}"].astype(int) for name in ("clean", "stored"))
+    change = np.clip(128 + MAGNIFY * (stored - clean), 0, 255)
+    images = [clean, stored, change, arrays["look/test"], arrays["look/triggered"]]
+    shown = [np.moveaxis(image[example], 0, -1).astype(np.uint8) for image in images]
+    return [*shown[:3], spectrum(stored - clean), *shown[3:]]
+
+
+def spectrum(change: np.ndarray) -> np.ndarray:
+    """log10(1 + |FFT|) of changes (N, 3, H, W), mean over images and channels, (H, W), zero frequency in the middle."""
+    magnitude = np.abs(np.fft.fft2(change.astype(np.float64))).mean(axis=(0, 1))
+    return np.asarray(np.log10(1 + np.fft.fftshift(magnitude)))
 
 
 def captioned(pictures: Mapping[str, np.ndarray], title: str = "", columns: int = 4) -> Figure:
@@ -55,9 +97,9 @@ def triggers(names: Sequence[str], dataset: str = "shapes", count: int = 7, pape
     rows = {"clean": _pixels(images)}
     for name in names:
         changed = attacks.create(name, image_size=images.shape[-1], preset=paper).trigger(images)
-        change = 128 + 4 * (changed.int() - images.int())
+        change = 128 + MAGNIFY * (changed.int() - images.int())
         rows[style.label(name, "attack")] = _pixels(changed)
-        rows[f"{style.label(name, 'attack')}:\nchange x 4"] = _pixels(change.clamp(0, 255))
+        rows[f"{style.label(name, 'attack')}:\nchange x {MAGNIFY}"] = _pixels(change.clamp(0, 255))
     return gallery(rows)
 
 

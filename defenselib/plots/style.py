@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from defenselib.plots.words import label, run_label
+
+__all__ = ["attack", "contrast", "label", "look", "method", "run_label"]
 BACKGROUND = "#ffffff"
 INK = "#222222"
 GRID = "#d9d9d9"
@@ -73,44 +76,16 @@ ATTACKS: dict[str, tuple[str, str]] = {
 }
 GROUPS = {"clean": BLUE, "poisoned": ORANGE, "hard": GREEN}
 HATCHES = {"clean": "", "poisoned": "////"}
-
-LABELS = {
-    "none": "no defense",
-    "dbd-meta-split": "DBD, meta-split",
-    "dst_dbr": "D-ST and D-BR",
-    "dst": "D-ST",
-    "dbr": "D-BR",
-    "vab": "V&B",
-    "aabl": "A-ABL",
-    "adv-train": "adversarial training",
-    "oracle": "ASD, oracle split",
-    "badnets": "BadNets",
-    "badnets-all2all": "BadNets, all to all",
-    "blend": "Blend",
-    "blend-kitty": "Blend, cat",
-    "blend-noise": "Blend, noise",
-    "blend-strip": "Blend, stripes",
-    "clb": "Label-consistent",
-    "cl-16": "CL-16",
-    "cl-32": "CL-32",
-    "iab": "Input-aware",
-    "simclr-baseline": "SimCLR baseline",
-    "supcon-baseline": "SupCon baseline",
-    "spectral": "spectral signatures",
-    "wanet": "WaNet",
-    "refool": "Refool",
-    "trojan": "Trojan",
-    "narcissus": "Narcissus",
-    "adaptive": "adaptive attack",
-    "dynamic": "Dynamic",
-    "average": "average",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "gtsrb": "GTSRB",
-    "imagenet-subset": "ImageNet subset",
-    "imagenet-30": "ImageNet, 30 classes",
-    "tiny-imagenet": "Tiny ImageNet",
-    "shapes": "shapes",
+# Verdicts and outcomes of claims (`words.MARKS`): colour and hatch of a bar, colour and marker of a point.
+OUTCOMES: dict[str, tuple[str, str, str]] = {
+    "agrees": (GREEN, "", "o"),
+    "differs": (ORANGE, "////", "X"),
+    "undecided": (OCHRE, "xx", "D"),
+    "not comparable": (GREY, "....", "s"),
+    "not run": (GRID, "", "."),
+    "holds": (GREEN, "", "o"),
+    "holds so far": (SKY, "\\\\", "^"),
+    "fails": (ORANGE, "////", "X"),
 }
 
 RC: Any = {
@@ -141,19 +116,6 @@ RC: Any = {
     "lines.linewidth": 2.0,
     "hatch.linewidth": 0.6,
 }
-
-
-def label(name: str, kind: str = "defense") -> str:
-    """The name that readers see; `none` is "no attack" for kind "attack"."""
-    if name == "none" and kind == "attack":
-        return "no attack"
-    return LABELS.get(name, name.upper() if len(name) <= 4 else name)
-
-
-def run_label(name: str) -> str:
-    """The words for one of several runs under an attack, named "attack" or "attack, more words"."""
-    attack_name, comma, more = name.partition(", ")
-    return label(attack_name, "attack") + comma + more
 
 
 def method(name: str) -> dict[str, Any]:

@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from defenselib.experiments.result import Result
 from defenselib.papers.examples import name_of, one_image, paper_figure, pictures
-from defenselib.papers.undefended import CLEAN_LABEL_RISE, DIRTY_ASR, Case
-from defenselib.plots import style
-from defenselib.plots.canvas import Picture, empty
-from defenselib.report.tables import Html, render
+from defenselib.papers.kit.gates import RISE, TOOK
+from defenselib.papers.undefended import Case
+from defenselib.plots import words
+from defenselib.plots.pictures import rows
+from defenselib.report.html import Html, render
+from defenselib.report.tables import copies
 
-__all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "spectrum", "success"]
-MAGNIFY = 4
-COLUMNS = ("clean", "as trained on", f"change × {MAGNIFY}", "spectrum", "test image", "with trigger")
+__all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "success"]
 
 
 def before_after(found: Mapping[str, Result], example: int = 0, title: str = "") -> Figure:
-    """A row for each attack: a clean training image, the same as it is trained on, the change around grey, the
-    spectrum of the change (log magnitude, mean over examples and channels, zero frequency in the middle), a test
-    image, and the same with the trigger."""
-    if not found:
-        return empty(title or "Attacks")
-    with style.look():
-        figure = Picture(figsize=(7.6, 1.12 * len(found) + 0.4))
-        axes = figure.subplots(len(found), len(COLUMNS), squeeze=False)
-        for line, (name, result) in zip(axes, found.items(), strict=True):
-            for axis, picture in zip(line, _row(result.arrays, example), strict=True):
-                axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
-                axis.set(xticks=[], yticks=[])
-                axis.grid(False)
-                axis.spines[:].set_visible(False)
-            line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
-        for axis, words in zip(axes[0], COLUMNS, strict=True):
-            axis.set_title(words, fontsize=9)
-        if title:
-            figure.suptitle(title)
-        return figure
-
-
-def _row(arrays: Mapping[str, NDArray[Any]], example: int) -> list[NDArray[Any]]:
-    clean, stored = (arrays[f"look/{name}"].astype(int) for name in ("clean", "stored"))
-    change = np.clip(128 + MAGNIFY * (stored - clean), 0, 255)
-    images = [clean, stored, change, arrays["look/test"], arrays["look/triggered"]]
-    shown = [np.moveaxis(image[example], 0, -1).astype(np.uint8) for image in images]
-    return [*shown[:3], spectrum(stored - clean), *shown[3:]]
-
-
-def spectrum(change: NDArray[Any]) -> NDArray[np.float64]:
-    """log10(1 + |FFT|) of changes (N, 3, H, W), mean over images and channels, (H, W), zero frequency in the middle."""
-    magnitude = np.abs(np.fft.fft2(change.astype(np.float64))).mean(axis=(0, 1))
-    return np.asarray(np.log10(1 + np.fft.fftshift(magnitude)))
+    """A row for each attack, see `plots.pictures.rows`."""
+    return rows({name: result.arrays for name, result in found.items()}, example, title)
 
 
 def success(frame: pd.DataFrame, caption: str) -> Html:
     """Printed and measured ACC and ASR of the undefended models, one row a preset (see `papers.undefended.table`)."""
     shown = _names(frame)
-    shown["rate"] = [f"{rate:g}" for rate in frame["rate"]]
+    shown["rate"] = [words.percent(rate) for rate in frame["rate"]]
     shown["target"] = ["y + 1" if pd.isna(target) else str(int(target)) for target in frame["target"]]
     shown["poisoned"] = [_count(row) for _, row in frame.iterrows()]
     for name in ("ACC", "ASR"):
@@ -70,23 +35,23 @@ def success(frame: pd.DataFrame, caption: str) -> Html:
         shown[f"{name} measured"] = frame[name.lower()]
     shown["clean model"] = frame["clean_asr"]
     shown["ASR, twice the epochs"] = frame["twice_asr"]
-    shown["works"] = frame["works"].map({True: "✓ yes", False: "✗ no"}).fillna("– not run")
-    shown["evidence"] = frame["profile"]
-    words = (
-        f"{caption}. Percent. Clean model: the same trigger on a model trained without poison. Works: an ASR "
-        f"of {DIRTY_ASR:g} %, or for attacks that keep labels {CLEAN_LABEL_RISE:g} points above the clean model"
+    shown["works"] = frame["works"].map({True: "yes", False: "no"}).fillna("not run")
+    said = (
+        f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent. Clean model: the same trigger on a model "
+        f"trained without poison. Works: an ASR of {TOOK:g} %; where labels are kept, or the paper prints less, half "
+        f"of what it prints and {RISE:g} points above the clean model"
     )
-    return render(shown, words, headers=2, marked="works")
+    return render(shown, said, headers=2, marked=["works"], foot=copies(frame))
 
 
 def properties(frame: pd.DataFrame, caption: str) -> Html:
     """D-ST's Table 4: "printed → measured mark" for every attack and criterion (see `papers.properties`)."""
-    marks = {True: "✓", False: "✗"}
+    marks = {True: words.MARKS["agrees"], False: words.MARKS["differs"]}
     cells = [
         f"{row['printed']} → {row['measured']} {marks[row['agrees']]}" if row["measured"] else row["printed"]
         for row in frame.to_dict("records")
     ]
-    table = frame.assign(cell=cells, attack=[style.label(name, "attack") for name in frame["attack"]]).pivot_table(
+    table = frame.assign(cell=cells, attack=[words.value(name, "attack") for name in frame["attack"]]).pivot_table(
         index="attack", columns="criterion", values="cell", aggfunc=" / ".join, sort=False, fill_value=""
     )
     return render(table.reset_index(), f"{caption}: printed → measured")
@@ -95,12 +60,12 @@ def properties(frame: pd.DataFrame, caption: str) -> Html:
 def distance(frame: pd.DataFrame, caption: str) -> Html:
     """How far the stored and the triggered images are from the clean ones."""
     shown = _names(frame)
-    for form, words in (("stored", "as trained on"), ("triggered", "with trigger")):
-        shown[f"PSNR {words}"] = frame[f"{form}_psnr"]
-        shown[f"SSIM {words}"] = [f"{value:.3f}" if pd.notna(value) else "–" for value in frame[f"{form}_ssim"]]
-        shown[f"L∞ {words}"] = frame[f"{form}_linf"]
-    words = f"{caption}. PSNR in dB and SSIM: larger is closer; L∞: largest change, in grey levels of 255"
-    return render(shown, words, headers=2)
+    for form, where in (("stored", "as trained on"), ("triggered", "with trigger")):
+        shown[f"PSNR {where}"] = frame[f"{form}_psnr"]
+        shown[f"SSIM {where}"] = words.numbers(frame[f"{form}_ssim"], 3)
+        shown[f"L∞ {where}"] = frame[f"{form}_linf"]
+    said = f"{caption}. PSNR in dB and SSIM: larger is closer; L∞: largest change, in grey levels of 255"
+    return render(shown, said, headers=2)
 
 
 def _names(frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,6 +78,4 @@ def _names(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _count(row: pd.Series) -> str:
-    if pd.isna(row["poisoned"]):
-        return "–"
-    return f"{row['poisoned']:.0f}" + (f" + {row['cross']:.0f} cross" if row["cross"] else "")
+    return words.number(row["poisoned"], 0) + (f" + {row['cross']:.0f} cross" if row["cross"] > 0 else "")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from defenselib.errors import DefenseLibError
-from defenselib.report.tables import Html
+from defenselib.report.html import Html
 
 PAGE = 25  # rows at first
 # With a fixed first order DataTables tells a screen reader the direction of that one; the classes have the right one.

@@ -7,42 +7,48 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from defenselib.papers.kit.verdict import ASR_HIGH, asr_class
-from defenselib.plots import style
-from defenselib.plots.canvas import empty, grid
+from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED, asr_class
+from defenselib.papers.leaderboard import SHARED, common
+from defenselib.plots import scatter, words
 from defenselib.report import interactive
-from defenselib.report.tables import Html, render
+from defenselib.report.html import Html, boxed, render
+from defenselib.report.tables import copies
 
-FAILED_ASR = ASR_HIGH  # a backdoor that succeeds more often than not is still there
-# What a cell of the matrix says of the attack: a mark for those who do not see the colour.
-MARKS = {"low": "✓", "middle": "◐", "high": "✗"}
+# What a box of the matrix says of the attack: a mark for those who do not see the colour.
+MARKS = {"low": "✓", "middle": "◐", "high": "✗", "open": words.MARKS[UNDECIDED]}
 PROTOCOL = (
-    "Percent; ± one standard deviation over the seeds. DER: 100 is perfect, 50 no effect. RA: accuracy under an "
-    "adversarial attack, where it was measured. Minutes of computing on the machine of the evidence, with the model "
-    "that is repaired and the stages that are shared"
+    "Percent; ± one standard deviation over the seeds. DER: 100 is perfect, 50 no effect; ceiling: what a perfect "
+    "defense would get. Target: accuracy on the class that the attacker wants. RA: accuracy under an adversarial "
+    "attack, where it was measured. Minutes are those of one kind of machine, with the model that is repaired"
 )
+HIGH, LOW = ("ACC", "DER", "ceiling", "target", "RA"), ("ASR", "minutes", "clean samples given")
 
 
 def board(frame: pd.DataFrame, caption: str) -> Html:
     """A row for each pair of attack and defense (see `papers.leaderboard.table`), the best DER of an attack first and
     pairs without a result last, visibly empty."""
-    return render(_shown(_ordered(frame)), f"{caption}. {PROTOCOL}", headers=2)
+    return render(_shown(_ordered(frame)), f"{caption}. {PROTOCOL}", headers=2, foot=copies(frame))
 
 
 def sortable(frame: pd.DataFrame, caption: str, name: str) -> Html:
     """The same as a table to sort and filter; pairs without a result stay at the end."""
     ordered = _ordered(frame)
+    last = (ordered["n"] == 0).tolist()
+    said = f"{caption}. {PROTOCOL}. {copies(frame)}"
     return interactive.table(
-        _shown(ordered),
-        f"{caption}. {PROTOCOL}",
-        name,
-        high=("ACC", "DER", "RA"),
-        low=("ASR", "minutes", "clean samples given"),
-        long=("note",),
-        last=(ordered["n"] == 0).tolist(),
+        _shown(ordered), said, name, high=HIGH, low=LOW, long=("does not count", "note"), last=last
     )
+
+
+def own_presets(frame: pd.DataFrame, caption: str) -> Html:
+    """The pairs under attacks as the defense's own paper sets them, which rank nowhere."""
+    mine = frame[(frame["preset"] != SHARED) & (frame["n"] > 0)]
+    if mine.empty:
+        return Html(f"<p>{escape(caption)}: none at this profile.</p>")
+    shown = _shown(_ordered(mine))
+    shown.insert(2, "set by", [words.label(name) for name in _ordered(mine)["preset"]])
+    return render(shown, caption, headers=3, foot=copies(mine))
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -56,67 +62,77 @@ def _shown(ordered: pd.DataFrame) -> pd.DataFrame:
     rows = ordered.to_dict("records")
     return pd.DataFrame(
         {
-            "attack": [style.label(name, "attack") for name in ordered["attack"]],
-            "defense": [style.label(name) for name in ordered["defense"]],
-            "ACC": [_spread(row, "acc") for row in rows],
-            "ASR": [_spread(row, "asr") for row in rows],
-            "DER": [_dash(value, ".1f") for value in ordered["der"]],
-            "RA": [_dash(value, ".1f") for value in ordered["ra"]],
-            "minutes": [_dash(value / 60, ".1f") for value in ordered["seconds"]],
-            "clean samples given": [_dash(value, ".0f") for value in ordered["clean_given"]],
+            "attack": [words.value(name, "attack") for name in ordered["attack"]],
+            "defense": [words.label(name) for name in ordered["defense"]],
+            "ACC": [words.mean(row["acc"], row["sd_acc"]) for row in rows],
+            "ASR": [words.mean(row["asr"], row["sd_asr"]) for row in rows],
+            "DER": words.numbers(ordered["der"]),
+            "ceiling": words.numbers(ordered["ceiling"]),
+            "target": words.numbers(ordered["recall"]),
+            "RA": words.numbers(ordered["ra"]),
+            "minutes": words.numbers(ordered["seconds"] / 60),
+            "clean samples given": words.numbers(ordered["clean_given"], 0),
             "suspects, poisoned": [_suspects(row) for row in rows],
-            "seeds": [str(row["n"]) if row["n"] else "–" for row in rows],
-            "evidence": [row["profile"] or "–" for row in rows],
+            "seeds": [str(row["n"] or words.NONE) for row in rows],
+            "does not count": ordered["gate"].fillna(""),
             "note": ordered["reason"],
         }
     )
 
 
 def summary(frame: pd.DataFrame, caption: str) -> Html:
-    """The rows of `papers.leaderboard.summary`: the worst case of every defense, and over how many attacks it is."""
+    """The rows of `papers.leaderboard.summary`: rank, the worst case of every defense over the common attacks, and how
+    many of them it has; who lacks one is unranked."""
     rows = frame.to_dict("records")
     shown = pd.DataFrame(
         {
-            "defense": [style.label(name) for name in frame["defense"]],
-            "attacks run": [f"{row['attacks']} of {row['of']}" for row in rows],
-            "worst DER": [_dash(value, ".1f") for value in frame["worst_der"]],
-            "under": [style.label(name, "attack") if name else "–" for name in frame["worst_attack"]],
-            "highest ASR": [_dash(value, ".1f") for value in frame["worst_asr"]],
-            "lowest ACC": [_dash(value, ".1f") for value in frame["worst_acc"]],
-            "lowest RA": [_dash(value, ".1f") for value in frame["worst_ra"]],
-            "mean DER": [_dash(value, ".1f") for value in frame["mean_der"]],
-            "mean ACC": [_dash(value, ".1f") for value in frame["mean_acc"]],
-            "minutes": [_dash(value / 60, ".1f") for value in frame["seconds"]],
-            "clean samples given": [_dash(value, ".0f") for value in frame["clean_given"]],
+            "rank": ["unranked" if pd.isna(value) else f"{value:.0f}" for value in frame["rank"]],
+            "defense": [words.label(name) for name in frame["defense"]],
+            "attacks": [f"{row['attacks']} of {row['of']}" for row in rows],
+            "worst DER": words.numbers(frame["worst_der"]),
+            "under": [words.value(name, "attack") if name else words.NONE for name in frame["worst_attack"]],
+            "highest ASR": words.numbers(frame["worst_asr"]),
+            "lowest ACC": words.numbers(frame["worst_acc"]),
+            "lowest target": words.numbers(frame["worst_recall"]),
+            "lowest RA": words.numbers(frame["worst_ra"]),
+            "mean DER": words.numbers(frame["mean_der"]),
+            "undecided": [str(row["open"]) for row in rows],
+            "minutes": words.numbers(frame["seconds"] / 60),
+            "clean samples given": words.numbers(frame["clean_given"], 0),
             "seeds": [_range(row["seeds_from"], row["seeds_to"]) for row in rows],
         }
     )
-    return render(shown, f"{caption}. Percent; the worst case is over the attacks that were run")
+    said = "Percent. Undecided: attacks whose low ASR is nobody's merit; there the DER counts as 50, that of no defense"
+    return render(shown, f"{caption}. {said}", headers=2)
+
+
+def over(frame: pd.DataFrame) -> str:
+    """The attacks that a ranking is over, in words."""
+    return ", ".join(words.value(name, "attack") for name in common(frame)) or "no attack"
 
 
 def matrix(frame: pd.DataFrame, caption: str) -> Html:
-    """Defenses by attacks: ASR with a mark (low, in between, high) over ACC; a pair without a result is an empty box.
+    """Defenses by attacks with the shared presets: ASR with a mark over ACC; a pair without a result is an empty box.
 
     Defenses without any result stay too: what is missing is part of the picture.
     """
+    frame = frame[frame["preset"] == SHARED]
     cells = {(row["attack"], row["defense"]): row for row in frame.to_dict("records")}
     attacks, defenses = (list(dict.fromkeys(frame[axis])) for axis in ("attack", "defense"))
-    head = "".join(f'<th scope="col">{escape(style.label(name, "attack"))}</th>' for name in attacks)
+    head = "".join(f'<th scope="col">{escape(words.value(name, "attack"))}</th>' for name in attacks)
     body = "".join(
-        f'<tr><th scope="row">{escape(style.label(name))}</th>'
+        f'<tr><th scope="row">{escape(words.label(name))}</th>'
         f"{''.join(_box(cells[attack, name]) for attack in attacks)}</tr>"
         for name in defenses
     )
-    run = int((frame["n"] > 0).sum())
-    words = escape(
-        f"{caption}: {run} of {len(frame)} pairs have a result. In a box the attack success rate over the accuracy, in "
-        f"percent; ✓ the attack fails (ASR at most 10), ✗ it succeeds (at least 50), ◐ in between; empty: not run"
+    said = (
+        f"{caption}: {int((frame['n'] > 0).sum())} of {len(frame)} pairs have a result. In a box the attack success "
+        f"rate over the accuracy, in percent; {MARKS['low']} the attack fails (ASR at most 10), {MARKS['high']} it "
+        f"succeeds (at least 50), {MARKS['middle']} in between, {MARKS['open']} it does not count, since the attack or "
+        "the target class is gone; empty: not run"
     )
-    return Html(
-        f'<div class="results matrix" style="overflow-x:auto" tabindex="0" role="region" aria-label="{words}">'
-        f'<table class="dataframe"><caption style="text-align:left">{words}</caption>'
-        f'<thead><tr><th scope="row">defense</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    rows = f'<thead><tr><th scope="row">defense</th>{head}</tr></thead><tbody>{body}</tbody>'
+    return boxed(rows, said, "matrix", copies(frame))
 
 
 def _box(row: dict[Any, Any]) -> str:
@@ -125,65 +141,29 @@ def _box(row: dict[Any, Any]) -> str:
             f'<td class="box-empty" title="{escape(row["reason"])}"><span class="visually-hidden">not run</span></td>'
         )
     if pd.isna(row["asr"]):
-        return f'<td class="box"><b>–</b><br>{row["acc"]:.1f}</td>'
-    kind = asr_class(row["asr"])
-    return f'<td class="box box-{kind}"><b>{row["asr"]:.1f}&nbsp;{MARKS[kind]}</b><br>{row["acc"]:.1f}</td>'
-
-
-def _dash(value: float, how: str) -> str:
-    return "–" if pd.isna(value) else f"{value:{how}}"
+        return f'<td class="box"><b>{words.NONE}</b><br>{words.number(row["acc"])}</td>'
+    kind = "open" if row["gate"] and row["asr"] < ASR_HIGH else asr_class(row["asr"])
+    why = f' title="{escape(row["gate"])}"' if kind == "open" else ""
+    asr, acc = words.number(row["asr"]), words.number(row["acc"])
+    return f'<td class="box box-{kind}"{why}><b>{asr}&nbsp;{MARKS[kind]}</b><br>{acc}</td>'
 
 
 def _range(low: float, high: float) -> str:
-    return "–" if pd.isna(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
-
-
-def _spread(row: dict[Any, Any], name: str) -> str:
-    spread = row[f"sd_{name}"]
-    return _dash(row[name], ".1f") + ("" if pd.isna(spread) else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{spread:.1f}")
+    return words.NONE if pd.isna(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
 def _suspects(row: dict[Any, Any]) -> str:
     if pd.isna(row["suspects"]):
-        return "–"
+        return words.NONE
     return f"{row['suspects']:.0f}, {row['suspects_poisoned']:.0f} of {row['poisoned']:.0f}"
 
 
 def pareto(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Defense effectiveness against cost, one point a defense, mean over the attacks that it has results for; the
-    line joins those that no other beats in both. Hollow: an attack succeeds in more than half of the cases."""
+    """Defense effectiveness against cost, mean over the attacks that a defense has results for (`scatter.effect`).
+    Hollow: an attack succeeds in more than half of the cases, or what keeps it low is nobody's merit."""
     ran = frame[frame["der"].notna() & frame["seconds"].notna()]
-    if ran.empty:
-        return empty(title)
+    ran = ran.assign(failed=(ran["asr"] > ASR_HIGH) | (ran["gate"] != ""), minutes=ran["seconds"] / 60)
     points = ran.groupby("defense", sort=False).agg(
-        der=("der", "mean"), seconds=("seconds", "mean"), asr=("asr", "max")
+        der=("der", "mean"), minutes=("minutes", "mean"), failed=("failed", "any")
     )
-    with style.look():
-        figure, axes = grid(7.2, 4.6, 1, 1)
-        axis = axes.flat[0]
-        front = undominated(points)
-        axis.plot(front["seconds"] / 60, front["der"], color=style.GREY, linewidth=1, linestyle="--", zorder=1)
-        for name, point in points.iterrows():
-            look = style.method(str(name))
-            hollow = point["asr"] > FAILED_ASR and look["marker"] not in "12"
-            face = {"facecolors": "none"} if hollow else {}
-            axis.scatter(point["seconds"] / 60, point["der"], s=70, **look, **face, zorder=2)
-            axis.annotate(
-                style.label(str(name)),
-                (point["seconds"] / 60, point["der"]),
-                xytext=(6, 4),
-                textcoords="offset points",
-                fontsize=9,
-            )
-        axis.set(xscale="log", xlabel="minutes", ylabel="DER (%)", title=title)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        return figure
-
-
-def undominated(points: pd.DataFrame) -> pd.DataFrame:
-    """Rows that no other row beats in both: less `seconds` and more `der`; by rising seconds."""
-    ordered = points.sort_values(["seconds", "der"], ascending=[True, False], kind="stable")
-    best = ordered["der"].cummax()
-    return ordered[(ordered["der"] == best) & ~best.duplicated()]
+    return scatter.effect(points, title)

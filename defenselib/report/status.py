@@ -21,33 +21,14 @@ def holdings(store: Store | None = None) -> pd.DataFrame:
 
     A result that was kept lies in both stores and counts as committed. older_code: results whose method changed since.
     """
-    found = store or default_stores()
-    rows = [_holding(result, found) for result in found.results()]
-    if not rows:
-        return pd.DataFrame(columns=[*CELL, "seeds", "committed", "working", "older_code"])
-    frame = pd.DataFrame(rows).groupby(CELL, sort=False, as_index=False).agg(
+    rows = provenance(store, smoke=True)
+    rows = rows.assign(working=~rows["committed"].astype(bool), older_code=rows["code"] == "older")
+    return rows.groupby(CELL, sort=False, as_index=False).agg(
         seeds=("seed", lambda seeds: ", ".join(map(str, sorted(set(seeds))))),
         committed=("committed", "sum"),
         working=("working", "sum"),
         older_code=("older_code", "sum"),
     )  # fmt: skip
-    order = {name: position for position, name in enumerate(profiles.available())}
-    return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
-
-
-def _holding(result: Result, store: Store) -> dict[str, object]:
-    cell = result.experiment
-    committed = result.path is not None and not result.path.is_relative_to(store.root)
-    return {
-        "profile": result.profile,
-        "dataset": cell["asked"] or cell["dataset"],
-        "attack": cell["attack"],
-        "defense": f"{cell['defense']}+oracle" if cell["diagnostic"] else cell["defense"],
-        "seed": cell["seed"],
-        "committed": committed,
-        "working": not committed,
-        "older_code": not result.made_by_current_code(),
-    }
 
 
 def gaps(paper: Paper, profile: str, store: Store | None = None) -> pd.DataFrame:
@@ -111,7 +92,8 @@ def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
     those that are no evidence.
     """
     found = store or default_stores()
-    rows = [_origin(result, found) for result in found.results() if smoke or result.profile != "smoke"]
+    drawn = () if smoke else [name for name in profiles.available() if profiles.load(name).verdict == "none"]
+    rows = [_origin(result, found) for result in found.results() if result.profile not in drawn]
     order = {name: position for position, name in enumerate(profiles.available())}
     frame = pd.DataFrame(rows, columns=None if rows else ORIGIN)
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
@@ -127,9 +109,14 @@ ORIGIN = [
 
 
 def _origin(result: Result, store: Store) -> dict[str, object]:
-    cell, where = result.experiment, _holding(result, store)
+    cell = result.experiment
     row = {
-        **{name: where[name] for name in ("profile", "dataset", "attack", "defense", "seed", "committed")},
+        "profile": result.profile,
+        "dataset": cell["asked"] or cell["dataset"],
+        "attack": cell["attack"],
+        "defense": f"{cell['defense']}+oracle" if cell["diagnostic"] else cell["defense"],
+        "seed": cell["seed"],
+        "committed": result.path is not None and not result.path.is_relative_to(store.root),
         "paper": cell["paper"] or "",
         "acc": result.acc,
         "asr": result.asr,
@@ -138,7 +125,7 @@ def _origin(result: Result, store: Store) -> dict[str, object]:
         "memory_mb": result.peak_memory_mb,
         **{name: result.versions.get(name, "") for name in VERSIONS},
         **{name: result.machine.get(name) for name in MACHINE},
-        "code": "older" if where["older_code"] else "current",
+        "code": "current" if result.made_by_current_code() else "older",
         "digest": result.code,
         "data_digest": result.data_digest,
         "source": cell["source"],
@@ -148,43 +135,3 @@ def _origin(result: Result, store: Store) -> dict[str, object]:
     }
     row["gpu"], row["bf16"] = row["gpu"] or "none", row["bf16"] or "not recorded"
     return {name: row[name] for name in ORIGIN}
-
-
-def totals(frame: pd.DataFrame) -> pd.DataFrame:
-    """`provenance` added up, one row a profile: profile, results, cells, hours (wall clock), memory_mb (most),
-    older_code, first, last (dates)."""
-    rows = [
-        {
-            "profile": profile,
-            "results": len(part),
-            "cells": part["cell"].nunique(),
-            "hours": part["minutes"].sum() / 60,
-            "memory_mb": part["memory_mb"].max(),
-            "older_code": int((part["code"] == "older").sum()),
-            "first": part["created"].min()[:10],
-            "last": part["created"].max()[:10],
-        }
-        for profile, part in frame.groupby("profile", sort=False)
-    ]
-    columns = ["profile", "results", "cells", "hours", "memory_mb", "older_code", "first", "last"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def copies(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a copy of a data set that results were made on: dataset, source, digest, results, table: whether the
-    digest is the one in the library's committed table ("as committed", "another", "not in the table")."""
-    from defenselib import data
-
-    known = data.digests
-    rows = [
-        {
-            "dataset": dataset,
-            "source": source,
-            "digest": digest,
-            "results": len(part),
-            "table": "not in the table" if source not in known
-            else "as committed" if known[source] == digest else "another",
-        }
-        for (dataset, source, digest), part in frame.groupby(["dataset", "source", "data_digest"], sort=False)
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["dataset", "source", "digest", "results", "table"])

@@ -1,141 +1,141 @@
-"""Printed beside reproduced, as HTML tables that a screen reader can follow.
-
-Verdicts are a mark and a word, never a colour alone; the book's style sheet colours them. Headers have a scope, every
-table has a caption. `Html` shows itself in a notebook and needs no Jupyter package.
-"""
+"""Printed beside reproduced: the frames of exhibits and the outcomes of claims as tables, one profile at a time."""
 
 from __future__ import annotations
 
-import inspect
-import re
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from defenselib.errors import InvalidValueError
 from defenselib.experiments import Experiment
-from defenselib.papers.kit.exhibit import Paper
-from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN
-from defenselib.plots import style
+from defenselib.papers.kit import frame as frames
+from defenselib.papers.kit.claims import NOT_RUN
+from defenselib.papers.kit.exhibit import Exhibit, Paper, best_of
+from defenselib.papers.kit.verdict import VERDICTS
+from defenselib.plots import words
+from defenselib.report.html import Html, Listing, render, source, tabs
 
-MARKS = {
-    AGREES: "✓ agrees",
-    DIFFERS: "✗ differs",
-    NOT_RUN: "– not run",
-    "holds": "✓ holds",
-    "fails": "✗ fails",
-}
-LOOKS = {"✓": "agrees", "✗": "differs", "–": "not-run"}  # classes verdict-... of the book's style sheet
-NUMERIC = re.compile(r"[–\d.,± -]*")
-
-
-@dataclass(frozen=True)
-class Html:
-    """A piece of HTML that a notebook shows as such."""
-
-    text: str
-
-    def _repr_html_(self) -> str:
-        return self.text
-
-    def __str__(self) -> str:
-        return self.text
+__all__ = ["Html", "Listing", "render", "source"]
+DOUBTFUL = "†"
+WHOLE = ("count", "correct")
+WITH_ATTACK = ("target", "poisoning_rate")  # an attack brings its own, so that they seldom tell rows apart
+Levels = Mapping[str, pd.DataFrame]  # what an exhibit has at each profile that counts
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Source code that a notebook shows in the page's own colours."""
-
-    text: str
-
-    def _repr_markdown_(self) -> str:
-        return f"```python\n{self.text}```\n"
-
-    def __str__(self) -> str:
-        return self.text
+def telling(frame: pd.DataFrame) -> list[str]:
+    """The columns that tell rows apart: those that vary, and not only with the attack, which has one of its own."""
+    columns = ("dataset", "model", "attack", *WITH_ATTACK, "defense", *frames.axes(frame), "metric")
+    told = [name for name in columns if name in frame and frame[name].nunique(dropna=False) > 1]
+    by_attack = frame.groupby("attack", dropna=False)
+    return [name for name in told if name not in WITH_ATTACK or by_attack[name].nunique().max() > 1]
 
 
-def source(function: Callable[..., Any]) -> Listing:
-    """The source of a function or method, without its indentation."""
-    return Listing(textwrap.dedent(inspect.getsource(function)))
-
-
-def render(
-    frame: pd.DataFrame, caption: str, headers: int = 1, marked: str = "", links: Mapping[str, str] | None = None
-) -> Html:
-    """A table of texts and numbers; the first `headers` columns head their rows, `marked` holds verdicts. links: where
-    a text leads, wherever it is a whole cell.
-
-    Numbers stand to the right, words to the left. It scrolls within its box on narrow screens and takes its letters
-    from the page, light or dark.
-    """
-    columns = {str(name): [_text(value) for value in frame[name]] for name in frame.columns}
-    left = {name for name, texts in columns.items() if not all(NUMERIC.fullmatch(text) for text in texts)}
-    side = {name: _side(texts) if name in left else "" for name, texts in columns.items()}
-    head = "".join(f'<th scope="col"{side[name]}>{escape(name)}</th>' for name in columns)
-    body = []
-    for row in zip(*columns.values(), strict=True):
-        cells = []
-        for place, (name, text) in enumerate(zip(columns, row, strict=True)):
-            inner = _verdict(text) if name == marked else escape(text)
-            if links and text in links:
-                inner = f'<a href="{escape(links[text])}">{inner}</a>'
-            opened, closed = ('th scope="row"', "th") if place < headers else ("td", "td")
-            cells.append(f"<{opened}{side[name]}>{inner}</{closed}>")
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    words = escape(caption)
-    return Html(
-        f'<div class="results" style="overflow-x:auto" tabindex="0" role="region" aria-label="{words}">'
-        f'<table class="dataframe"><caption style="text-align:left">{words}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+def profile_of(frame: pd.DataFrame) -> str:
+    """The one profile of a frame. Raises InvalidValueError for rows of several: they may not stand side by side."""
+    found = [name for name in frame["profile"].unique() if name]
+    if len(found) > 1:
+        raise InvalidValueError(f"rows of the profiles {', '.join(found)} do not belong in one table")
+    return found[0] if found else ""
 
 
 def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html:
-    """One row a number: where it stands, printed, reproduced with spread, verdict, evidence (profile, seeds, machine),
-    note. A note that all rows share moves to the caption.
+    """One row a number: where it stands, printed, reproduced with spread, verdict, seeds, machine, note. What all rows
+    share moves to the caption, which names the profile.
 
     only_run leaves out the rows without a number; the caption says how many, `missing` lists why.
     """
+    profile = profile_of(frame)
     rows = frame[frame["reproduced"].notna()] if only_run else frame
-    shown = pd.DataFrame(
-        {
-            **{name: [_label(value, name) for value in rows[name]] for name in ("dataset", "attack", "defense")},
-            **_varied(rows),
-            **({"variant": rows["variant"].fillna("")} if rows["variant"].notna().any() else {}),
-            "metric": [str(value).upper() if pd.notna(value) else "" for value in rows["metric"]],
-            "printed": [_number(value) for value in rows["published"]],
-            "reproduced": [_spread(row) for _, row in rows.iterrows()],
-            "verdict": rows["verdict"].map(MARKS),
-            "evidence": [_evidence(row) for _, row in rows.iterrows()],
-            "note": rows["reason"],
-        }
+    if rows.empty:
+        return Html(f"<p>{caption}: none of {len(frame)} numbers has been run at profile {profile}.</p>")
+    told = telling(rows) or ["metric"]
+    fixed = {"machine": "ran_on", "note": "reason"}
+    shown = {words.axis(name) or name: [words.value(value, name) for value in rows[name]] for name in told}
+    shown |= {"printed": words.numbers(rows["published"])}
+    shown |= {"reproduced": [words.mean(*pair) for pair in zip(rows["reproduced"], rows["sd"], strict=True)]}
+    shown |= {"verdict": list(rows["verdict"]), "seeds": [str(n) if n else words.NONE for n in rows["n"]]}
+    shown |= {name: list(rows[column]) for name, column in fixed.items() if rows[column].nunique() > 1}
+    common = ("dataset", "model", "attack", "defense", *frames.axes(frame), "metric")
+    shared = words.setting(frames.records(rows)[0], [name for name in common if name not in told])
+    shared = "; ".join(filter(None, [shared, *(rows[c].iloc[0] for n, c in fixed.items() if n not in shown)]))
+    left = f" ({len(rows)} of {len(frame)} numbers; {len(frame) - len(rows)} not run)" if len(rows) < len(frame) else ""
+    said = f"{caption}, profile {profile}{left}" + (f". All rows: {shared}." if shared else "")
+    return render(pd.DataFrame(shown), said, headers=len(told), marked=["verdict"], foot=copies(rows))
+
+
+def copies(frame: pd.DataFrame) -> str:
+    """What must be known of the data behind a frame's numbers (`words.COPIES`); empty where there is nothing."""
+    found = dict.fromkeys(name for named in frame.get("source", ()) for name in str(named).split(", "))
+    said = [words.COPIES[name] for name in found if name in words.COPIES]
+    return f"{'; '.join(said)}." if said else ""
+
+
+def levels(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
+    """An exhibit at every profile that has some of it, a tab each, the best first to be seen; says why it is that."""
+    ran = there(evidence)
+    if not ran:
+        return Html(f"<p>{caption}: nothing of it has been run.</p>")
+    parts = {name: f"{comparison(frame, caption)}{missing(frame)}" for name, frame in ran.items()}
+    best, why = chosen(evidence)
+    return Html(f'<p class="level-why">{why}</p>{tabs(parts, f"{caption}: profile", best)}')
+
+
+def there(evidence: Levels) -> dict[str, pd.DataFrame]:
+    """The frames that hold a number, the best first."""
+    best = chosen(evidence)[0]
+    ordered = {best: evidence[best], **evidence}
+    return {name: frame for name, frame in ordered.items() if frame["reproduced"].notna().any()}
+
+
+def chosen(evidence: Levels) -> tuple[str, str]:
+    """The profile called best of an exhibit, and why: it answers most of it. No row of another stands beside it."""
+    best = str(best_of(evidence)["profile"].iloc[0])
+    ran = {name: int(frame["reproduced"].notna().sum()) for name, frame in evidence.items()}
+    decided = {name: int(frame["verdict"].isin(VERDICTS[:2]).sum()) for name, frame in evidence.items()}
+    told = [f"{name}: {ran[name]} run, {decided[name]} decided" for name in evidence if ran[name]]
+    if len(told) < 2:
+        return best, f"All that was run is of profile {best}."
+    return best, f"Shown first is profile {best}, which answers most ({'; '.join(told)})."
+
+
+def layout(
+    frame: pd.DataFrame, down: Sequence[str], across: Sequence[str], caption: str, doubtful: Sequence[int] = ()
+) -> Html:
+    """The paper's own layout, a row for each combination of the columns `down`, a column for each of `across`:
+    "printed → reproduced mark", the printed number alone where nothing was run. `variant` stands for all axes.
+
+    doubtful: labels of rows whose printed number does not follow from others of the same table; they get a dagger.
+    """
+    cells = [_cell(row, label in doubtful) for label, row in frame.iterrows()]
+    named = {name: [_said(row, name, frame) for row in frames.records(frame)] for name in (*down, *across)}
+    wide = pd.DataFrame({**named, "cell": cells}).pivot_table(
+        index=list(down), columns=list(across), values="cell", aggfunc="first", sort=False, fill_value=""
     )
-    if shown.empty:
-        return Html(f"<p>{escape(caption)}: none of {len(frame)} numbers has been run.</p>")
-    left = len(frame) - len(rows)
-    words = f"{caption} ({len(rows)} of {len(frame)} numbers; {left} not run)" if left else caption
-    if shown["note"].nunique() <= 1:
-        shared = "".join(shown.pop("note").unique())
-        words += f". All rows: {shared}." if shared else ""
-    return render(shown, words, headers=3, marked="verdict")
+    wide.columns = [" ".join(column) if isinstance(column, tuple) else str(column) for column in wide.columns]
+    wide = wide.reset_index().rename(columns={name: words.axis(name) or name for name in down})
+    said = f"{caption}: printed → reproduced where it was run, profile {profile_of(frame)}"
+    if len(doubtful):
+        said += f". {DOUBTFUL} does not follow from the ACC and ASR printed beside it"
+    used = "; ".join(words.marked(word) for word in VERDICTS if (frame["verdict"] == word).any() and word != NOT_RUN)
+    return render(wide, f"{said}. {used}" if used else said, headers=len(down), foot=copies(frame))
 
 
 def overview(frame: pd.DataFrame, metric: str, caption: str) -> Html:
-    """The paper's own layout: a row for each data set and attack, a column a defense: "printed → reproduced mark",
-    the printed number alone where nothing was run."""
-    rows = frame[frame["metric"] == metric]
-    cells = [_cell(row) for _, row in rows.iterrows()]
-    table = rows.assign(cell=cells).pivot_table(
-        index=["dataset", "attack"], columns="defense", values="cell", aggfunc="first", sort=False, fill_value=""
-    )
-    table = table.rename(columns=style.label).reset_index()
-    for name in ("dataset", "attack"):
-        table[name] = [_label(value, name) for value in table[name]]
-    return render(table, f"{caption}: {metric.upper()} in percent, printed → reproduced where it was run", headers=2)
+    """The layout of one metric: a row for each data set and attack, a column a defense."""
+    return layout(frame[frame["metric"] == metric], ["dataset", "attack"], ["defense"], f"{caption}, {metric.upper()}")
+
+
+def _said(row: frames.Row, name: str, frame: pd.DataFrame) -> str:
+    return words.setting(row, frames.axes(frame)) if name == "variant" else words.value(row[name], name)
+
+
+def _cell(row: pd.Series, doubtful: bool) -> str:
+    digits = 0 if row["metric"] in WHOLE else 1
+    printed = words.number(row["published"], digits) + (f" {DOUBTFUL}" if doubtful else "")
+    if pd.isna(row["reproduced"]):
+        return printed
+    return f"{printed} → {words.number(row['reproduced'], digits)} {words.MARKS[str(row['verdict'])]}"
 
 
 def missing(frame: pd.DataFrame, caption: str = "What was not run, and why") -> Html:
@@ -144,25 +144,53 @@ def missing(frame: pd.DataFrame, caption: str = "What was not run, and why") -> 
     if rows.empty:
         return Html("<p>Every number was run.</p>")
     sizes = rows.groupby("reason", sort=False).size().sort_values(ascending=False, kind="stable")
-    table = pd.DataFrame({"reason": sizes.index, "rows": sizes.to_numpy()})
-    return render(table, f"{caption} ({len(rows)} of {len(frame)} rows)")
+    return render(sizes.rename("rows").reset_index(), f"{caption} ({len(rows)} of {len(frame)} rows)")
 
 
-def claims(frame: pd.DataFrame, caption: str) -> Html:
-    """The outcome of every claim with the numbers that decided it."""
-    shown = frame.assign(outcome=frame["outcome"].map(MARKS))
-    return render(shown[["statement", "source", "outcome", "numbers", "profile"]], caption, marked="outcome")
+def claims(frame: pd.DataFrame, caption: str, printed: bool = False) -> Html:
+    """The outcome of every claim at one profile, with its rule and the numbers that decided it. printed: they are the
+    paper's own (`claims.as_printed`), so that there is no profile."""
+    shown = {"statement": _sentences(frame), "rule": frame["rule"], "outcome": _outcomes(frame)}
+    place = "on the printed numbers" if printed else f"profile {profile_of(frame)}"
+    return render(pd.DataFrame({**shown, "numbers": frame["numbers"]}), f"{caption}, {place}", marked=["outcome"])
 
 
-def exhibits(paper: Paper, profile: str = "best") -> Html:
-    """Every table and figure of a paper: what it shows, whether it can be run, how many of its numbers were, and the
-    command that regenerates it."""
+def claims_at(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
+    """Every claim of an exhibit with its rule, a column of outcomes for each profile that has some of it, and what
+    decided at the best of them."""
+    best = chosen(evidence)[0]
+    judged = {name: exhibit.claims(frame) for name, frame in (there(evidence) or {best: evidence[best]}).items()}
+    first = judged[best]
+    shown = {"statement": _sentences(first), "rule": first["rule"]}
+    shown |= {name: _outcomes(found) for name, found in judged.items()}
+    shown |= {f"numbers at {best}": first["numbers"]}
+    return render(pd.DataFrame(shown), caption, marked=list(judged))
+
+
+def _sentences(frame: pd.DataFrame) -> list[str]:
+    return [f"{said} ({place})" for said, place in zip(frame["statement"], frame["source"], strict=True)]
+
+
+def _outcomes(frame: pd.DataFrame) -> list[str]:
+    """ "holds so far, 3 of 4"; of a claim on one cell, or that was not run, the word alone."""
+    rows = frames.records(frame)
+    return [
+        f"{row['outcome']}, {row['true']} of {row['of']}" if row["outcome"] != NOT_RUN and row["of"] > 1
+        else str(row["outcome"])
+        for row in rows
+    ]  # fmt: skip
+
+
+def exhibits(paper: Paper) -> Html:
+    """Every table and figure of a paper: what it shows, whether it can be run, how many of its numbers were and at
+    which profile, and the command that regenerates it."""
     rows = []
     for exhibit, listed in zip(paper.exhibits, paper.overview().to_dict("records"), strict=True):
-        found = exhibit.reproduce(profile=profile)
+        found = exhibit.reproduce(profile="best")
         run, drawn = int(found["reproduced"].notna().sum()), exhibit.key.startswith("figure")
-        evidence = ("drawn" if run else "not run") if drawn else f"{run} of {len(found)} numbers"
-        listed["evidence"] = "–" if listed["status"] == "nothing to run" else evidence
+        evidence = ("drawn" if run else NOT_RUN) if drawn else f"{run} of {len(found)} numbers"
+        listed["evidence"] = evidence + (f", {profile_of(found)}" if run else "")
+        listed["evidence"] = words.NONE if listed["status"] == "nothing to run" else listed["evidence"]
         rows.append({name: listed[name] for name in ("exhibit", "title", "status", "evidence", "command")})
     return render(pd.DataFrame(rows), f"Every exhibit of {paper.title}")
 
@@ -171,113 +199,52 @@ def schedule(defense: str, profiles: Sequence[str], dataset: str = "cifar10", pa
     """The hyper-parameters of a defense that profiles set differently, with the size of data and model."""
     columns = {}
     for profile in profiles:
-        chosen = Experiment(dataset=dataset, defense=defense, profile=profile, paper=paper).resolve().describe()
-        size = {"data set": chosen["dataset"], "training images": chosen["train_size"]}
-        columns[profile] = {**size, **{name: chosen[name] for name in ("model", "width")}, **chosen["defense_args"]}
+        resolved = Experiment(dataset=dataset, defense=defense, profile=profile, paper=paper).resolve().describe()
+        size = {"data set": resolved["dataset"], "training images": resolved["train_size"]}
+        columns[profile] = {**size, **{name: resolved[name] for name in ("model", "width")}, **resolved["defense_args"]}
     table = pd.DataFrame(columns)
     table = table[table.astype(str).nunique(axis=1) > 1].astype(str).rename_axis("setting").reset_index()
-    return render(table, f"What the profiles change ({style.label(defense)} on {style.label(dataset)})")
+    return render(table, f"What the profiles change ({words.label(defense)} on {words.label(dataset)})")
+
+
+def named(frame: pd.DataFrame, caption: str, headers: int, columns: Mapping[str, str]) -> Html:
+    """A frame with its names in words; columns: the heads, by column."""
+    known = [name for name in ("dataset", "attack", "defense") if name in frame]
+    shown = frame.assign(**{name: [words.value(found, name) for found in frame[name]] for name in known})
+    return render(shown.rename(columns=lambda name: columns.get(name, words.axis(name))), caption, headers=headers)
 
 
 def soundness(check: pd.DataFrame, caption: str) -> Html:
     """The rows of `papers.asd.laptop_check`, in words."""
-    words = {"none": "no defense", "asd": "ASD", "oracle": "oracle", "acc": "ACC", "asr": "ASR"}
-    shown = _named(check.drop(columns="profile"))
-    shown = shown.rename(columns=lambda name: " ".join(words.get(part, part) for part in name.split("_")))
-    gaps = {"gap no defense": "no defense minus ASD", "gap oracle": "oracle minus ASD", "n": "seeds of ASD"}
-    return render(shown.rename(columns={**gaps, "n oracle": "seeds of the oracle"}), caption, headers=2)
+    heads = {f"{who}_{metric}": f"{words.label(who) if who != 'oracle' else who} {metric.upper()}"
+             for who in ("none", "asd", "oracle") for metric in ("acc", "asr")}  # fmt: skip
+    heads |= {"gap_none": "no defense minus ASD", "gap_oracle": "oracle minus ASD", "n": "seeds of ASD"}
+    return named(check.drop(columns="profile"), caption, 2, {**heads, "n_oracle": "seeds of the oracle"})
 
 
 def doubled(frame: pd.DataFrame, caption: str) -> Html:
-    """The rows of `papers.scaled.doubled`, in words."""
-    words = {"acc": "ACC", "asr": "ASR", "ra": "RA", "poison_precision": "poison-precision"}
-    words |= {f"twice_{name}": f"{word}, twice" for name, word in words.items()}
+    """The rows of `papers.kit.scaled.doubled`, in words."""
+    numbers = [str(name) for name in frame if f"twice_{name}" in frame]
+    heads = {name: words.value(name, "metric") for name in numbers}
+    heads |= {f"twice_{name}": f"{heads[name]}, twice" for name in numbers} | {"variant": "setting"}
     varied = bool((frame["variant"] != "").any())
-    shown = frame if varied else frame.drop(columns="variant")
-    return render(_named(shown).rename(columns=words), caption, headers=4 if varied else 3)
+    said = [words.spoken(text.replace(", ", ";")) for text in frame["variant"]]
+    shown = frame.assign(variant=said) if varied else frame.drop(columns="variant")
+    return named(shown, caption, 4 if varied else 3, heads)
 
 
 def pools(histories: Mapping[str, pd.DataFrame], caption: str) -> Html:
     """The clean pool of a splitting defense in the last epoch, mean over seeds, one row a history (see `purity`)."""
-    rows = [{"attack": style.run_label(name), **_pool(frame)} for name, frame in histories.items() if len(frame)]
+    rows = [{"attack": words.run_label(name), **_pool(frame)} for name, frame in histories.items() if len(frame)]
     return render(pd.DataFrame(rows), caption) if rows else Html("<p>No run in the store yet.</p>")
 
 
-def _pool(frame: pd.DataFrame) -> dict[str, float]:
+def _pool(frame: pd.DataFrame) -> dict[str, Any]:
     last = frame[frame["epoch"] == frame["epoch"].max()].mean(numeric_only=True)
-    return {
-        "samples in the pool": last["clean_size"],
-        "poisoned among them": last["clean_poisoned"],
-        "clean (%)": 100 * last["clean_purity"],
-        "ACC (%)": last["acc"],
-        "ASR (%)": last["asr"],
-    }
-
-
-def _varied(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Target and poisoning rate, where the rows differ in them."""
-    said = {"target": ("target", _whole), "poisoning_rate": ("rate", rate)}
-    return {name: [say(v) for v in rows[column]] for column, (name, say) in said.items() if rows[column].nunique() > 1}
-
-
-def rate(value: Any) -> str:
-    """A poisoning rate in percent; empty where none is stated."""
-    return f"{100 * float(value):g}\N{NO-BREAK SPACE}%" if pd.notna(value) else ""
-
-
-def _whole(value: Any) -> str:
-    if pd.isna(value):
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    pool = {"samples in the pool": last["clean_size"], "poisoned among them": last["clean_poisoned"]}
+    return {**pool, "clean (%)": 100 * last["clean_purity"], "ACC (%)": last["acc"], "ASR (%)": last["asr"]}
 
 
 def counts(frame: pd.DataFrame) -> dict[str, int]:
-    """How many rows have each verdict: agrees, differs, not run; for sentences in a page."""
-    return {name: int((frame["verdict"] == name).sum()) for name in (AGREES, DIFFERS, NOT_RUN)}
-
-
-def _cell(row: pd.Series) -> str:
-    printed = _number(row["published"])
-    if pd.isna(row["reproduced"]):
-        return printed
-    return f"{printed} → {_number(row['reproduced'])} {MARKS[str(row['verdict'])].split()[0]}"
-
-
-def _side(texts: Sequence[str]) -> str:
-    # Names stay on one line; sentences get room, so that they do not grow into towers.
-    longest = max(map(len, texts), default=0)
-    width = "white-space:nowrap" if longest <= 24 else "min-width:14em" if longest <= 120 else "min-width:20em"
-    return f' style="text-align:left;{width}"'
-
-
-def _verdict(text: str) -> str:
-    return f'<span class="verdict verdict-{LOOKS[text[0]]}">{escape(text)}</span>'
-
-
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    axes = [axis for axis in ("dataset", "attack", "defense") if axis in frame]
-    return frame.assign(**{axis: [_label(value, axis) for value in frame[axis]] for axis in axes})
-
-
-def _label(value: Any, kind: str) -> str:
-    return style.label(str(value), kind) if pd.notna(value) else ""
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "–" if value is None or pd.isna(value) else f"{float(value):.1f}"
-
-
-def _text(value: object) -> str:
-    return _number(value) if isinstance(value, float) else str(value)
-
-
-def _evidence(row: pd.Series) -> str:
-    if not row["n"]:
-        return ""
-    return f"{row['profile']}, {row['n']} seed{'s' if row['n'] > 1 else ''}, {row['ran_on']}"
-
-
-def _spread(row: pd.Series) -> str:
-    return _number(row["reproduced"]) + ("" if pd.isna(row["sd"]) else f" ± {row['sd']:.1f}")
+    """How many rows have each verdict; for sentences in a page."""
+    return {name: int((frame["verdict"] == name).sum()) for name in VERDICTS}

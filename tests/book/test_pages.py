@@ -10,7 +10,8 @@ import yaml
 
 from defenselib import attacks
 from defenselib.attacks.base import COUNTS
-from defenselib.papers.kit import verdict
+from defenselib.papers.kit import claims, gates, verdict
+from defenselib.plots import words
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def book(request: pytest.FixtureRequest) -> Path:
 
 def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
     text = (book / "verdicts.md").read_text()
-    for words in (
+    for said in (
         f"ASR printed at most {verdict.ASR_LOW:g} %",
         f"ASR printed at least {verdict.ASR_HIGH:g} %",
         f"within {verdict.ASR_MIDDLE:g} points",
@@ -33,7 +34,7 @@ def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
         f"DER printed at most {verdict.DER_LOW:g} | the reproduced DER is at most {verdict.DER_LOW:g}",
         f"DER printed in between | within {verdict.DER_MIDDLE:g} points",
         f"DER | within {verdict.DER_CLOSE:g} points",
-        f"RA | on the same side of {verdict.RA_ROBUST:g} %",
+        f"RA | the share of the accuracy that survives is within {verdict.RA_SHARE:g} percent",
         f"RA | within {verdict.RA_CLOSE:g} points",
         f"kept (γ) | within {verdict.GAMMA_NEAR:g} points",
         f"kept (γ) | within {verdict.GAMMA_CLOSE:g} points",
@@ -44,9 +45,13 @@ def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
         f"suspects | on the same side of {verdict.MOSTLY_POISON:g} %",
         f"suspects | within {verdict.SUSPECT_CLOSE:g} points",
         f"counts | within a factor of {verdict.COUNT_FACTOR:g}; or both at most {verdict.COUNT_FEW:g}",
-        *(f">{word}<" for word in (verdict.AGREES, verdict.DIFFERS, verdict.NOT_RUN)),
+        f"its ASR is at least {gates.TOOK:g} %",
+        f"at least {gates.TOOK_LEAST:g} % and {gates.RISE:g} points",
+        f"at least {gates.TARGET_LEAST:g} % of it",
+        f"below {gates.DEAD:g} %, above {gates.ALIVE:g} %",
+        *(f">{words.marked(word)}<" for word in (*verdict.VERDICTS, *claims.OUTCOMES)),
     ):
-        assert words in text, words
+        assert said in text, said
 
 
 def test_the_threat_model_names_every_counting_rule(book: Path) -> None:

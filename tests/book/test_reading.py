@@ -20,8 +20,8 @@ import defenselib as dl
 from defenselib import cli, experiments
 from defenselib.errors import DataError, UnknownNameError
 from defenselib.experiments.fields import hyper_parameters
+from defenselib.papers.asd import figures
 from defenselib.plots import alt, canvas, style
-from defenselib.plots import drawings as figures
 from defenselib.report import api, inline, myst
 
 ROOT = Path(__file__).parents[2]
@@ -263,12 +263,12 @@ def test_every_registered_method_has_a_look(table: dict[str, Any], names: Any) -
 
 def frame_of(values: list[float]) -> pd.DataFrame:
     rows = {"metric": "acc", "attack": "badnets", "profile": "laptop", "sd": float("nan"), "defense": "asd"}
-    return pd.DataFrame([{**rows, "variant": f"epoch={i}", "reproduced": value} for i, value in enumerate(values)])
+    return pd.DataFrame([{**rows, "epoch": i, "reproduced": value} for i, value in enumerate(values)])
 
 
 def test_a_figure_describes_what_was_drawn() -> None:
-    words = alt.describe(figures.curves(frame_of([10.0, 55.5, 90.0]), "Accuracy on the way"))
-    assert words == "Accuracy on the way: ACC (%) over epoch: ASD from 10 to 90."
+    words = alt.describe(figures.progress(frame_of([10.0, 55.5, 90.0]), "Accuracy on the way"))
+    assert words == "Accuracy on the way (profile laptop). ACC (%) over epoch: ASD from 10 to 90."
 
 
 def test_a_description_is_cut_where_it_gets_long() -> None:
@@ -295,7 +295,7 @@ def rendered(figure: Any, mime: str = "image/png", inline: bool = False) -> Any:
 
 
 def test_the_book_puts_the_description_behind_the_kind() -> None:
-    figure = figures.curves(frame_of([1.0, 2.0]), "Title")
+    figure = figures.progress(frame_of([1.0, 2.0]), "Title")
     assert rendered(figure) == [{"alt": f"A kind of chart. {alt.describe(figure)}"}]
     assert rendered(figure, mime="text/plain") is None and rendered(figure, inline=True) is None
 

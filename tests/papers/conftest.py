@@ -41,9 +41,9 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def put(store: Store) -> Callable[..., Result]:
-    """put(acc, asr, **fields of Experiment): a finished result of that experiment in the store."""
+    """put(acc, asr, **fields of Experiment): a finished result of that experiment in the store; per_class: as given."""
 
-    def make(acc: float, asr: float, **fields: Any) -> Result:
+    def make(acc: float, asr: float, per_class: tuple[float, ...] = (), **fields: Any) -> Result:
         resolved = Experiment(**{"paper": "asd", "profile": "laptop", "dataset": "cifar10", **fields}).resolve()
         described = resolved.describe()
         arrays = {}
@@ -53,6 +53,7 @@ def put(store: Store) -> Callable[..., Result]:
             arrays = synthetic_arrays(np.random.default_rng(0))
             sizes = {"clean_size": 100, "clean_poisoned": 2, "clean_purity": 0.98, "hard_clean": 3}
             history = [{**row, "stage": "asd", **sizes} for row in history]
-        return store.put(made(resolved, acc, asr, experiment=described, history=history), arrays)
+        more = {"per_class": per_class} if per_class else {}
+        return store.put(made(resolved, acc, asr, experiment=described, history=history, **more), arrays)
 
     return make

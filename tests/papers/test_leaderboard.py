@@ -11,6 +11,7 @@ import pytest
 from defenselib import defenses
 from defenselib.experiments import Result, Store
 from defenselib.papers import leaderboard
+from defenselib.plots import scatter
 from defenselib.report import leaderboard as report
 
 
@@ -45,30 +46,72 @@ def test_a_repair_pays_for_the_model_it_repairs(store: Store) -> None:
 
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    points = pd.DataFrame({"der": [60.0, 90.0, 80.0, 90.0], "seconds": [1.0, 5.0, 6.0, 7.0]}, index=list("abcd"))
-    assert list(report.undominated(points).index) == ["a", "b"]
+    points = pd.DataFrame({"der": [60.0, 90.0, 80.0, 90.0], "minutes": [1.0, 5.0, 6.0, 7.0]}, index=list("abcd"))
+    assert list(scatter.undominated(points).index) == ["a", "b"]
 
 
-def test_the_worst_case_is_over_the_attacks_that_were_run(put: Callable[..., Result], store: Store) -> None:
-    """asd: DER (99 - 9 - 4 + 100) / 2 = 93 under BadNets, (80 - 30 - 0 + 100) / 2 = 75 under Blend; its ACC without
-    attack is the lowest of all, which is no matter of DER."""
+def test_ranks_are_over_one_common_set_of_attacks_that_took(put: Callable[..., Result], store: Store) -> None:
+    """asd: DER (99 - 9 - 4 + 100) / 2 = 93 under BadNets, (90 - 30 - 0 + 100) / 2 = 80 under Blend, and abl 94.5, 90.
+    WaNet does not work, so that it is no part; spectral was tried under BadNets alone, and leads nowhere."""
     put(80.0, 99.0, attack="badnets")
     put(76.0, 9.0, attack="badnets", defense="asd")
-    put(70.0, 80.0, attack="blend")
+    put(70.0, 90.0, attack="blend")
     put(72.0, 30.0, attack="blend", defense="asd")
+    put(79.0, 9.0, attack="badnets", defense="abl")
+    put(72.0, 10.0, attack="blend", defense="abl")
+    put(80.0, 0.0, attack="badnets", defense="spectral")
+    put(80.0, 40.0, attack="wanet")
+    put(80.0, 0.0, attack="wanet", defense="asd")
     put(60.0, 55.0, attack="none", defense="asd")
-    table = leaderboard.table(
-        attacks=["none", "badnets", "blend", "wanet"], defenses=["none", "asd", "abl"], store=store
-    )
-    found = leaderboard.summary(table).set_index("defense")
+    names = ["none", "asd", "abl", "spectral", "bsd"]
+    table = leaderboard.table(attacks=["none", "badnets", "blend", "wanet"], defenses=names, store=store)
+    assert set(table["profile"]) == {"laptop"} and leaderboard.common(table) == ("badnets", "blend")
+    summary = leaderboard.summary(table)
+    found = summary.set_index("defense")
+    assert list(found.index[:2]) == ["abl", "asd"] and list(found["rank"][:2]) == [1, 2]
+    assert found.loc[["none", "spectral", "bsd"], "rank"].isna().all()
     asd = found.loc["asd"]
-    assert (asd["attacks"], asd["of"], asd["worst_attack"]) == (2, 3, "blend")
-    assert asd["worst_der"] == pytest.approx(75.0) and asd["mean_der"] == pytest.approx(84.0)
-    assert (asd["worst_asr"], asd["worst_acc"]) == (30.0, 60.0)
-    assert found.loc["none", "worst_asr"] == 99.0 and math.isnan(found.loc["none", "worst_der"])
-    assert found.loc["abl", "attacks"] == 0 and list(found.index) == ["asd", "none", "abl"]
-    text = str(report.summary(leaderboard.summary(table), "Worst"))
-    assert ">2 of 3<" in text and ">75.0<" in text and ">Blend<" in text
+    assert (asd["attacks"], asd["of"], asd["worst_attack"]) == (2, 2, "blend")
+    assert asd["worst_der"] == pytest.approx(80.0) and asd["mean_der"] == pytest.approx(86.5)
+    assert (asd["worst_asr"], asd["worst_acc"]) == (30.0, 72.0) and found.loc["spectral", "attacks"] == 1
+    text = str(report.summary(summary, "Worst"))
+    assert text.count(">unranked<") == 3 and ">2 of 2<" in text and ">80.0<" in text and ">Blend<" in text
+    assert report.over(table) == "BadNets, Blend"
     boxes = str(report.matrix(table, "All"))
-    assert boxes.count('class="box-empty"') == 12 - 5 and boxes.count("not run</span>") == 7
+    assert "quality 75, 4:2:0" in boxes
+    assert boxes.count('class="box-empty"') == boxes.count("not run</span>") == 20 - 10
     assert "9.0&nbsp;✓" in boxes and "30.0&nbsp;◐" in boxes and "99.0&nbsp;✗" in boxes
+    # A low ASR against an attack that does not work is nobody's merit.
+    assert "0.0&nbsp;?" in boxes and "the attack reaches 40.0 % without defense" in boxes
+
+
+def test_a_dead_target_class_counts_as_no_defense(put: Callable[..., Result], store: Store) -> None:
+    put(80.0, 99.0, attack="badnets")
+    put(75.0, 0.0, attack="badnets", defense="asd", per_class=(0.0,) * 10)
+    put(80.0, 60.0, attack="badnets", defense="ft")
+    table = leaderboard.table(attacks=["badnets"], defenses=["none", "asd", "ft"], store=store)
+    found = leaderboard.summary(table).set_index("defense")
+    assert found.loc["asd", "worst_der"] == 50.0 and found.loc["ft", "rank"] == 1 and found.loc["asd", "open"] == 1
+    (axis,) = report.pareto(table.assign(seconds=60.0)).axes
+    hollow = {
+        text.get_text(): len(dots.get_facecolors()) == 0
+        for text, dots in zip(axis.texts, axis.collections, strict=True)
+    }
+    assert hollow == {"ASD": True, "FT": True}  # one is nobody's merit, the other leaves the attack
+    assert len(axis.get_lines()[0].get_xdata()) == 0
+
+
+def test_own_presets_stand_apart(put: Callable[..., Result], store: Store) -> None:
+    put(80.0, 100.0, attack="badnets", paper="dst_dbr")
+    put(70.0, 1.0, attack="badnets", defense="dst", paper="dst_dbr")
+    table = leaderboard.table(attacks=["badnets"], defenses=["none", "dst"], store=store)
+    own = table[table["preset"] != leaderboard.SHARED]
+    assert list(own["preset"]) == ["dst_dbr"] and own["der"].iloc[0] == pytest.approx((99 - 10 + 100) / 2)
+    assert leaderboard.common(table) == () and leaderboard.summary(table)["rank"].isna().all()
+    text = str(report.own_presets(table, "Own"))
+    assert "quality 75, 4:2:0" in text
+    assert (
+        "D-ST and D-BR" in text
+        and "94.5" in text
+        and "none at this profile" in str(report.own_presets(table.iloc[:1], "x"))
+    )

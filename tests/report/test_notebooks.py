@@ -47,13 +47,14 @@ def test_no_algorithm_in_a_notebook(path):
 
 DRAWING = (
     ".draw(",
-    "figures.",
+    "charts.",
     "pictures.",
     "gallery.one_image",
     "gallery.before_after",
     "gallery.paper_figure",
     "board.pareto",
     "pages.bars",
+    "changed.bars",
     "pages.times",
     "widgets.separation",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -51,17 +52,25 @@ def test_a_result_by_older_code_is_named(store: Store) -> None:
     assert "Every result" in str(status_page.older(frame.reset_index().iloc[:1]))
 
 
+def row_of(html: object, line: int = 1) -> list[str]:
+    """The texts of a row of a table, heads first."""
+    rows = re.findall(r"<tr>(.*?)</tr>", str(html))
+    return [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", rows[line])]
+
+
 def test_totals_count_cells_not_seeds(store: Store) -> None:
-    (total,) = status.totals(status.provenance(store)).to_dict("records")
-    assert (total["results"], total["cells"], total["older_code"]) == (2, 1, 1)
-    assert total["hours"] == pytest.approx(0.1) and total["memory_mb"] == 900.0
-    assert status.totals(status.provenance(Store(store.root / "nothing"))).empty
+    shown = dict(zip(*(row_of(status_page.totals(status.provenance(store)), line) for line in (0, 1)), strict=True))
+    assert (shown["results"], shown["cells"], shown["made by older code"]) == ("2", "1", "1")
+    assert (shown["hours"], shown["peak memory (MB)"], shown["first"]) == ("0.1", "900", "2026-11-20")
+    (cell,) = status.holdings(store).to_dict("records")
+    assert (cell["seeds"], cell["working"], cell["committed"], cell["older_code"]) == ("0, 1", 2, 0, 1)
+    assert status.holdings(Store(store.root / "nothing")).empty
 
 
 def test_copies_of_data_are_held_against_the_committed_digests(store: Store) -> None:
-    found = status.copies(status.provenance(store))
-    assert dict(zip(found["table"], found["results"], strict=True)) == {"as committed": 1, "another": 1}
-    assert ">as committed<" in str(status_page.copies(found))
+    html = status_page.copies(status.provenance(store))
+    found = [row_of(html, line) for line in (1, 2)]
+    assert {row[4] for row in found} == {"as committed", "another"} and all("JPEG" in row[5] for row in found)
 
 
 def test_smoke_is_no_evidence(store: Store) -> None:

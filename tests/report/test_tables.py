@@ -1,15 +1,20 @@
-"""Tables: captions, scopes, verdicts in words, and no row that goes missing."""
+"""Tables: captions, scopes, verdicts in words, one profile at a time, and no row that goes missing."""
 
 from __future__ import annotations
 
 import math
+import re
 
 import pandas as pd
 import pytest
 
 from defenselib import papers
+from defenselib.errors import InvalidValueError
 from defenselib.papers.asd import exhibits as asd
 from defenselib.papers.kit import frame, printed
+from defenselib.papers.kit.claims import OUTCOMES
+from defenselib.papers.kit.verdict import VERDICTS
+from defenselib.plots import words
 from defenselib.report import tables
 
 
@@ -26,22 +31,75 @@ def found() -> pd.DataFrame:
 
 def test_comparison_shows_printed_beside_reproduced(found):
     text = str(tables.comparison(found, "Table 2"))
-    assert "Table 2 (2 of 6 numbers; 4 not run)" in text
-    assert "81.0 ± 1.4" in text
-    assert "laptop, 2 seeds, 2 CPU cores" in text
-    assert "✓ agrees" in text
-    assert "✗ differs" in text
+    assert (
+        "Table 2, profile laptop (2 of 6 numbers; 4 not run). All rows: CIFAR-10, ResNet-18, BadNets, no defense"
+        in text
+    )
+    assert "81.0\xa0±\xa01.4" in text and ">2 CPU cores<" in text
     assert text.count("<tr>") == 3
-    assert text.count('<th scope="row"') == 6
     assert text.count("<th") == text.count("<th scope=") + text.count("<thead")
     assert '<span class="verdict verdict-agrees">✓ agrees</span>' in text
+    assert '<span class="verdict verdict-differs">✗ differs</span>' in text
     assert str(tables.comparison(found, "all", only_run=False)).count("<tr>") == 7
+
+
+def test_rows_of_two_profiles_never_share_a_table(found):
+    found.loc[1, "profile"] = "gpu"
+    for show in (tables.comparison, tables.claims):
+        with pytest.raises(InvalidValueError, match="laptop, gpu"):
+            show(found.assign(statement="", source="", rule="", outcome="holds", true=1, of=1, numbers=""), "Table 2")
+
+
+@pytest.mark.parametrize("word", VERDICTS)
+def test_every_verdict_is_a_mark_and_a_word_that_the_style_sheet_knows(found, word, root):
+    text = str(tables.comparison(found.assign(verdict=word), "Table 2"))
+    look = f"verdict-{word.replace(' ', '-')}"
+    assert f'class="verdict {look}">{words.MARKS[word]} {word}<' in text
+    assert f".{look}" in (root / "book" / "_static" / "book.css").read_text()
+
+
+def test_settings_are_said_in_words():
+    """No "ssl=mixmatch" on any page: every printed table, with all of its rows."""
+    for paper in printed.TITLES:
+        for key in printed.tables(paper):
+            rows = printed.table(paper, key)
+            frame_ = frame.finish(rows, [{**frame.entry([1.0]), "verdict": "agrees"}] * len(rows), "laptop")
+            text = str(tables.comparison(frame_, key))
+            assert not re.search(r">[^<]*\w=\w[^<]*<", text), (paper, key)
+            assert "imagenet-transfer" not in text and "mixmatch" not in text
+
+
+def test_data_that_went_through_jpeg_say_so(found):
+    assert "JPEG" not in str(tables.comparison(found, "t"))
+    foot = str(tables.comparison(found.assign(source="cifar10-jpeg"), "t")).rpartition("</div>")[2]
+    assert "quality 75, 4:2:0" in foot and "trigger" in foot and 'class="table-foot"' in foot
+
+
+def test_levels_show_each_profile_by_itself_and_name_the_best(found):
+    exhibit = papers.get("asd").exhibit("table-2")
+    gpu = found.assign(profile="gpu", reproduced=[90.0, *[math.nan] * 5])
+    paper = found.assign(profile="paper", reproduced=math.nan)
+    text = str(tables.levels(exhibit, {"paper": paper, "gpu": gpu, "laptop": found}, "Table 2"))
+    assert text.count('type="radio"') == text.count("<label") == text.count('class="level"') == 2
+    assert "Shown first is profile laptop" in text and "laptop: 2 run" in text and "gpu: 1 run" in text
+    (checked,) = re.findall(r"<input[^>]* checked><label[^>]*>([^<]*)<", text)
+    assert checked == "laptop"
+    for panel in re.split('class="level"', text)[1:]:
+        assert ("profile gpu (1 of 6" in panel) != ("profile laptop (2 of 6" in panel)
+    alone = str(tables.levels(exhibit, {"paper": paper, "laptop": found}, "Table 2"))
+    assert "radio" not in alone and "All that was run is of profile laptop" in alone
+
+
+def test_tabs_of_different_pieces_have_different_names():
+    first, second = (str(tables.tabs({"a": one, "b": "y"}, "Profile", "a")) for one in ("x", "z"))
+    assert re.findall(r'id="([^"]*)"', first) != re.findall(r'id="([^"]*)"', second)
+    assert re.findall(r'id="([^"]*)"', first) == re.findall(r'for="([^"]*)"', first)
 
 
 def test_a_note_that_all_rows_share_stands_in_the_caption(found):
     text = str(tables.comparison(found.assign(reason="made by older code"), "Table 2"))
-    assert "All rows: made by older code." in text
     assert text.count("made by older code") == 2  # caption and label of the region
+    assert "; made by older code." in text
 
 
 def test_missing_lists_every_reason_escaped(found):
@@ -58,19 +116,51 @@ def test_nothing_run_is_a_sentence(found):
 
 def test_overview_has_the_papers_layout(found):
     text = str(tables.overview(found, "acc", "Table 2"))
-    assert "94.9 → 81.0 ✓" in text
+    assert "94.9 → 81.0 ✓" in text and "profile laptop. ✓ agrees" in text
     assert ">93.9<" in text
     assert text.count('<th scope="col"') == 5
 
 
+def test_layout_puts_axes_where_the_paper_has_them():
+    rows = printed.table("asd", "table-4")
+    made = frame.finish(rows, [{**frame.entry([]), "verdict": "not run"}] * len(rows), "laptop")
+    text = str(tables.layout(made, ["variant"], ["attack", "metric"], "Table 4"))
+    assert text == str(tables.layout(made, ["ssl"], ["attack", "metric"], "Table 4")).replace(
+        ">learner<", ">variant<").replace(">MixMatch<", ">learner MixMatch<").replace(
+        ">UDA<", ">learner UDA<").replace(">ReMixMatch<", ">learner ReMixMatch<")  # fmt: skip
+    assert tables.DOUBTFUL in str(tables.layout(made, ["ssl"], ["attack"], "t", doubtful=[rows.index[0]]))
+
+
 def test_claims_are_marked_in_words():
+    outcomes = dict(zip(OUTCOMES, ((4, 4), (3, 4), (2, 4), (0, 1), (0, 4)), strict=True))
     shown = pd.DataFrame(
-        [["a", "It holds.", "Sec. 1", "holds", "1 > 0", "laptop"], ["b", "It is open.", "Sec. 2", "not run", "", ""]],
-        columns=["claim", "statement", "source", "outcome", "numbers", "profile"],
-    )
+        [
+            {"claim": name, "statement": "It is so.", "source": "Sec. 1", "rule": "ASR <= 10", "outcome": name,
+             "numbers": "1 > 0", "profile": "laptop", "true": true, "of": of}
+            for name, (true, of) in outcomes.items()
+        ]
+    )  # fmt: skip
     text = str(tables.claims(shown, "Claims"))
-    assert "✓ holds" in text
-    assert "– not run" in text
+    for name, (true, of) in outcomes.items():
+        said = f"{words.MARKS[name]} {name}</span>" + (f" {true} of {of}<" if of > 1 and name != "not run" else "<")
+        assert said in text, name
+    assert "ASR &lt;= 10" in text and "It is so. (Sec. 1)" in text and "Claims, profile laptop" in text
+    assert "printed numbers" in str(tables.claims(shown, "Claims", printed=True))
+
+
+def test_claims_have_a_column_of_outcomes_for_each_profile():
+    exhibit = papers.get("asd").exhibit("table-2")
+    rows = printed.table("asd", "table-2")
+    laptop = frame.finish(
+        rows, [{**frame.entry([v], seeds=[0]), "verdict": "agrees"} for v in rows["published"]], "laptop"
+    )
+    some = laptop.assign(profile="gpu", reproduced=laptop["reproduced"].where(rows["attack"] == "badnets"))
+    text = str(
+        tables.claims_at(exhibit, {"paper": laptop.assign(reproduced=math.nan), "gpu": some, "laptop": laptop}, "c")
+    )
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]*)<', text)
+    assert heads == ["statement", "rule", "laptop", "gpu", "numbers at laptop"]
+    assert "◐ holds so far</span> 3 of 18" in text and "✓ holds</span> 18 of 18" in text
 
 
 def test_small_frames_and_numbers():
@@ -79,7 +169,9 @@ def test_small_frames_and_numbers():
 
 
 def test_counts(found):
-    assert tables.counts(found) == {"agrees": 1, "differs": 1, "not run": 4}
+    assert tables.counts(found) == {
+        "agrees": 1, "differs": 1, "undecided": 0, "not comparable": 0, "not run": 4
+    }  # fmt: skip
 
 
 @pytest.mark.slow
@@ -113,7 +205,7 @@ def test_pools_shows_the_last_epoch():
 def test_soundness_is_in_words(tmp_path):
     check = asd.laptop_check("laptop", attacks=["badnets"], store=tmp_path)
     text = str(tables.soundness(check, "check"))
-    assert ">oracle minus ASD<" in text
+    assert ">oracle minus ASD<" in text and ">no defense ACC<" in text
     assert "oracle: no result in the store" in text
 
 

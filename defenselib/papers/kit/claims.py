@@ -20,6 +20,7 @@ import pandas as pd
 
 from defenselib.experiments import profile as profiles
 from defenselib.papers.kit.view import View
+from defenselib.plots import words as in_words
 
 HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN = "holds", "holds so far", "fails", "undecided", "not run"
 OUTCOMES = (HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN)
@@ -136,7 +137,7 @@ def _named(points: Sequence[Point], told: Sequence[str]) -> str:
 
 
 def _said(point: Point, told: Sequence[str]) -> str:
-    name = "/".join(str(point.where[key]) for key in told if not _blank(point.where.get(key)))
+    name = "/".join(in_words.value(point.where[key], key) for key in told if not _blank(point.where.get(key)))
     why = f"({point.why})" if point.why else ""
     return " ".join(part for part in (name, point.value, why) if part)
 

@@ -86,4 +86,4 @@ def _composed(number: Number | str, grid: Grid, gating: Gating, metric: str) -> 
         gates = [gating.gate(cell, answer).closed for cell, answer in zip(number.cells, answers, strict=True)]
         closed = [f"{cell.attack}: {gate}" for cell, gate in zip(number.cells, gates, strict=True) if gate]
         made["gate"] = "; ".join(dict.fromkeys(closed))
-    return made
+    return {**made, "source": frames.sources_of(result for answer in answers for result in answer.results)}

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from defenselib.papers.kit.claims import NAMED, Point, Statement, any_point, most_points
-from defenselib.papers.kit.statements import All
+from defenselib.papers.kit.statements import All, on
 from defenselib.papers.kit.view import View
+from defenselib.plots import words
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class _OneEach(All):
 
     @property
     def rule(self) -> str:
-        return f"for each {self.axis} once at least: {self.inner.rule}"
+        return f"for each {words.axis(self.axis)} once at least: {self.inner.rule}"
 
     def points(self, view: View) -> list[Point]:
         groups: dict[Any, list[Point]] = {}
@@ -120,8 +121,8 @@ class _Seen:
 
 def along(axis: str, how: str, inner: Statement, **where: Any) -> Statement:
     """On the first, last, mean, sum, max, min or span of the numbers along an axis; where: over these rows alone."""
-    parts = ", ".join(", ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in where.values())
-    said = f"{how} over {axis}" + (f": {parts}" if parts else "")
+    parts = "; ".join(on(key, value) for key, value in where.items())
+    said = f"{how} over {words.axis(axis)}" + (f": {parts}" if parts else "")
     return _Seen(inner, said, lambda view: (view.only(**where) if where else view).reduced(axis, how))
 
 

@@ -102,8 +102,9 @@ class Exhibit:
         Columns: those of the CSV with `value` named published (a dash is NaN), then reproduced (mean over seeds, NaN
         where not run), n (seeds), sd (over seeds), verdict (see `verdict`), profile, ran_on, reason (why there is no
         number or no verdict, or which seeds are missing), gate (why a low ASR or a DER does not count), spread (what
-        chance alone moves, in points), by_seed, and the exhibit's own axes. Percent, seconds or counts as `metric`
-        says. Raises UnknownNameError or InvalidValueError for a name that neither profile nor paper knows.
+        chance alone moves, in points), by_seed, source (copies of the data set), and the exhibit's own axes. Percent,
+        seconds or counts as `metric` says. Raises UnknownNameError or InvalidValueError for a name that neither profile
+        nor paper knows.
         """
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
         if profile == "best":
@@ -201,6 +202,7 @@ class Series(Exhibit):
             return [{**where, **frames.entry([]), "verdict": verdict.NOT_RUN, "reason": reason}]
         machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
         added = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
+        added["source"] = frames.sources_of(answer.results)
         gate = {} if mode_of(grid.request.profile) == "none" else {"asr": gating.gate(cell, answer).closed}
         return [{**where, **point, **added, "gate": gate.get(point["metric"], "")} for point in points]
 

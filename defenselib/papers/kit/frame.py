@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 
 from defenselib.papers.kit import printed, verdict
+from defenselib.plots import words
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 Row = Mapping[str, Any]
 # gate: why a low ASR, or a DER, is nobody's merit (empty: it counts). spread: by how much chance alone moves this
-# number at this profile. by_seed: the number of each seed.
-FOUND = ("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason", "gate", "spread", "by_seed")
+# number at this profile. by_seed: the number of each seed. source: the copies of the data set that it was made on.
+FOUND = ("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason", "gate", "spread", "by_seed", "source")
 STANDARD = frozenset((*printed.COLUMNS, *FOUND))
 AVERAGE, WORST = "average", "worst"
 NO_NUMBER = "the paper prints no number here; the claims say what is seen"
@@ -66,7 +67,7 @@ def entry(
 
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:
     """The printed columns and axes of `rows` with what was found in each, types fixed."""
-    usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0}
+    usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0, "source": ""}
     types = {"reproduced": "float64", "n": "int64", "sd": "float64", "spread": "float64"}
     made: dict[str, Any] = {name: [row.get(name, usual.get(name)) for row in found] for name in FOUND}
     made |= {name: np.array(made[name], dtype=kind) for name, kind in types.items()}
@@ -85,6 +86,16 @@ def machine_of(result: Result) -> str:
     """A few words on where a result was made: the GPU's name, or the number of CPU cores."""
     gpu, cores = result.machine.get("gpu"), result.machine.get("cores")
     return str(gpu) if gpu else f"{cores} CPU cores" if cores else "unknown"
+
+
+def sources_of(results: Iterable[Result]) -> str:
+    """The copies of data sets that results were made on ("cifar10-jpeg")."""
+    return joined(str(result.experiment["source"]) for result in results)
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Each of them once, in order."""
+    return ", ".join(dict.fromkeys(part for part in parts if part))
 
 
 def seed_of(result: Result) -> int:
@@ -147,7 +158,8 @@ def fill_averages(rows: pd.DataFrame, found: list[dict[str, Any]], means: Mappin
             numbers = [max(numbers) if metric == "asr" else min(numbers)]
         made = entry(numbers, [found[i]["ran_on"] for i in parts])
         made |= {"n": min(found[i]["n"] for i in parts), "sd": math.nan}
-        closed = [f"{rows[axis].iloc[i]}: {found[i]['gate']}" for i in parts if found[i].get("gate")]
+        made["source"] = joined(found[i].get("source", "") for i in parts)
+        closed = [f"{words.value(rows[axis].iloc[i], axis)}: {found[i]['gate']}" for i in parts if found[i].get("gate")]
         made["gate"] = "; ".join(closed)
         for partner in ("drop", "no_attack"):
             made[partner] = sum(found[i].get(partner, math.nan) for i in parts) / len(parts)

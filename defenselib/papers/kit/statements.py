@@ -19,6 +19,7 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import Point, every_point
 from defenselib.papers.kit.verdict import ASR_LOW
 from defenselib.papers.kit.view import Not, View
+from defenselib.plots import words
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -89,13 +90,13 @@ class Change(All):
 
     @property
     def rule(self) -> str:
-        steps = " to ".join(" and ".join(f"{k} {v}" for k, v in side.items()) for side in (self.first, self.second))
+        steps = " to ".join(" and ".join(on(k, v) for k, v in side.items()) for side in (self.first, self.second))
         bound = _bound(self.bound, signed=True)
         return f"change of {_metric(self.metric)} from {steps} {self.op} {bound}{_words(self.where)}"
 
     def points(self, view: View) -> list[Point]:
         chosen = {**self.first, **self.second}
-        keys = [key for key in view.keys if key not in chosen and key not in ("variant",)]
+        keys = [key for key in view.keys if key not in chosen]
         listed = [
             frames.records(view.select(self.metric, **{**self.where, **side})) for side in (self.first, self.second)
         ]
@@ -105,7 +106,7 @@ class Change(All):
         both = [key for key in sides[0] if key in sides[1]]
         limit = bound_at(self.bound, view.mode)
         points = [self._point(sides[0][key], sides[1][key], limit, keys) for key in both]
-        steps = {key: f"{self.first.get(key, '')} → {value}" for key, value in self.second.items()}
+        steps = {k: f"{words.value(self.first.get(k), k)} → {words.value(v, k)}" for k, v in self.second.items()}
         return [replace(point, where={**point.where, **steps}) for point in points]
 
     def _point(self, one: Row, two: Row, limit: float, keys: Sequence[str]) -> Point:
@@ -140,9 +141,10 @@ class Leads(All):
     @property
     def rule(self) -> str:
         ahead = f" by {self.margin:g} points or more" if self.margin else ""
-        rivals = ", ".join(map(str, self.others))
+        rivals = ", ".join(words.value(name, self.axis) for name in self.others)
         side = "lowest" if self.lowest else "highest"
-        return f"{self.who} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
+        who = words.value(self.who, self.axis)
+        return f"{who} has the {side} {_metric(self.metric)}{ahead}, against {rivals}{_words(self.where)}"
 
     def points(self, view: View) -> list[Point]:
         names = (self.who, *self.others)
@@ -160,10 +162,11 @@ class Leads(All):
         ran = {name: row for name, row in rivals.items() if not _missing(row)}
         if _missing(mine) or not ran:
             return _absent(mine, keys)
-        value = ", ".join(f"{name} {float(row['reproduced']):.2f}" for name, row in {self.who: mine, **ran}.items())
+        shown = {words.value(name, self.axis): row for name, row in {self.who: mine, **ran}.items()}
+        value = ", ".join(f"{name} {float(row['reproduced']):.2f}" for name, row in shown.items())
         settled = [self._against(mine, row, value, keys) for row in ran.values()]
         worst = min(settled, key=lambda point: ("false", "open", "true").index(point.state))
-        absent = [str(name) for name in rivals if name not in ran]
+        absent = [words.value(name, self.axis) for name in rivals if name not in ran]
         if worst.state == "true" and absent:
             return Point("absent", value, worst.where, f"needs {', '.join(absent)}")
         return worst
@@ -244,7 +247,7 @@ def _key(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
 
 
 def _metric(name: str) -> str:
-    return name.upper() if name in ("acc", "asr", "der", "ra") else name.replace("_", " ")
+    return words.value(name, "metric")
 
 
 def _bound(bound: Bound, signed: bool = False) -> str:
@@ -257,11 +260,11 @@ def _bound(bound: Bound, signed: bool = False) -> str:
 def _words(where: Mapping[str, Any]) -> str:
     if not where:
         return ""
-    said = [f"{key.replace('_', ' ')} {_value(value)}" for key, value in where.items()]
-    return f", for {'; '.join(said)}"
+    return f", for {'; '.join(on(key, value) for key, value in where.items())}"
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, Not):
-        return str(value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def on(key: str, value: Any) -> str:
+    """A column and what is selected of it, in words."""
+    values = value.values if isinstance(value, Not) else value if isinstance(value, tuple | list) else (value,)
+    said = ", ".join(words.value(one, key) for one in values)
+    return f"{words.axis(key)} {'not ' if isinstance(value, Not) else ''}{said}".strip()

@@ -106,6 +106,7 @@ class _Answering:
             other = self.grid.stored(self.table.instead(row))
             answer = other if other.results else answer
         made = self._ders(cell, answer) if row["metric"] == "der" else _of(answer, row, self.table.value)
+        made["source"] = frames.sources_of(answer.results)
         return made | self._beside(cell, answer, row) if answer.results and self.mode != "none" else made
 
     def _ders(self, cell: Cell, answer: Answer) -> dict[str, Any]:

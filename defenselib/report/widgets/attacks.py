@@ -24,7 +24,8 @@ from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
 from defenselib.papers.undefended import Case, first_cases, looks_of
 from defenselib.plots import style
-from defenselib.report.gallery import MAGNIFY, name_of
+from defenselib.plots.pictures import MAGNIFY
+from defenselib.report.gallery import name_of
 from defenselib.report.widgets.client import stylesheet
 from defenselib.report.widgets.evidence import SMOKE
 from defenselib.report.widgets.stacks import Axis, chooser

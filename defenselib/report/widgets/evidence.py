@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from defenselib import papers
 from defenselib.errors import DefenseLibError
 from defenselib.experiments import run as run_experiment
 from defenselib.experiments.experiment import Experiment
@@ -23,7 +22,6 @@ SMOKE = "smoke"
 DRAWN = ("demo", SMOKE)
 # The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.
 OWN = {"asd": "asd", "bsd": "bsd", "vab": "vab", "dst": "dst_dbr", "dbr": "dst_dbr", "aabl": "aabl"}
-PAPER_NAMES = {key: "D-ST and D-BR" if key == "dst_dbr" else style.label(key) for key in papers.available()}
 
 
 def best(
@@ -63,7 +61,9 @@ def plain(store: Store, stopped: bool = False) -> Iterator[Result]:
 def cell_of(result: Result) -> Cell:
     """The plain cell of a result's names."""
     asked = result.experiment
-    options = {"stop_after": asked["stop_after"]} if asked["stop_after"] else {}
+    # What was measured besides changes no training.
+    options = {"measure": tuple(asked["measure"])}
+    options |= {"stop_after": asked["stop_after"]} if asked["stop_after"] else {}
     return Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"], options)
 
 
@@ -94,7 +94,7 @@ def setting(result: Result) -> str:
     asked = result.experiment
     words = f"{style.label(asked['dataset'])}, {style.label(asked['attack'], 'attack')}"
     if asked["paper"] and asked["paper"] != OWN.get(asked["defense"], "asd"):
-        words += f" (as in {PAPER_NAMES.get(asked['paper'], asked['paper'])})"
+        words += f" (as in {style.label(asked['paper'])})"
     return words
 
 

@@ -27,7 +27,7 @@ from defenselib.experiments.runner import attacked
 from defenselib.experiments.store import Store, default_stores
 from defenselib.models import Classifier
 from defenselib.plots import style
-from defenselib.report.tables import Html, render
+from defenselib.report.html import Html, render
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.attacks import figure, magnified
 from defenselib.report.widgets.client import stylesheet
@@ -74,7 +74,7 @@ def families(store: Store) -> dict[str, Family]:
         if has_model(store, result) and result.experiment["attack"] != "none" and result.experiment["rate"] > 0:
             asked = result.experiment
             words = f"{style.label(asked['dataset'])}, {style.label(asked['attack'], 'attack')}, {result.profile}"
-            found.setdefault(f"{words}, {evidence.PAPER_NAMES.get(asked['paper'], 'no paper')}", {})[
+            found.setdefault(f"{words}, {style.label(asked['paper']) if asked['paper'] else 'no paper'}", {})[
                 asked["defense"]
             ] = result
     order = defenses.available()  # no defense first

@@ -9,7 +9,7 @@ from defenselib import defenses as registry
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
 from defenselib.plots import style
-from defenselib.report.tables import Html
+from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Runs, number
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
 from defenselib.papers.kit import measures
-from defenselib.plots import style
-from defenselib.plots.canvas import empty, grid
-from defenselib.report.tables import Html
+from defenselib.plots import scatter, style
+from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Thresholds, number
 from defenselib.report.widgets.scores import SCORES, Scored, has_scores, scored
@@ -143,20 +142,5 @@ def separations(defenses: Sequence[str] | None = None, train: str = "", store: S
 
 def separation(frame: pd.DataFrame, title: str = "") -> Figure:
     """One line a method and score, a mark a run and epoch: the area under the ROC curve; hollow: `smoke`."""
-    if frame.dropna(subset="area").empty:
-        return empty(title)
-    lines = frame[["defense", "score"]].drop_duplicates().to_records(index=False).tolist()
-    with style.look():
-        figure, axes = grid(7.2, 1.1 + 0.34 * len(lines), 1, 1)
-        axis = axes.flat[0]
-        axis.axvline(50, color=style.GREY, linewidth=1, linestyle="--")
-        for place, (defense, score) in enumerate(lines):
-            mine = frame[(frame["defense"] == defense) & (frame["score"] == score)]
-            for smoke, rows in mine.groupby(mine["profile"] == evidence.SMOKE):
-                look = style.method(defense)
-                face = "none" if smoke else look["color"]
-                axis.scatter(rows["area"], [place] * len(rows), s=55, marker=look["marker"], facecolors=face,
-                             edgecolors=look["color"], alpha=0.8)  # fmt: skip
-        axis.set_yticks(range(len(lines)), [f"{style.label(defense)}: {score}" for defense, score in lines])
-        axis.set(xlim=(-2, 102), ylim=(len(lines) - 0.5, -0.5), xlabel="pairs in the right order (%)", title=title)
-        return figure
+    found = frame.dropna(subset="area").assign(hollow=frame["profile"] == evidence.SMOKE)
+    return scatter.areas(found, title)

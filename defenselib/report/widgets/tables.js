@@ -1,9 +1,7 @@
 // A paper's table at a profile: printed, reproduced, and the difference as a number and a bar.
 
-const MARKS = { agrees: ["✓ agrees", "agrees"], differs: ["✗ differs", "differs"] };
-
 function render({ model, el }) {
-  const { papers, profiles } = model.get("data");
+  const { papers, profiles, marks } = model.get("data");
   let paper, table, profile;
   const paperBox = select("Paper", (at) => choosePaper(at));
   const tableBox = select("Table", (at) => chooseTable(at));
@@ -42,7 +40,7 @@ function render({ model, el }) {
     const found = table.found[profile] ?? {};
     const rows = table.rows.map((row, at) => [row, found[at]]).filter(([, there]) => there || !only.checked);
     const left = profile === undefined ? "No profile has results." : `${count(table)} of ${table.rows.length} numbers were run at profile ${profile}.`;
-    said.textContent = `${paper.title}. ${table.title}. ${left}`;
+    said.textContent = `${paper.title}. ${table.title}. ${left} ${table.foot[profile] ?? ""}`;
     const largest = Math.max(1, ...rows.map(([row, there]) => Math.abs(difference(row, there) ?? 0)));
     const words = table.columns.map((name) => element("th", { scope: "col", class: "dl-word" }, name));
     const numbers = ["printed", "reproduced", "difference", "", "verdict"];
@@ -68,8 +66,8 @@ function render({ model, el }) {
     const apart = difference(row, there);
     cells.push(element("td", {}, apart === null ? "–" : `${apart > 0 ? "+" : ""}${short(apart)}`));
     cells.push(element("td", { class: "dl-bar" }, ...(apart === null ? [] : [bar(apart / largest)])));
-    const [mark, look] = (there && MARKS[there[3]]) ?? ["– not run", "not-run"];
-    cells.push(element("td", {}, element("span", { class: `verdict verdict-${look}` }, there && !MARKS[there[3]] ? "– no verdict" : mark)));
+    const verdict = there ? there[3] : "not run";
+    cells.push(element("td", {}, element("span", { class: `verdict verdict-${verdict.replace(" ", "-")}` }, marks[verdict])));
     return element("tr", {}, ...cells);
   }
   function bar(share) {

@@ -12,11 +12,10 @@ from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.plots import style
-from defenselib.report.widgets import evidence
+from defenselib.papers.kit.verdict import VERDICTS
+from defenselib.plots import words
+from defenselib.report.tables import copies, telling
 from defenselib.report.widgets.client import Tables, number
-
-WHERE = ("dataset", "model", "attack", "target", "poisoning_rate", "defense", "variant", "metric")
 
 
 def table_picker(
@@ -29,36 +28,31 @@ def table_picker(
     levels = list(profiles or [name for name in RANK if name in there])
     shown = [
         {
-            "name": evidence.PAPER_NAMES[key],
+            "name": words.label(key),
             "title": papers.get(key).title,
             "tables": [_table(papers.get(key).exhibit(name), levels, reader) for name in printed.tables(key)],
         }
         for key in keys or papers.available()
     ]
-    return Tables(data={"papers": shown, "profiles": levels})
+    return Tables(data={"papers": shown, "profiles": levels, "marks": {name: words.marked(name) for name in VERDICTS}})
 
 
 def _table(exhibit: Exhibit, levels: Sequence[str], store: Store) -> dict[str, Any]:
     """A table once with its printed numbers, and for each profile what was reproduced, by number of the row."""
     frames = {level: exhibit.reproduce(profile=level, run=False, store=store) for level in levels}
     first = next(iter(frames.values())) if frames else printed.table(exhibit.paper, exhibit.key)
-    used = [name for name in WHERE if _tells(first, name)]
+    used = list(dict.fromkeys([*telling(first), "metric"]))
     return {
         "name": exhibit.key.replace("-", " ").capitalize(),
         "title": exhibit.title,
-        "columns": [name.replace("_", " ").replace("dataset", "data set") for name in used],
+        "columns": [words.axis(name) or name for name in used],
         "rows": [
-            [*(_text(row[name], name) for name in used), _printed(row["published"])] for row in first.to_dict("records")
+            [*(words.value(row[name], name) for name in used), _printed(row["published"])]
+            for row in first.to_dict("records")
         ],
         "found": {level: _found(frame) for level, frame in frames.items()},
+        "foot": {level: copies(frame) for level, frame in frames.items()},
     }
-
-
-def _tells(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column tells rows apart: it varies, and not only with the attack, which has a column of its own."""
-    if name in ("target", "poisoning_rate"):
-        return bool(frame.groupby("attack", dropna=False)[name].nunique().max() > 1)
-    return bool(frame[name].nunique() > 1 or (name == "metric" and frame[name].notna().any()))
 
 
 def _found(frame: pd.DataFrame) -> dict[str, list[Any]]:
@@ -70,19 +64,9 @@ def _found(frame: pd.DataFrame) -> dict[str, list[Any]]:
     }
 
 
-def _text(value: Any, name: str) -> str:
-    if pd.isna(value):
-        return ""
-    if name in ("dataset", "attack", "defense", "model"):
-        return style.label(str(value), name)
-    return str(value).upper() if name == "metric" else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _printed(value: Any) -> float | str | None:
     """The printed number; words (a check mark, a dash) as they are."""
-    if isinstance(value, str):
-        try:
-            return number(float(value), 6)
-        except ValueError:
-            return value
-    return number(value, 6)
+    try:
+        return number(float(value), 6)
+    except ValueError:
+        return str(value)

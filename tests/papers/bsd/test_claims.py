@@ -103,7 +103,7 @@ def test_the_ablation_is_decided_by_the_attacks_that_were_run():
     found = with_numbers(found, found["reproduced"].where(found["attack"] == "badnets"))
     outcomes = bsd.PAPER.exhibit("table-6").claims(found).set_index("claim")
     assert set(outcomes["outcome"]) == {"holds so far"}
-    assert outcomes.loc["comp", "numbers"].startswith("1 of 3 for: badnets 95.10 to 90.70")
+    assert outcomes.loc["comp", "numbers"].startswith("1 of 3 for: BadNets 95.10 to 90.70")
 
 
 @pytest.mark.parametrize(("key", "claim"), [("table-5", "cost"), ("table-5", "dbd-slowest"), ("table-9", "fastest")])

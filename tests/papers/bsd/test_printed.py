@@ -7,7 +7,7 @@ import pytest
 from defenselib.papers.bsd import exhibits as bsd
 from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import printed
-from defenselib.report import layouts
+from defenselib.report import tables
 
 
 @pytest.mark.slow
@@ -27,7 +27,7 @@ def test_printed_ders_follow_from_their_parts_but_for_three():
 
 def test_a_misprint_is_marked_where_it_stands(store):
     found = bsd.PAPER.exhibit("table-6").reproduce("laptop", store=store)
-    html = str(layouts.layout(found, ["variant"], ["attack", "metric"], "Table 6", bsd_printed.doubtful("table-6")))
+    html = str(tables.layout(found, ["variant"], ["attack", "metric"], "Table 6", bsd_printed.doubtful("table-6")))
     assert html.count("49.6 †") == 1 and html.count("†") == 3  # the cell, the caption, the caption as a label
 
 

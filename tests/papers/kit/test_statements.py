@@ -62,8 +62,8 @@ def test_so_far_says_of_how_many() -> None:
     frame = table({("badnets", "asd"): 1.0, ("blend", "asd"): math.nan})
     row = Claim("key", "A sentence.", "Sec. 1", LOW).judge(frame)
     assert (row["true"], row["of"]) == (1, 2)
-    assert row["numbers"] == "1 of 2 for: badnets 1.00; 1 of 2 not run: blend"
-    assert row["rule"] == "ASR <= 10, for defense asd"
+    assert row["numbers"] == "1 of 2 for: BadNets 1.00; 1 of 2 not run: Blend"
+    assert row["rule"] == "ASR <= 10, for defense ASD"
 
 
 def test_a_bound_may_be_the_papers_own_where_numbers_are_compared() -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from defenselib import papers
 from defenselib.errors import UnknownNameError
+from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed
 
 TABLES = [(paper, key) for paper in printed.TITLES for key in printed.tables(paper)]
 COUNTS = {"aabl": 741, "asd": 399, "bsd": 1252, "dst_dbr": 546, "vab": 351}
-FOUND = ["reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason"]
 
 
 @pytest.mark.parametrize(("paper", "key"), TABLES)
@@ -19,7 +19,7 @@ def test_frame_rows_are_the_csv_rows_in_order(paper, key, store):
     frame = papers.get(paper).exhibit(key).reproduce(profile="laptop", store=store)
     csv = pd.read_csv(printed.FOLDER / paper / f"{key}.csv").rename(columns={"value": "published"})
     pd.testing.assert_frame_equal(frame[list(csv.columns)], csv)
-    assert list(frame.columns) == [*printed.COLUMNS, *FOUND]
+    assert list(frame.columns) == [*printed.COLUMNS, *frames.FOUND, *frames.axes(frame)]
     assert (frame["verdict"] == "not run").all()
     assert frame["reproduced"].isna().all()
     assert (frame["n"] == 0).all()
@@ -70,3 +70,10 @@ def test_printed_undefended_model():
     assert printed.undefended("asd", "table-2", "cifar10", "badnets", "acc") == 94.9
     assert pd.isna(printed.undefended("asd", "table-3", "cifar10", "badnets", "acc"))
     assert pd.isna(printed.undefended("asd", "", "cifar10", "badnets", "acc"))
+
+
+def test_settings_are_columns_and_numbers_are_numbers():
+    found = printed.table("bsd", "table-7")
+    assert {"alpha", "beta", "setting"} <= set(found.columns)
+    assert {0.3, 0.9} <= set(found["alpha"].dropna()) and not {"alpha", "beta"} & set(printed.COLUMNS)
+    assert printed.settings("ssl=uda;beta=0.5") == {"ssl": "uda", "beta": 0.5} and printed.settings(None) == {}

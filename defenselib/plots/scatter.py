@@ -1,0 +1,84 @@
+"""Results as points: effect against cost, run times, how well scores tell poison from clean."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from defenselib.plots import style, words
+from defenselib.plots.canvas import empty, grid, logarithmic
+
+CLOCKS = {
+    "processor": (style.BLUE, style.BLUE, "o", "of the processor"),
+    "clock": ("none", style.BLUE, "o", "of the clock"),
+    "gpu": ("none", style.ORANGE, "s", "of the clock, on a GPU"),
+}
+
+
+def effect(points: pd.DataFrame, title: str = "") -> Figure:
+    """A point a defense (the index): columns der, minutes, and failed, which makes it hollow. The line joins those
+    that no other beats in both, hollow ones left out."""
+    if points.empty:
+        return empty(title)
+    with style.look():
+        figure, axes = grid(7.2, 4.6, 1, 1)
+        axis = axes.flat[0]
+        front = undominated(points[~points["failed"]])
+        axis.plot(front["minutes"], front["der"], color=style.GREY, linewidth=1, linestyle="--", zorder=1)
+        for name, point in points.iterrows():
+            look, place = style.method(str(name)), (point["minutes"], point["der"])
+            face = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
+            axis.scatter(*place, s=70, **look, **face, zorder=2)
+            axis.annotate(words.label(str(name)), place, xytext=(6, 4), textcoords="offset points", fontsize=9)
+        logarithmic(axis)
+        axis.set(xlabel="minutes", ylabel="DER (%)", title=title)
+        return figure
+
+
+def undominated(points: pd.DataFrame) -> pd.DataFrame:
+    """Rows that no other row beats in both: fewer `minutes` and more `der`; by rising minutes."""
+    ordered = points.sort_values(["minutes", "der"], ascending=[True, False], kind="stable")
+    best = ordered["der"].cummax()
+    return ordered[(ordered["der"] == best) & ~best.duplicated()]
+
+
+def minutes(rows: pd.DataFrame, title: str = "") -> Figure:
+    """A row a name, the quickest first: columns name, spent (minutes), kind. Filled: of the processor; hollow: of the
+    clock, if only that was recorded; squares: of the clock, if a GPU did the work."""
+    if rows.empty:
+        return empty(title)
+    order = list(rows.groupby("name")["spent"].median().sort_values().index)
+    with style.look():
+        figure, axes = grid(7.2, 1.3 + 0.3 * len(order), 1, 1)
+        axis = axes[0, 0]
+        for kind, (face, edge, marker, label) in CLOCKS.items():
+            mine = rows[rows["kind"] == kind]
+            if len(mine):
+                places = [order.index(name) for name in mine["name"]]
+                axis.scatter(mine["spent"], places, s=36, c=face, edgecolors=edge, marker=marker, label=label)
+        axis.set_yticks(range(len(order)), order)
+        axis.set(xlabel="minutes", ylim=(len(order) - 0.4, -0.6), title=title)
+        logarithmic(axis)
+        figure.legend(ncols=3, loc="outside lower center")
+        return figure
+
+
+def areas(rows: pd.DataFrame, title: str = "") -> Figure:
+    """One line a defense and score, a mark a row: area (percent), hollow where the column says so."""
+    if rows.empty:
+        return empty(title)
+    lines = rows[["defense", "score"]].drop_duplicates().to_records(index=False).tolist()
+    with style.look():
+        figure, axes = grid(7.2, 1.1 + 0.34 * len(lines), 1, 1)
+        axis = axes.flat[0]
+        axis.axvline(50, color=style.GREY, linewidth=1, linestyle="--")
+        for place, (defense, score) in enumerate(lines):
+            mine = rows[(rows["defense"] == defense) & (rows["score"] == score)]
+            look = style.method(defense)
+            for hollow, part in mine.groupby("hollow"):
+                face = "none" if hollow else look["color"]
+                axis.scatter(part["area"], [place] * len(part), s=55, marker=look["marker"], facecolors=face,
+                             edgecolors=look["color"], alpha=0.8)  # fmt: skip
+        axis.set_yticks(range(len(lines)), [f"{words.label(defense)}: {score}" for defense, score in lines])
+        axis.set(xlim=(-2, 102), ylim=(len(lines) - 0.5, -0.5), xlabel="pairs in the right order (%)", title=title)
+        return figure
