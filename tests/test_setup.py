@@ -59,7 +59,8 @@ def test_the_top_level_is_fixed(root: Path) -> None:
     top = {line.split("/")[0] for line in listed.stdout.splitlines()}
     assert top <= {
         "book", "notebooks", "defenselib", "tests", "environment.yml", "_config.yml", "_toc.yml", "README.md",
-        "pyproject.toml", "Makefile", "LICENSE", "CITATION.cff", ".ci", ".gitignore",
+        "pyproject.toml", "Makefile", "LICENSE", "CITATION.cff", ".ci", ".gitignore", "CONTRIBUTING.md",
+        "CHANGELOG.md", ".pre-commit-config.yaml",
     }  # fmt: skip
 
 
