@@ -30,6 +30,10 @@ def reference(pattern: str, image: np.ndarray) -> np.ndarray:
     if pattern == "dbd2":
         for (row, column), colour in DBD2.items():
             out[:, row, column] = colour
+    elif pattern == "dbd4":
+        for row in range(4, 8):
+            for column in range(4, 8):
+                out[:, row, column] = DBD2[(4 + (row - 4) // 2, 4 + (column - 4) // 2)]
     elif pattern == "grid3":
         for row in range(3):
             for column in range(3):
@@ -54,7 +58,7 @@ def images_of(size: int, count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("pattern", "size"),
-    [("dbd2", 32), ("dbd2", 64), ("grid3", 32), ("square3", 32), ("white3", 32), ("white3", 64),
+    [("dbd2", 32), ("dbd2", 64), ("dbd4", 32), ("grid3", 32), ("square3", 32), ("white3", 32), ("white3", 64),
      ("square22", 32), ("square22", 224)],
 )  # fmt: skip
 def test_pixels(pattern: str, size: int) -> None:
@@ -75,7 +79,9 @@ def test_apple() -> None:
     assert abs(int(changed.sum()) - 604) < 80  # the original covers 604 pixels
 
 
-@pytest.mark.parametrize(("pattern", "pixels"), [("dbd2", 4), ("grid3", 9), ("square3", 9), ("white3", 9)])
+@pytest.mark.parametrize(
+    ("pattern", "pixels"), [("dbd2", 4), ("dbd4", 16), ("grid3", 9), ("square3", 9), ("white3", 9)]
+)
 def test_pixels_changed_on_grey(pattern: str, pixels: int) -> None:
     grey = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
     attack = attacks.create("badnets", pattern=pattern)
