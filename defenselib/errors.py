@@ -7,7 +7,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -84,23 +84,22 @@ def shown(value: object) -> str:
 
 def check_range(what: str, value: float, low: float, high: float) -> float:
     """Return `value` if low <= value <= high, else raise InvalidValueError, as for NaN, True and what is no number."""
-    allowed = f"be at least {low}" if high == math.inf else f"lie in [{low}, {high}]"
-    if isinstance(value, str | bool):
-        raise InvalidValueError(f"{what} is {shown(value)}, it must be a number and {allowed}")
+    if low == -math.inf:
+        allowed = "be a number"
+    else:
+        allowed = f"be at least {low}" if high == math.inf else f"lie in [{low}, {high}]"
     try:
-        within = bool(low <= value <= high)
-    except (TypeError, ValueError):
-        raise InvalidValueError(f"{what} is {shown(value)}, it must be a number and {allowed}") from None
-    if not within:
-        raise InvalidValueError(f"{what} is {_number(value)}, it must {allowed}")
-    return value
+        if not isinstance(value, str | bool) and low <= value <= high:
+            return value
+        known = isinstance(value, Real) and not isinstance(value, bool)
+    except (TypeError, ValueError):  # nothing that has an order
+        known = False
+    raise InvalidValueError(f"{what} is {_told(value)}, it must {'' if known else 'be a number and '}{allowed}")
 
 
-def _number(value: float) -> str:
-    try:
-        return str(value)
-    except ValueError:
-        return shown(value)
+def _told(value: object) -> str:
+    """A number without the name of its kind, which its `repr` may have."""
+    return shown(float(value)) if isinstance(value, Real) and not isinstance(value, Integral) else shown(value)
 
 
 def check_fields(method: object, low: float, high: float, *names: str, prefix: str = "") -> None:

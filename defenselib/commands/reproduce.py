@@ -31,7 +31,9 @@ def reproduce(
         Path | None,
         typer.Option(help="File or folder; book/_executed/NAME.ipynb, with other parameters NAME-PARAMETERS.ipynb."),
     ] = None,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", help="Notebooks that are executed side by side.")] = 1,
+    jobs: Annotated[
+        str, typer.Option("-j", "--jobs", metavar="INTEGER", help="Notebooks that are executed side by side.")
+    ] = "1",
     resume: Annotated[bool, typer.Option("--resume", help="Leave out pages that are there, of today's code.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be executed.")] = False,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
@@ -39,7 +41,7 @@ def reproduce(
     """Execute notebooks with parameters that are checked first. One that fails is kept and named, the others go on."""
     from defenselib.report.batch import run_all
 
-    check_range("jobs", jobs, 1, MOST_JOBS)
+    at_once = int(check_range("--jobs", convert(jobs, int, "--jobs"), 1, MOST_JOBS))
     tasks = plan(paper or (), notebook or (), profile or (), pairs(parameter or (), "-p"), output)
     if dry_run:
         _show_plan(tasks, resume)
@@ -48,7 +50,7 @@ def reproduce(
         _one(tasks[0], progress)
         return
     with stopping() as stop:
-        outcomes = run_all(tasks, jobs, resume=resume, progress=progress, tell=_tell, stop=stop)
+        outcomes = run_all(tasks, at_once, resume=resume, progress=progress, tell=_tell, stop=stop)
     _show_outcomes(outcomes)
     if stop.code or any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(stop.code or 1)

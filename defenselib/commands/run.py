@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from defenselib.commands.output import console
-from defenselib.report.parameters import arguments_for, pairs
+from defenselib.report.parameters import arguments_for, convert, pairs
 
 if TYPE_CHECKING:
     from defenselib.experiments import Experiment, Result
@@ -19,11 +19,15 @@ def run_command(
     attack: Annotated[str, typer.Option(help="Name of an attack, or none.")] = "badnets",
     defense: Annotated[str, typer.Option(help="Name of a defense; none trains without one.")] = "none",
     profile: Annotated[str, typer.Option(help="How big a training: smoke, laptop, gpu, paper.")] = "smoke",
-    seed: Annotated[int, typer.Option(help="A whole number from 0 on.")] = 0,
+    seed: Annotated[str, typer.Option(metavar="INTEGER", help="A whole number from 0 on.")] = "0",
     model: Annotated[str | None, typer.Option(help="Architecture; the profile's if not given.")] = None,
     paper: Annotated[str | None, typer.Option(help="Paper whose recipes count; the method's own if not given.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Poisoning rate as a fraction; the paper's if not given.")] = None,
-    target: Annotated[int | None, typer.Option(help="Target class; the paper's if not given.")] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Poisoning rate as a fraction; the paper's if not given.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="INTEGER", help="Target class; the paper's if not given.")
+    ] = None,
     attack_arg: Annotated[
         list[str] | None, typer.Option(help="Hyper-parameter of the attack, name=value; preset=… is a paper's variant.")
     ] = None,
@@ -35,7 +39,15 @@ def run_command(
     from defenselib.experiments import Experiment, run
     from defenselib.experiments.fields import arguments
 
-    chosen: dict[str, Any] = {"model": model, "paper": paper, "rate": rate, "target": target}
+    chosen: dict[str, Any] = {
+        "model": model,
+        "paper": paper,
+        "rate": rate if rate is None else convert(rate, float, "--rate"),
+    }
+    chosen |= {
+        "target": target if target is None else convert(target, int, "--target"),
+        "seed": convert(seed, int, "--seed"),
+    }
     given = {"attack": (attack, attack_arg), "defense": (defense, defense_arg)}
     for kind, (name, texts) in given.items():
         told = pairs(texts or (), f"--{kind}-arg")
@@ -47,7 +59,6 @@ def run_command(
         attack=attack,
         defense=defense,
         profile=profile,
-        seed=seed,
         **{name: value for name, value in chosen.items() if value is not None},
     )
     try:

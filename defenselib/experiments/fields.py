@@ -115,7 +115,7 @@ def _number(value: Any, kind: type) -> Any:
         number = kind(value)
     except OverflowError:
         return MISSING
-    return number if math.isfinite(number) else MISSING
+    return number if kind is int or math.isfinite(number) else MISSING
 
 
 def _first(converted: Iterable[Any]) -> Any:
