@@ -7,9 +7,11 @@ import difflib
 import math
 import os
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST = 1_000_000  # epochs, steps, samples of a batch, ...: no count of a method is larger
 
 
 class DefenseLibError(Exception):
@@ -58,9 +60,9 @@ def printable(text: str) -> str:
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownNameError:
     """Build "unknown attack 'badnet'; did you mean 'badnets'? available: ..."."""
     names = [str(item) for item in allowed]
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:99], names, n=1, cutoff=0.5) if isinstance(name, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return UnknownNameError(f"unknown {kind} {name!r}{hint} available: {', '.join(names) or 'none'}")
+    return UnknownNameError(f"unknown {kind} {shown(name)}{hint} available: {', '.join(names) or 'none'}")
 
 
 def check_choice(kind: str, name: str, allowed: Iterable[str]) -> str:
@@ -71,12 +73,33 @@ def check_choice(kind: str, name: str, allowed: Iterable[str]) -> str:
     return name
 
 
+def shown(value: object) -> str:
+    """`value` as an error shows it: what Python would write, at most 80 characters of it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes out
+        text = f"of type {type(value).__name__} and too long to show"
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
 def check_range(what: str, value: float, low: float, high: float) -> float:
-    """Return `value` if low <= value <= high, else raise InvalidValueError (NaN included)."""
-    if not low <= value <= high:
+    """Return `value` if low <= value <= high, else raise InvalidValueError, as for NaN, True and what is no number."""
+    if low == -math.inf:
+        allowed = "be a number"
+    else:
         allowed = f"be at least {low}" if high == math.inf else f"lie in [{low}, {high}]"
-        raise InvalidValueError(f"{what} is {value}, it must {allowed}")
-    return value
+    try:
+        if not isinstance(value, str | bool) and low <= value <= high:
+            return value
+        known = isinstance(value, Real) and not isinstance(value, bool)
+    except (TypeError, ValueError):  # nothing that has an order
+        known = False
+    raise InvalidValueError(f"{what} is {_told(value)}, it must {'' if known else 'be a number and '}{allowed}")
+
+
+def _told(value: object) -> str:
+    """A number without the name of its kind, which its `repr` may have."""
+    return shown(float(value)) if isinstance(value, Real) and not isinstance(value, Integral) else shown(value)
 
 
 def check_fields(method: object, low: float, high: float, *names: str, prefix: str = "") -> None:
@@ -85,16 +108,48 @@ def check_fields(method: object, low: float, high: float, *names: str, prefix: s
         check_range(prefix + name, getattr(method, name), low, high)
 
 
-def check_counts(method: object, *names: str, prefix: str = "") -> None:
-    """Raise InvalidValueError unless these hyper-parameters of a method are at least 1."""
-    check_fields(method, 1, math.inf, *names, prefix=prefix)
+def check_counts(method: object, *names: str, prefix: str = "", low: int = 1) -> None:
+    """Raise InvalidValueError unless these hyper-parameters are whole numbers from `low` to `MOST`."""
+    check_fields(method, low, MOST, *names, prefix=prefix)
+    for name in names:
+        value = getattr(method, name)
+        if not isinstance(value, Integral):
+            raise InvalidValueError(f"{prefix}{name} is {shown(value)}, it must be a whole number")
+
+
+def check_batch_sizes(method: object, *names: str, prefix: str = "") -> None:
+    """`check_counts` for batches that a network with BatchNorm is trained on: one image has no spread."""
+    check_counts(method, *names, prefix=prefix, low=2)
 
 
 def check_positive(method: object, *names: str, prefix: str = "") -> None:
-    """Raise InvalidValueError unless these hyper-parameters of a method are positive."""
+    """Raise InvalidValueError unless these hyper-parameters of a method are positive and finite."""
+    check_not_negative(method, *names, prefix=prefix, zero=False)
+
+
+def check_not_negative(method: object, *names: str, prefix: str = "", zero: bool = True) -> None:
+    """Raise InvalidValueError unless these hyper-parameters of a method are finite and above 0, or `zero`."""
     for name in names:
-        if not getattr(method, name) > 0:
-            raise InvalidValueError(f"{prefix}{name} is {getattr(method, name)}, it must be positive")
+        value = check_range(prefix + name, getattr(method, name), -math.inf, math.inf)
+        if not (0 < value < math.inf or (zero and value == 0)):
+            allowed = "not be negative" if zero else "be positive"
+            raise InvalidValueError(f"{prefix}{name} is {value}, it must {allowed}")
+
+
+def check_shares(method: object, *names: str, prefix: str = "") -> None:
+    """Raise InvalidValueError unless these hyper-parameters of a method lie in [0, 1]."""
+    check_fields(method, 0.0, 1.0, *names, prefix=prefix)
+
+
+def check_increasing(method: object, *names: str, prefix: str = "") -> None:
+    """Raise InvalidValueError unless these hyper-parameters are sequences of whole numbers from 0 on, in order."""
+    for name in names:
+        values = getattr(method, name)
+        whole = isinstance(values, list | tuple) and all(type(item) is not bool for item in values)
+        if not whole or not all(isinstance(item, Integral) for item in values):
+            raise InvalidValueError(f"{prefix}{name} is {shown(values)}, it must be a sequence of whole numbers")
+        if list(values) != sorted(values) or any(item < 0 for item in values):
+            raise InvalidValueError(f"{prefix}{name} is {shown(values)}, it must begin at 0 or above and not fall")
 
 
 def construct(cls: type[T], kind: str, name: str, arguments: dict[str, Any]) -> T:

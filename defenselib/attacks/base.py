@@ -100,6 +100,7 @@ class Attack:
         for item in dataclasses.fields(self):
             value = _typed(f"{item.name} of attack {self.name!r}", type(item.default), getattr(self, item.name))
             object.__setattr__(self, item.name, value)
+        check_range(f"seed of attack {self.name!r}", self.seed, 0, (1 << 63) - 1)
         check_range(f"image_size of attack {self.name!r}", self.image_size, 1, 1 << 14)
 
     def prepare(self, train: ImageSet, target: int | None, context: Any) -> Self:

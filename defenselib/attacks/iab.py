@@ -22,7 +22,16 @@ from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
+from defenselib.errors import (
+    InvalidValueError,
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_fields,
+    check_increasing,
+    check_positive,
+    check_range,
+)
 from defenselib.learning.context import Context
 from defenselib.learning.settings import part_of
 from defenselib.learning.stages import stage_key
@@ -70,6 +79,9 @@ class InputAware(TrainedAttack):
         super().__post_init__()
         check_choice("normalisation", self.normalisation, NORMALISATIONS)
         Augment(self.padding, "zeros")
+        check_range("padding", self.padding, 0, self.image_size - 1)
+        check_increasing(self, "mask_milestones", "milestones", "classifier_milestones")
+        check_batch_sizes(self, "batch_size")
         check_fields(self, 0.0, 1.0, "cross_share", "density")
         check_range("backdoor_share", self.backdoor_share, 1 / self.batch_size if self.batch_size > 0 else 0.0, 0.5)
         check_range("degrees", self.degrees, 0.0, 180.0)

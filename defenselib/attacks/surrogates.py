@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.errors import check_choice, check_counts, check_fields, check_positive
+from defenselib.errors import (
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_fields,
+    check_increasing,
+    check_positive,
+)
 from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
 from defenselib.learning.context import Context
 from defenselib.learning.stages import stage_key
@@ -50,6 +57,8 @@ class Training:
     def __post_init__(self) -> None:
         check_choice("surrogate", self.kind, SURROGATES)
         check_choice("surrogate_schedule", self.schedule, RATES)
+        check_batch_sizes(self, "batch_size", prefix="surrogate_")
+        check_increasing(self, "milestones", prefix="surrogate_")
         check_counts(self, "epochs", "batch_size", prefix="surrogate_")
         check_fields(self, 0, float("inf"), "images", prefix="surrogate_")
         check_positive(self, "learning_rate", prefix="surrogate_")

@@ -18,7 +18,7 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel
 from defenselib.defenses.scores import adversarial_sce, otsu_threshold, sce
-from defenselib.errors import check_choice, check_counts, check_fields, check_positive
+from defenselib.errors import check_batch_sizes, check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.context import Context
 from defenselib.learning.stages import stage_key
 from defenselib.learning.supervised import make_optimizer, supervised_stage
@@ -47,6 +47,7 @@ class NaiveTraining:
 
     def __post_init__(self) -> None:
         Augment(self.padding, self.padding_mode)
+        check_batch_sizes(self, "batch_size")
         check_counts(self, "batch_size")
         check_counts(self, "epochs", prefix="naive_")
         check_positive(self, "learning_rate", prefix="naive_")

@@ -15,7 +15,15 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.scores import loss_under_ascent, nesterov
 from defenselib.defenses.settings import CutOut
-from defenselib.errors import check_counts, check_fields, check_positive, check_range
+from defenselib.errors import (
+    check_batch_sizes,
+    check_counts,
+    check_fields,
+    check_increasing,
+    check_positive,
+    check_range,
+    check_shares,
+)
 from defenselib.learning.context import Context
 from defenselib.learning.losses import ascent
 from defenselib.learning.supervised import Schedule, supervised_epoch, supervised_stage
@@ -53,6 +61,9 @@ class ABL(CutOut):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_batch_sizes(self, "batch_size")
+        check_shares(self, "weight_decay")
+        check_increasing(self, "milestones")
         check_range("isolated_share", self.isolated_share, 0.0, 0.9)
         check_range("gamma", self.gamma, 0.0, float("inf"))
         check_range("momentum", self.momentum, 1e-9, 1.0)

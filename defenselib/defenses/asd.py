@@ -18,7 +18,14 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses.asd_transfer import joined, linear_epoch
 from defenselib.defenses.base import BuildModel, CleanRequest, Fitted, per_class
 from defenselib.defenses.settings import Ranked, lowest, state_of
-from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields
+from defenselib.errors import (
+    InvalidValueError,
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_fields,
+    check_not_negative,
+)
 from defenselib.learning.context import Context
 from defenselib.learning.remixmatch import ReMixMatch
 from defenselib.learning.semi_supervised import SemiSupervised, Trainee
@@ -75,6 +82,9 @@ class ASD(Ranked):
                 "they must not be negative and must not fall"
             )
         check_fields(self, 0.0, 1.0, "alpha", "gamma")
+        check_batch_sizes(self, "virtual_batch_size")
+        check_not_negative(self, "virtual_learning_rate", zero=False)
+        check_not_negative(self, "seeds_per_class", "poisoned_seeds", "growth_per_class", "virtual_epochs")
         check_choice("ssl", self.ssl, LEARNERS)
         check_counts(self, "growth_every", "virtual_batch_size", "virtual_layers", "transfer_epochs", "linear_epochs")
         if self.seed_source is not None and self.poisoned_seeds:

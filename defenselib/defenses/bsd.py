@@ -17,7 +17,14 @@ from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.bsd_models import Run, open_set_scores, oss_of_every_class
 from defenselib.defenses.bsd_target import Altruist
 from defenselib.defenses.settings import MixMatched
-from defenselib.errors import InvalidValueError, check_choice, check_counts, check_range
+from defenselib.errors import (
+    InvalidValueError,
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_not_negative,
+    check_range,
+)
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.semi_supervised import Trainee
@@ -92,6 +99,9 @@ class BSD(MixMatched):
             )
         if not 0.0 < self.beta <= self.alpha < 1.0:
             raise InvalidValueError(f"beta is {self.beta}, alpha is {self.alpha}; need 0 < beta <= alpha < 1")
+        check_batch_sizes(self, "altruistic_batch_size")
+        check_not_negative(self, "altruistic_learning_rate", zero=False)
+        check_not_negative(self, "lga_gamma")
         check_range("isolation", self.isolation, 0.0, 1.0)
         check_range("pseudo_target", self.pseudo_target, -1, float("inf"))
         check_counts(self, "warmup_epochs", "altruistic_batch_size")

@@ -17,7 +17,14 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.scores import cross_entropy, nesterov
 from defenselib.defenses.settings import CutOut
-from defenselib.errors import check_counts, check_positive, check_range
+from defenselib.errors import (
+    check_batch_sizes,
+    check_counts,
+    check_increasing,
+    check_positive,
+    check_range,
+    check_shares,
+)
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.semi_supervised import Trainee
@@ -106,6 +113,9 @@ class CBD(CutOut):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_batch_sizes(self, "batch_size")
+        check_shares(self, "weight_decay")
+        check_increasing(self, "milestones", "critic_milestones")
         check_counts(self, "backdoor_epochs", "epochs", "batch_size")
         check_positive(self, "backdoor_learning_rate", "learning_rate", "critic_learning_rate")
         check_range("momentum", self.momentum, 1e-9, 1.0)

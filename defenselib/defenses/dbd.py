@@ -9,7 +9,7 @@ from torch import Tensor
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.settings import Ranked, lowest
-from defenselib.errors import check_counts, check_range
+from defenselib.errors import check_batch_sizes, check_counts, check_range
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.contrastive import Contrastive, simclr_encoder
@@ -47,6 +47,7 @@ class DBD(Ranked):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.contrastive()
+        check_batch_sizes(self, "linear_batch_size")
         check_range("epsilon", self.epsilon, 0.0, 1.0)
         check_counts(self, "linear_epochs", "linear_batch_size", "epochs")
 

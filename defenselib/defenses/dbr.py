@@ -19,7 +19,15 @@ from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.distinguish import Distinguishing
 from defenselib.defenses.rank_split import Split
 from defenselib.defenses.settings import Augmented
-from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
+from defenselib.errors import (
+    InvalidValueError,
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_fields,
+    check_positive,
+    check_range,
+)
 from defenselib.learning.context import Context
 from defenselib.learning.losses import ascent
 from defenselib.learning.supervised import LossFunction, make_optimizer, supervised_epoch
@@ -57,6 +65,7 @@ class DBR(Distinguishing, Augmented):
     def __post_init__(self) -> None:
         Distinguishing.__post_init__(self)
         Augmented.__post_init__(self)
+        check_batch_sizes(self, "batch_size")
         check_range("rounds", self.rounds, 0, math.inf)
         check_counts(self, "batch_size")
         check_fields(self, 0.0, 1.0, "momentum", "weight_decay")

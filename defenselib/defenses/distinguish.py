@@ -21,7 +21,15 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.base import BuildModel, Defense
 from defenselib.defenses.rank_split import TIES, Split, split_by_rank
-from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive, check_range
+from defenselib.errors import (
+    InvalidValueError,
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_fields,
+    check_positive,
+    check_range,
+)
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.settings import part_of
@@ -145,6 +153,7 @@ class Distinguishing(Defense):
             raise InvalidValueError(
                 f"clean_share {self.clean_share} and poison_share {self.poison_share} are more than all samples"
             )
+        check_batch_sizes(self, "sd_batch_size")
         named(self.transforms)
         check_choice("metric", self.metric, METRICS)
         check_choice("ties", self.ties, TIES)

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.cutout import CutoutAugment
 from defenselib.defenses.base import Defense, Fitted
-from defenselib.errors import check_counts, check_positive
+from defenselib.errors import (
+    check_batch_sizes,
+    check_counts,
+    check_increasing,
+    check_not_negative,
+    check_positive,
+    check_shares,
+)
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.losses import symmetric_cross_entropy
@@ -65,6 +72,10 @@ class Scheduled(Augmented):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_increasing(self, "milestones")
+        check_batch_sizes(self, "batch_size")
+        check_not_negative(self, "learning_rate", zero=False)
+        check_shares(self, "momentum", "weight_decay")
         Schedule(self.schedule, tuple(self.milestones))
         check_counts(self, "epochs", "batch_size")
 
@@ -93,6 +104,9 @@ class MixMatched(Augmented):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_batch_sizes(self, "batch_size")
+        check_not_negative(self, "temperature", "mixup_alpha", zero=False)
+        check_not_negative(self, "lambda_u", "rampup", "sce_alpha", "sce_beta")
         check_counts(self, "iterations", "batch_size")
         check_positive(self, "learning_rate")
 

@@ -16,7 +16,16 @@ from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.settings import Scheduled
 from defenselib.defenses.vab_beneficiary import Beneficiary, Mixing
 from defenselib.defenses.vab_victim import Victim, fit_mixture
-from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_range
+from defenselib.errors import (
+    InvalidValueError,
+    check_batch_sizes,
+    check_choice,
+    check_counts,
+    check_fields,
+    check_not_negative,
+    check_range,
+    check_shares,
+)
 from defenselib.learning.context import Context
 from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import Schedule, make_optimizer
@@ -80,6 +89,10 @@ class VAB(Scheduled):
         super().__post_init__()
         check_choice("warmup", self.warmup, WARMUPS)
         check_choice("suppression", self.suppression, SUPPRESSIONS)
+        check_batch_sizes(self, "victim_batch_size")
+        check_not_negative(self, "victim_learning_rate", zero=False)
+        check_shares(self, "victim_weight_decay")
+        check_not_negative(self, "margin")
         check_fields(self, 0.0, 1.0, "threshold", "smoothing")
         check_counts(self, "warmup_epochs", "automatic_epochs", "victim_batch_size", "victim_interval")
         check_counts(self, "victim_interval_suppression", "views")

@@ -48,9 +48,12 @@ MEASURES: Mapping[str, Key] = {
 LOOKS: Key = ("defenselib.experiments.measure.looks", "looks")
 ORACLE: Key = ("defenselib.experiments.oracle", "with_oracle")
 
+# Checkers that return nothing: a call is a statement of its own.
+STATEMENTS = ("check_batch_sizes", "check_increasing", "check_not_negative", "check_shares")
+
 RULES = Rules(
     errors="defenselib.errors",
-    checks={"check_choice": (1, "name"), "check_range": (1, "value")},
+    checks={"check_choice": (1, "name"), "check_range": (1, "value")} | dict.fromkeys(STATEMENTS, (0, "method")),
     # Which data came out of them, the result says by a digest of its own.
     outside=("defenselib.data.load", "defenselib.data.info"),
     registries=tuple(REGISTRIES),

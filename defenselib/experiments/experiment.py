@@ -12,9 +12,9 @@ from defenselib.attacks import ATTACKS
 from defenselib.attacks.base import COUNTS
 from defenselib.attacks.poisoning import target_of
 from defenselib.defenses import DEFENSES
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_range, printable
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.fields import hyper_parameters, typed
+from defenselib.experiments.fields import arguments, checked, typed
 from defenselib.experiments.resolve import facts_of, make_attack, make_defense, rate_of, subset_size
 from defenselib.experiments.spec import Resolved, file_name, hash_of
 
@@ -25,6 +25,17 @@ DIAGNOSTICS = ("oracle-split",)
 STOP_AFTER = re.compile(r"[^:]+(:[1-9][0-9]*)?")
 # The papers' model where they name no other; what a profile's [model] name stands in for.
 PAPER_MODEL = "resnet18"
+
+
+LAST_SEED = (1 << 63) - 1
+KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("dataset", "attack", "defense", "profile"), str),
+    **dict.fromkeys(("model", "paper", "count", "stop_after", "source", "diagnostic"), str | None),
+    **dict.fromkeys(("seed", "holdout"), int),
+    "rate": float | None,
+    "target": int | None,
+    "measure": tuple[str, ...],
+}
 
 
 @dataclass(frozen=True)
@@ -60,34 +71,36 @@ class Experiment:
     diagnostic: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            object.__setattr__(self, name, checked(name, getattr(self, name), kind))
         check_choice("attack", self.attack, ATTACKS)
         check_choice("defense", self.defense, DEFENSES)
         profiles.load(self.profile)
+        if not self.dataset:
+            raise InvalidValueError("dataset is '', it must be a name or a path")
         if self.model is not None:
             check_choice("model", self.model, models.available())
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise InvalidValueError(f"seed is {self.seed!r}, it must be a whole number from 0 on")
+        check_range("seed", self.seed, 0, LAST_SEED)
         if self.rate is not None:
             check_range("rate", self.rate, 0.0, 1.0)
+        if self.target is not None:
+            check_range("target", self.target, 0, float("inf"))
         if self.count is not None:
             check_choice("count", self.count, COUNTS)
         check_range("holdout", self.holdout, 0, float("inf"))
-        if isinstance(self.measure, str):
-            raise InvalidValueError(f"measure is {self.measure!r}, it must be a tuple of names")
         for name in self.measure:
             check_choice("measure", name, MEASURES)
         if self.stop_after is not None and not STOP_AFTER.fullmatch(self.stop_after):
             raise InvalidValueError(f"stop_after is {self.stop_after!r}, it must be 'stage' or 'stage:epochs'")
-        self._check_methods()
-        # Copies, so that a dictionary of the caller's can change without changing this.
-        object.__setattr__(self, "attack_args", dict(self.attack_args))
-        object.__setattr__(self, "defense_args", dict(self.defense_args))
         object.__setattr__(self, "measure", tuple(sorted(set(self.measure))))
+        self._check_methods()
 
     def _check_methods(self) -> None:
-        allowed = hyper_parameters(ATTACKS[self.attack], ("image_size", "plan")) | {"preset": str | None}
-        typed(allowed, self.attack_args, f"attack_args of {self.attack!r}")
-        typed(hyper_parameters(DEFENSES[self.defense]), self.defense_args, f"defense_args of {self.defense!r}")
+        for kind in ("attack", "defense"):
+            name, given = getattr(self, kind), getattr(self, f"{kind}_args")
+            # Copies, so that a dictionary of the caller's can change without changing this.
+            own = typed(arguments(kind, name) or {}, given, f"{kind}_args of {name!r}")
+            object.__setattr__(self, f"{kind}_args", own)
         if self.diagnostic is not None:
             check_choice("diagnostic", self.diagnostic, DIAGNOSTICS)
             if self.defense != "asd":
@@ -116,13 +129,13 @@ class Experiment:
             rate=rate_of(self.rate, attack, profile, facts),
             target=target_of(attack, self.target, facts.classes),
             count=self.count or attack.plan.count,
-            defense=make_defense(self.defense, self.defense_args, self.paper, profile, facts.name, share),
+            defense=make_defense(self.defense, self.defense_args, self.paper, profile, facts, share),
             seed=self.seed,
             train_size=train_size,
             profile=profile.name,
             history_test=profile.history_test,
             paper=self.paper,
-            asked=self.dataset,
+            asked=printable(self.dataset),
             limit=limit,
             subset_seed=0 if limit is None else rule.seed,
             holdout=self.holdout,

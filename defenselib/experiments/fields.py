@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from defenselib.errors import InvalidValueError, unknown
+import numpy as np
+
+from defenselib.attacks import ATTACKS
+from defenselib.defenses import DEFENSES
+from defenselib.errors import InvalidValueError, shown, unknown
 
 MISSING = object()
+WORDS = {
+    str: "a text (str)",
+    int: "a whole number (int)",
+    float: "a finite number (float)",
+    bool: "True or False (bool)",
+    type(None): "None",
+}
 # Of an attack, what the experiment states elsewhere.
 ATTACK_RESERVED = ("image_size", "seed", "plan")
 
@@ -38,21 +51,37 @@ def _settable(method: Any) -> Iterator[dataclasses.Field[Any]]:
     return (f for f in dataclasses.fields(method) if f.init and f.metadata.get("hyper_parameter", True))
 
 
+def arguments(kind: str, name: str) -> dict[str, Any] | None:
+    """What a caller may set of an attack or a defense (`kind`), an attack's preset included; None for a name that is
+    unknown."""
+    if kind == "defense":
+        return hyper_parameters(DEFENSES[name]) if name in DEFENSES else None
+    allowed = {"preset": str | None}
+    return hyper_parameters(ATTACKS[name], ("image_size", "plan")) | allowed if name in ATTACKS else None
+
+
 def typed(allowed: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` in the types of `allowed` (an int for a float, a list for a tuple).
+    """`values` in the types of `allowed` (an int for a float, a list for a tuple, plain numbers for NumPy's).
 
     Raises UnknownNameError for a key that is not in `allowed`, with the nearest one, and InvalidValueError for a value
     of another type. `where` opens the message: "laptop.toml [defense.asd]", "defense 'asd'".
     """
+    if not isinstance(values, Mapping):
+        raise InvalidValueError(f"{where} is {shown(values)}, it must be a dictionary")
     result = {}
     for key, value in values.items():
         if key not in allowed:
             raise unknown(f"key in {where}:", key, allowed)
-        converted = convert(value, allowed[key])
-        if converted is MISSING:
-            raise InvalidValueError(f"{where}: {key} is {value!r}, it must be {_say(allowed[key])}")
-        result[key] = converted
+        result[key] = checked(f"{where}: {key}", value, allowed[key])
     return result
+
+
+def checked(what: str, value: Any, kind: Any) -> Any:
+    """`value` as the type `kind`; `what` it is called. Errors: InvalidValueError for one of another type."""
+    converted = convert(value, kind)
+    if converted is MISSING:
+        raise InvalidValueError(f"{what} is {shown(value)}, it must be {_say(kind)}")
+    return converted
 
 
 def convert(value: Any, kind: Any) -> Any:
@@ -66,14 +95,27 @@ def convert(value: Any, kind: Any) -> Any:
         return value if value in typing.get_args(kind) else MISSING
     if origin in (tuple, list) or kind in (tuple, list):
         return _sequence(value, typing.get_args(kind))
-    if kind is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if number else MISSING
-    if kind is int:
-        return value if isinstance(value, int) and not isinstance(value, bool) else MISSING
+    if kind in (float, int):
+        return _number(value, kind)
+    if kind is bool:
+        return bool(value) if isinstance(value, bool | np.bool_) else MISSING
+    if kind is str:
+        text = os.fspath(value) if isinstance(value, os.PathLike) else value
+        return str(text) if isinstance(text, str) else MISSING
     if kind is type(None):
         return None if value is None else MISSING
     return value if isinstance(value, origin or kind) else MISSING
+
+
+def _number(value: Any, kind: type) -> Any:
+    """A plain int or finite float of whatever kind of number `value` is."""
+    if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
+        return MISSING
+    try:
+        number = kind(value)
+    except OverflowError:
+        return MISSING
+    return number if kind is int or math.isfinite(number) else MISSING
 
 
 def _first(converted: Iterable[Any]) -> Any:
@@ -81,6 +123,8 @@ def _first(converted: Iterable[Any]) -> Any:
 
 
 def _sequence(value: Any, kinds: tuple[Any, ...]) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if not isinstance(value, list | tuple):
         return MISSING
     if not kinds:
@@ -93,7 +137,15 @@ def _sequence(value: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 def _say(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_say, inner))
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    if origin in (tuple, list):
+        parts = [item for item in inner if item is not ...]
+        return f"a {origin.__name__}: {', '.join(map(_say, parts))}{', ...' if ... in inner or origin is list else ''}"
+    return WORDS.get(kind) or (kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", ""))
 
 
 def default_of(item: dataclasses.Field[Any]) -> Any:

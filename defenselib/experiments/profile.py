@@ -19,6 +19,7 @@ from defenselib.learning.context import PRECISIONS
 FOLDER = Path(__file__).parent / "profiles"
 VERDICTS = ("none", "order", "numbers")
 TIMES = ("any", "cpu")
+WIDEST = 1024  # channels of a model's first stage; the papers' have 64
 # The data sets of the papers, whether or not a loader is there for them, and our own.
 DATASETS = (
     "cifar10",
@@ -148,6 +149,7 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
     check_choice(f"times in {path}:", top.get("times", "any"), TIMES)
     check_range(f"{path}: history_test", top.get("history_test", 0), 0, float("inf"))
     model = typed({"name": str, "width": int}, content.get("model", {}), f"{path} [model]")
+    check_range(f"{path} [model]: width", model.get("width", 1), 1, WIDEST)
     data = {name: _data_rule(name, rule, path) for name, rule in content.get("data", {}).items()}
     for name, rule in data.items():
         if rule.use is not None and data.get(rule.use, DataRule()).use is not None:

@@ -12,7 +12,7 @@ from defenselib import data as datasets
 from defenselib.attacks.base import Attack
 from defenselib.defenses.base import Defense
 from defenselib.errors import InvalidValueError
-from defenselib.experiments.fields import default_of, hyper_parameters, typed
+from defenselib.experiments.fields import arguments, default_of, hyper_parameters, typed
 from defenselib.experiments.profile import DataRule, Profile
 from defenselib.experiments.recipes import recipe
 
@@ -58,7 +58,8 @@ def make_attack(
     """The attack of a paper (or of the preset that is given), with the profile's hyper-parameters and those given."""
     given = dict(given)
     preset = given.pop("preset", paper)
-    given = typed(hyper_parameters(attacks.ATTACKS[name], ("image_size", "plan")), given, f"attack_args of {name!r}")
+    allowed = {key: kind for key, kind in (arguments("attack", name) or {}).items() if key != "preset"}
+    given = typed(allowed, given, f"attack_args of {name!r}")
     section = {key: value for key, value in _of_profile(profile, name, facts).items() if key != "rate"}
     hyper = {"seed": seed, **section, **given}
     return attacks.create(name, image_size=facts.image_size, preset=preset, **hyper)
@@ -77,11 +78,11 @@ def rate_of(given: float | None, attack: Attack, profile: Profile, facts: Facts)
 
 
 def make_defense(
-    name: str, given: Mapping[str, Any], paper: str | None, profile: Profile, dataset: str, share: float
+    name: str, given: Mapping[str, Any], paper: str | None, profile: Profile, facts: Facts, share: float
 ) -> Defense:
     """Defaults, the paper's recipe (counts per class times the share of the full set that is trained on), the profile,
     what is given: the later wins."""
-    cls = defenses.DEFENSES[name]
+    cls, dataset = defenses.DEFENSES[name], facts.name
     allowed = hyper_parameters(cls)
     where = f"defense {name!r}"
     hyper = typed(allowed, recipe(name, dataset, paper), f"recipe of {where}")
@@ -90,6 +91,11 @@ def make_defense(
     every = {key: value for key, value in profile.every.items() if key in allowed}
     for layer in (every, {} if section is None else section.on(dataset), given):
         hyper |= typed(allowed, layer, where)
+    padding = hyper.get("padding", 0)
+    if padding >= facts.image_size:
+        raise InvalidValueError(
+            f"padding is {padding}, it must be less than the side of the images, {facts.image_size}"
+        )
     return defenses.create(name, **hyper)
 
 

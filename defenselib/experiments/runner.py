@@ -15,7 +15,8 @@ from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
-from defenselib.errors import InvalidValueError
+from defenselib.errors import InvalidValueError, check_range
+from defenselib.experiments import journal
 from defenselib.experiments.cell import Cell, model_factory
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
@@ -39,16 +40,21 @@ def run(
     process: glibc's allocator keeps freed memory from then on (`cpu.allocator.keep_memory`).
     """
     chosen, resolved = chosen_device(device), experiment.resolve()
+    interval = _interval() if checkpoint_every is None else _seconds("checkpoint_every", checkpoint_every)
     store = _store(store)
     found = store.get(resolved)
     if found is not None:
+        journal.note("store", resolved.stem)
         return found
     store.reserve(resolved)
     keep_memory()
-    cell = Cell(resolved, store, chosen, progress, _interval() if checkpoint_every is None else checkpoint_every)
+    cell = Cell(resolved, store, chosen, progress, interval)
     upstream = _upstream(cell, experiment)
     with store.lock(resolved.hash), bf16_arithmetic(chosen):
-        return store.get(resolved) or cell.compute(upstream)
+        found = store.get(resolved)
+        result = found or cell.compute(upstream)
+    journal.note("trained" if found is None else "store", resolved.stem)
+    return result
 
 
 def attacked(
@@ -75,9 +81,15 @@ def _store(store: Store | str | Path | None) -> Store:
 def _interval() -> float:
     text = os.environ.get("DEFENSELIB_CHECKPOINT_EVERY") or str(CHECKPOINT_EVERY)
     try:
-        return float(text)
+        return _seconds("DEFENSELIB_CHECKPOINT_EVERY", float(text))
     except ValueError as error:
-        raise InvalidValueError(f"DEFENSELIB_CHECKPOINT_EVERY is {text!r}, it must be a number of seconds") from error
+        raise InvalidValueError(
+            f"DEFENSELIB_CHECKPOINT_EVERY is {text!r}, it must be a number of seconds from 0 on"
+        ) from error
+
+
+def _seconds(what: str, value: float) -> float:
+    return check_range(f"{what} (seconds)", value, 0.0, float("inf"))
 
 
 def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.views import Views
 from defenselib.data.types import ImageSet
-from defenselib.errors import check_counts, check_positive, check_range
+from defenselib.errors import check_batch_sizes, check_counts, check_positive, check_range, check_shares
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import BuildModel, Context
 from defenselib.learning.stages import stage_key
@@ -90,6 +90,8 @@ class Contrastive:
     def __post_init__(self) -> None:
         check_counts(self, "epochs")
         check_range("batch_size", self.batch_size, 2, math.inf)
+        check_batch_sizes(self, "batch_size")
+        check_shares(self, "momentum", "weight_decay")
         check_range("warmup", self.warmup, 0, self.epochs)
         check_positive(self, "temperature", "learning_rate")
         check_range("base_temperature", self.base_temperature, 0.0, math.inf)

@@ -10,7 +10,7 @@ from torch import nn
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_counts, check_fields, check_positive
+from defenselib.errors import InvalidValueError, check_batch_sizes, check_counts, check_fields, check_positive
 from defenselib.learning.context import Context
 from defenselib.learning.supervised import Schedule, make_optimizer, supervised_epoch
 
@@ -32,6 +32,7 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         Schedule(self.schedule)
+        check_batch_sizes(self, "batch_size")
         check_counts(self, "epochs", "batch_size")
         check_positive(self, "learning_rate")
         check_fields(self, 0.0, 1.0, "momentum", "weight_decay")

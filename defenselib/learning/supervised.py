@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, TrainingDivergedError, check_choice
+from defenselib.errors import InvalidValueError, TrainingDivergedError, check_choice, check_increasing
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.models import Classifier
@@ -37,6 +37,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_choice("schedule", self.kind, SCHEDULES)
+        check_increasing(self, "milestones")
 
     def at(self, step: int, total: int, steps_per_epoch: int) -> float:
         if self.kind == "step":

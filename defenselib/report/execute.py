@@ -5,26 +5,42 @@ papermill itself only prints a message about an unknown parameter and enforces n
 
 from __future__ import annotations
 
-import ast
+import hashlib
+import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from defenselib.errors import DefenseLibError, InvalidValueError, unknown
+from defenselib import folders
+from defenselib.errors import DefenseLibError, InvalidValueError
+from defenselib.experiments import journal
 from defenselib.plots.style import label
-from defenselib.report.parameters import convert, parse_kind
+from defenselib.report import worker
+from defenselib.report.notebooks import JupyterMissingError, check, need_jupyter, parameters_of
+
+__all__ = [
+    "Executed",
+    "JupyterMissingError",
+    "NotebookFailedError",
+    "StoppedError",
+    "check",
+    "checked_output",
+    "execute",
+    "execute_counted",
+    "parameters_of",
+]
 
 MENTIONED = re.compile(r"{{ *(\w+) *}}")
-# A kernel imports torch before it answers; on a machine that is busy with a training papermill's minute is too short.
-START_SECONDS = 300
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class JupyterMissingError(DefenseLibError, ImportError):
-    """The packages that execute notebooks are not installed."""
+POLL = 0.1  # seconds between two looks at a notebook that is being executed
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class NotebookFailedError(DefenseLibError):
@@ -35,80 +51,134 @@ class NotebookFailedError(DefenseLibError):
         self.kept = kept
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a notebook: its type as Python knows it, its default and remark as they are written."""
-
-    name: str
-    kind: Any
-    default: str
-    help: str
+class StoppedError(NotebookFailedError):
+    """The execution was ended from outside."""
 
 
-def parameters_of(notebook: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook, from its cell tagged `parameters`.
+class Executed(NamedTuple):
+    """An executed notebook, and how many of its cells were trained for it and how many the store had."""
 
-    Raises InvalidValueError if there is no such notebook or cell, or the cell has a line that papermill cannot read.
-    """
-    papermill = _papermill()
-    if not notebook.is_file():
-        raise InvalidValueError(f"there is no notebook {notebook}")
-    source = _parameter_source(notebook)
-    try:
-        found = papermill.inspect_notebook(str(notebook))
-    except ValueError as error:
-        raise InvalidValueError(f"{notebook} names no Python kernel in its metadata ({error})") from error
-    for name in _assigned(source, notebook):
-        if name not in found:
-            raise InvalidValueError(f"{notebook}: the line of parameter {name!r} is not one that papermill can read")
-    return {
-        name: Parameter(name, parse_kind(item["inferred_type_name"], item["default"]), item["default"], item["help"])
-        for name, item in found.items()
-    }
-
-
-def check(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]:
-    """Typed values for the texts in `given`; an unknown name or an ill-typed text raises before anything runs."""
-    known = parameters_of(notebook)
-    for name in given:
-        if name not in known:
-            raise unknown(f"parameter of {notebook.name}:", name, known)
-    return {name: convert(text, known[name].kind, f"parameter {name!r}") for name, text in given.items()}
+    output: Path
+    trained: int = 0
+    stored: int = 0
 
 
 def execute(notebook: Path, output: Path, given: Mapping[str, str], *, progress: bool = True) -> Path:
     """Execute `notebook` with the parameters `given` (texts) into `output`, which appears only if every cell ran.
 
-    Otherwise the notebook as far as it came stays beside it as NAME.failed.ipynb, and NotebookFailedError says where
-    and why. Relative paths in the notebook start from the current folder.
+    output: a file NAME.ipynb, or a folder that takes it under the notebook's own name. Otherwise the notebook as far as
+    it came stays beside it as NAME.failed.ipynb, and NotebookFailedError says where and why. Relative paths in the
+    notebook start from the current folder; its kernel is this interpreter, and ends with this process.
     """
-    papermill = _papermill()
+    return execute_counted(notebook, output, given, progress=progress).output
+
+
+def execute_counted(
+    notebook: Path,
+    output: Path,
+    given: Mapping[str, str],
+    *,
+    progress: bool = True,
+    stop: threading.Event | None = None,
+) -> Executed:
+    """`execute`, with what became of the experiments' cells. stop: set from another thread, it ends the execution as
+    Ctrl-C does in this one; errors: StoppedError then."""
+    need_jupyter()
     values = check(notebook, given)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # A dot hides it from the book, the process id keeps two executions apart; a killed one leaves only this behind.
-    temporary = output.with_name(f".{output.stem}.{os.getpid()}.tmp.ipynb")
+    output = checked_output(notebook, output)
+    # A dot hides it from the book, process and thread keep executions apart; a killed one leaves only this behind.
+    mark = f"{os.getpid()}-{threading.get_ident() % 10**6}"
+    temporary = output.with_name(f".{output.stem}.{mark}.tmp.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
-    try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(temporary),
-            parameters=values,
-            kernel_name="python3",
-            progress_bar=progress,
-            start_timeout=START_SECONDS,
-        )
-        _finish(temporary, notebook, output)
-        temporary.replace(output)
-    except papermill.PapermillExecutionError as error:
-        reason = COLOURS.sub("", f"{error.ename}: {error.evalue}")
-        raise _failure(f"{notebook.name} failed in cell [{error.exec_count}]: {reason}", temporary, failed) from error
-    except Exception as error:
-        # The kernel died or did not start: what papermill had written by then is kept all the same.
-        raise _failure(f"{notebook.name} failed: {error}", temporary, failed) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    job = {"notebook": str(notebook), "output": str(temporary), "parameters": values, "progress": progress}
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "journal"
+        try:
+            outcome = _work(job, lines, stop)
+            told = journal.read(lines)
+            if "message" not in outcome:
+                if broken := [line for line in told if line["state"] == "failed"]:
+                    outcome["message"] = f"failed in {len(broken)} of its experiments: " + "; ".join(
+                        f"{line['cell']}: {line['why']}" for line in broken
+                    )
+                _finish(temporary, notebook, output)
+            if "message" in outcome:
+                raise NotebookFailedError(*_kept(f"{notebook.name} {outcome['message']}", temporary, failed))
+            with folders.writing(output):
+                temporary.replace(output)
+        except KeyboardInterrupt:
+            print(_kept(f"{notebook.name} was interrupted", temporary, failed)[0], file=sys.stderr, flush=True)
+            raise
+        except _Ended:
+            raise StoppedError(*_kept(f"{notebook.name} was interrupted", temporary, failed)) from None
+        finally:
+            temporary.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
+    states = [line["state"] for line in told]
+    return Executed(output, states.count("trained"), states.count("store"))
+
+
+class _Ended(Exception):
+    """`stop` was set."""
+
+
+def checked_output(notebook: Path, output: Path) -> Path:
+    """The file that `output` stands for, its folder made. Errors: InvalidValueError and FolderError, before any work,
+    where nothing can be written there or it would take the notebook's own place."""
+    if output.is_dir():
+        output = output / notebook.name
+    if output.suffix != ".ipynb":
+        raise InvalidValueError(f"output is {str(output)!r}, it must be a folder that exists or a file NAME.ipynb")
+    if output.is_dir():
+        raise InvalidValueError(f"output {str(output)!r} is a folder")
+    if output.exists() and notebook.exists() and output.samefile(notebook):
+        raise InvalidValueError(f"output {str(output)!r} is the notebook itself; its executed copy needs another place")
+    folders.make(output.parent)
+    with folders.writing(output), tempfile.TemporaryFile(dir=output.parent):
+        pass
     return output
+
+
+def _work(job: dict[str, Any], lines: Path, stop: threading.Event | None) -> dict[str, str]:
+    """The outcome of a job that a process of its own works at; it and its kernel are gone when this returns or raises.
+
+    Standard input is its leash, and a group of its own keeps the terminal's signals from it: it is for us to end it.
+    """
+    environment = os.environ | {journal.JOURNAL: str(lines)}
+    command = [sys.executable, "-P", worker.__file__]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, process_group=0) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+            while True:
+                try:
+                    process.wait(POLL)
+                    break
+                except subprocess.TimeoutExpired:
+                    if stop is not None and stop.is_set():
+                        raise _Ended from None
+            return _outcome(process.stdout.read(), process.returncode)
+        finally:
+            _end(process)
+
+
+def _outcome(said: str, code: int) -> dict[str, str]:
+    try:
+        return dict(json.loads(said.splitlines()[-1]))
+    except (IndexError, ValueError):
+        return {"message": f"failed: the process that executes it ended with code {code}"}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    with suppress(OSError):  # it is gone already
+        process.stdin.close()
+    try:
+        process.wait(worker.PATIENCE + 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _finish(executed: Path, notebook: Path, output: Path) -> None:
@@ -119,8 +189,8 @@ def _finish(executed: Path, notebook: Path, output: Path) -> None:
     content = nbformat.read(executed, as_version=4)
     record = content.metadata["papermill"]
     record.update(input_path=notebook.name, output_path=output.name)
-    defaults = {name: _value(one.default) for name, one in parameters_of(notebook).items()}
-    values = {**defaults, **record["parameters"]}
+    content.metadata["defenselib"] = made_of(notebook)
+    values = {name: one.value for name, one in parameters_of(notebook).items()} | record["parameters"]
     for cell in content.cells:
         if cell.cell_type == "markdown":
             cell.source = fill(cell.source, {name: label(str(value)) for name, value in values.items()})
@@ -130,11 +200,18 @@ def _finish(executed: Path, notebook: Path, output: Path) -> None:
     nbformat.write(content, executed)
 
 
-def _value(default: str) -> Any:
-    try:
-        return ast.literal_eval(default)
-    except ValueError:  # an expression; it is shown as it is written
-        return default
+def made_of(notebook: Path) -> dict[str, str]:
+    """Digests of what an executed notebook is made of, its parameters aside: the notebook and the package."""
+    return {"notebook": hashlib.sha256(notebook.read_bytes()).hexdigest()[:16], "package": _package()}
+
+
+@cache
+def _package() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -143,39 +220,9 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return MENTIONED.sub(lambda found: values.get(found[1], found[0]), text)
 
 
-def _failure(message: str, temporary: Path, failed: Path) -> NotebookFailedError:
+def _kept(message: str, temporary: Path, failed: Path) -> tuple[str, Path | None]:
+    """The message with the place that the notebook is moved to, and that place; None where there is no notebook."""
     if not temporary.exists():
-        return NotebookFailedError(message, None)
+        return message, None
     temporary.replace(failed)
-    return NotebookFailedError(f"{message}\nthe notebook as far as it came: {failed}", failed)
-
-
-def _papermill() -> Any:
-    try:
-        import papermill
-    except ImportError as error:
-        raise JupyterMissingError(
-            f"notebooks need packages that are not installed ({error.name}): pip install defenselib[book]"
-        ) from error
-    return papermill
-
-
-def _parameter_source(notebook: Path) -> str:
-    import nbformat
-
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            return str(cell.source)
-    raise InvalidValueError(f"{notebook} has no cell tagged 'parameters'")
-
-
-def _assigned(source: str, notebook: Path) -> list[str]:
-    try:
-        body = ast.parse(source).body
-    except SyntaxError as error:
-        raise InvalidValueError(f"{notebook}: the parameters cell is not Python: {error}") from error
-    names = []
-    for line in body:
-        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-        names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names
+    return f"{message}\nthe notebook as far as it came: {failed}", failed

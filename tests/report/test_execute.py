@@ -77,8 +77,8 @@ def test_ill_typed_value_is_refused_before_anything_runs(notebook: Path, tmp_pat
     ("parameters", "tag", "words"),
     [
         ("a = 1", "other", "no cell tagged 'parameters'"),
-        ("a = 1  # b=2", "parameters", "parameter 'a' is not one that papermill can read"),
-        ("a: dict = {}", "parameters", "dict"),
+        ("a, b = 1, 2", "parameters", r"'a, b = \(1, 2\)' is no parameter; each is written as name: type = default"),
+        ("a: dict = {}", "parameters", "parameter 'a': type 'dict' is not one that a parameter may have: str, int"),
         ("a = = 1", "parameters", "is not Python"),
     ],
 )

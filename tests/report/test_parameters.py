@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defenselib.errors import InvalidValueError, UnknownNameError
+from defenselib.experiments.fields import hyper_parameters
 from defenselib.report.parameters import arguments_for, convert, pairs, parse_kind
 
 
@@ -103,8 +104,11 @@ class Method:
 
 
 def test_arguments_take_the_types_of_the_fields() -> None:
-    assert arguments_for(Method, "defense 'm'", {"epochs": "5", "schedule": "7"}) == {"epochs": 5, "schedule": "7"}
+    assert arguments_for(hyper_parameters(Method), "defense 'm'", {"epochs": "5", "schedule": "7"}) == {
+        "epochs": 5,
+        "schedule": "7",
+    }
     with pytest.raises(UnknownNameError, match="did you mean 'epochs'"):
-        arguments_for(Method, "defense 'm'", {"epoch": "5"})
+        arguments_for(hyper_parameters(Method), "defense 'm'", {"epoch": "5"})
     with pytest.raises(InvalidValueError, match="epochs of defense 'm' is 'many'"):
-        arguments_for(Method, "defense 'm'", {"epochs": "many"})
+        arguments_for(hyper_parameters(Method), "defense 'm'", {"epochs": "many"})

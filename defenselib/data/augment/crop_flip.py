@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from defenselib.data.augment.geometry import mirrored
-from defenselib.errors import InvalidValueError, check_choice
+from defenselib.errors import InvalidValueError, check_choice, check_range
 
 PADDING_MODES = ("reflect", "zeros", "edge")
 
@@ -26,8 +26,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         check_choice("padding mode", self.mode, PADDING_MODES)
-        if self.padding < 0:
-            raise InvalidValueError(f"padding is {self.padding}, it must not be negative")
+        check_range("padding", self.padding, 0, 1 << 14)
 
     def __call__(self, images: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
         """Augmented copies of images[index].

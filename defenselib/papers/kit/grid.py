@@ -5,14 +5,23 @@ A cell that is not answered always says why: left out by request or by the profi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from defenselib import attacks, data, defenses, experiments, models
-from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
+from defenselib.errors import (
+    DefenseLibError,
+    InvalidValueError,
+    TrainingDivergedError,
+    check_choice,
+    check_range,
+    shown,
+)
+from defenselib.experiments import journal
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.experiment import LAST_SEED, Experiment
+from defenselib.experiments.fields import MISSING, convert
 from defenselib.papers.kit import printed
 
 if TYPE_CHECKING:
@@ -126,7 +135,7 @@ def checked_request(
 
 
 def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise InvalidValueError(f"{axis}s is {names!r}, it must be a list of names")
     if not names:
         raise InvalidValueError(f"{axis}s is empty; None stands for all of them")
@@ -135,12 +144,14 @@ def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(seeds, str) or not seeds:
-        raise InvalidValueError(f"seeds is {seeds!r}, it must be a list of whole numbers; None stands for the usual")
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise InvalidValueError(f"seed {seed!r} is not a whole number from 0 on")
-    return tuple(dict.fromkeys(seeds))
+    found = convert(seeds if isinstance(seeds, str) or not isinstance(seeds, Iterable) else list(seeds), list[int])
+    if found is MISSING or not found:
+        raise InvalidValueError(
+            f"seeds is {shown(seeds)}, it must be a list of whole numbers; None stands for the usual"
+        )
+    for seed in found:
+        check_range("seed", seed, 0, LAST_SEED)
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -207,10 +218,13 @@ class Grid:
             if source is not None:
                 cell = replace(cell, options={**cell.options, "source": source})
         seeds = self.request.seeds or self._seeds(cell, self.request.profile)
-        results, absent = [], []
+        results, absent, failed = [], [], []
         for seed in seeds:
             try:
                 result = _find(cell.experiment(self.paper, self.request.profile, seed), self.request.store, run)
+            except TrainingDivergedError as error:
+                failed.append(f"seed {seed} failed: {error}")
+                continue
             except DefenseLibError as error:
                 # Running must not hide a user's mistake; merely looking has nothing to break.
                 if run:
@@ -221,8 +235,9 @@ class Grid:
             else:
                 results.append(result)
         if not results:
-            return Answer(reason=otherwise)
-        notes = [f"{len(results)} of {len(seeds)} seeds; seed {', '.join(map(str, absent))} not run"] if absent else []
+            return Answer(reason="; ".join(failed) or otherwise)
+        notes = failed
+        notes += [f"{len(results)} of {len(seeds)} seeds; seed {', '.join(map(str, absent))} not run"] if absent else []
         if not all(result.made_by_current_code() for result in results):
             notes.append("made by older code")
         rule = self._profile.data.get(cell.dataset)
@@ -257,7 +272,12 @@ def not_implemented(cell: Cell) -> str:
 
 def _find(experiment: Experiment, store: Any, run: bool) -> Result | None:
     if run:
-        return experiments.run(experiment, store=store)
+        try:
+            return experiments.run(experiment, store=store)
+        except TrainingDivergedError as error:
+            # No other cell depends on it; whoever waits for the whole learns of it from the journal.
+            journal.note("failed", experiment.resolve().stem, str(error))
+            raise
     return _reader(store).get(experiment.resolve())
 
 

@@ -1,0 +1,64 @@
+"""What the commands print and how they are stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def console() -> Console:
+    """A console for the stdout of the moment; wide enough for a table in a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+
+
+def show(frame: pd.DataFrame, title: str) -> None:
+    """Print a data frame as a table; a missing value is an empty cell."""
+    table = Table(title=title)
+    for name in frame.columns:
+        table.add_column(str(name).replace("_", " "), overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*("" if value is None or value != value else str(value) for value in row))
+    console().print(table)
+
+
+class Stop(threading.Event):
+    """Set by a signal; `code` is what a shell then expects of the program."""
+
+    code = 0
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Inside, the first signal to end sets the event instead; the second ends the program as ever. One that is ignored
+    (`nohup`) stays ignored."""
+    stop = Stop()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def on_signal(number: int, frame: Any) -> None:
+        stop.code = 128 + number
+        stop.set()
+        put_back()
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        put_back()

@@ -1,0 +1,101 @@
+"""`defenselib status`, `data`, `keep` and `clean`: what there is, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from defenselib.commands.output import show
+from defenselib.commands.reproduce import check_profile
+from defenselib.errors import InvalidValueError
+
+
+def status(
+    paper: Annotated[str | None, typer.Option(help="What this paper still lacks, exhibit by exhibit.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Only this profile; laptop where a paper is named.")] = None,
+) -> None:
+    """Which results there are, committed and working; with --paper, what is missing and why."""
+    from defenselib import papers
+    from defenselib.experiments import default_stores
+    from defenselib.report.status import gaps, holdings
+
+    store = default_stores()
+    for line in store.damaged():
+        typer.echo(f"damaged: {' '.join(line.split())}", err=True)
+    if paper is not None:
+        level = check_profile(profile or "laptop", "best")
+        show(gaps(papers.get(paper), level, store), f"{paper} at {level}")
+        return
+    frame = holdings(store)
+    if profile is not None:
+        frame = frame[frame["profile"] == check_profile(profile)]
+    for place, folder in (("committed", ", ".join(map(str, store.also)) or "none"), ("working", store.root)):
+        typer.echo(f"{place}: {folder}")
+    if frame.empty:
+        typer.echo("no results yet: defenselib run makes one")
+    else:
+        show(frame, "results")
+
+
+def data(
+    names: Annotated[list[str] | None, typer.Argument(help="Names or paths; all known ones if none.")] = None,
+) -> None:
+    """Load data sets and print their sizes and digests; says which are missing and where it looked."""
+    from defenselib.data import search_path
+    from defenselib.report.status import data_sets
+
+    typer.echo(f"searched: {', '.join(map(str, search_path()))}")
+    frame = data_sets(tuple(names or ()))
+    show(frame.drop(columns="note"), "data sets")
+    for note in frame["note"]:
+        if note:
+            typer.echo(note)
+
+
+def keep(
+    hashes: Annotated[list[str] | None, typer.Argument(help="Hashes of results, as run prints them.")] = None,
+    profile: Annotated[str | None, typer.Option(help="All results of this profile.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder; that of the committed results if not given.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Also where another run of the same is there.")] = False,
+) -> None:
+    """Promote results from the working store to the committed ones that the book reads. smoke is never evidence."""
+    from defenselib.experiments import Store, default_stores
+    from defenselib.experiments import keep as promote
+
+    if not hashes and profile is None:
+        raise InvalidValueError("name hashes or a --profile")
+    if profile is not None:
+        check_profile(profile)
+    working = Store(default_stores().root)
+    chosen = [working.get(key) or key for key in hashes or ()]
+    chosen += [result for result in working.results() if result.profile == profile]
+    for result in chosen:
+        if not isinstance(result, str) and result.profile == "smoke":
+            raise InvalidValueError(f"{result.hash} was made at smoke, which is no evidence")
+    kept = promote(chosen, to=to, replace=replace)
+    for result in kept:
+        typer.echo(f"kept: {result.path}")
+    if len(kept) < len(chosen):
+        typer.echo(f"{len(chosen) - len(kept)} left as they were: committed already; --replace takes the new runs")
+
+
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
+    result. Only what has lain still for an hour goes."""
+    from defenselib import folders
+    from defenselib.experiments import default_stores
+    from defenselib.experiments.leftovers import leftovers, remove
+
+    found = leftovers(default_stores(), folders.cache_root())
+    if not found:
+        typer.echo("nothing is left over")
+        return
+    rows = [(item.kind, f"{item.size / 1e6:.1f}", str(item.path)) for item in found]
+    show(pd.DataFrame(rows, columns=["kind", "MB", "path"]), "would be removed" if dry_run else "removed")
+    size = sum(item.size for item in found) if dry_run else remove(found)
+    typer.echo(f"{len(found)} left over, {size / 1e6:.1f} MB {'would be freed' if dry_run else 'freed'}")

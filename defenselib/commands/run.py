@@ -1,0 +1,78 @@
+"""`defenselib run`: one cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from defenselib.commands.output import console
+from defenselib.report.parameters import arguments_for, convert, pairs
+
+if TYPE_CHECKING:
+    from defenselib.experiments import Experiment, Result
+
+
+def run_command(
+    dataset: Annotated[str, typer.Option(help="Name of a data set, or a path to one.")] = "shapes",
+    attack: Annotated[str, typer.Option(help="Name of an attack, or none.")] = "badnets",
+    defense: Annotated[str, typer.Option(help="Name of a defense; none trains without one.")] = "none",
+    profile: Annotated[str, typer.Option(help="How big a training: smoke, demo, laptop, gpu, paper.")] = "smoke",
+    seed: Annotated[str, typer.Option(metavar="INTEGER", help="A whole number from 0 on.")] = "0",
+    model: Annotated[str | None, typer.Option(help="Architecture; the profile's if not given.")] = None,
+    paper: Annotated[str | None, typer.Option(help="Paper whose recipes count; the method's own if not given.")] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Poisoning rate as a fraction; the paper's if not given.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="INTEGER", help="Target class; the paper's if not given.")
+    ] = None,
+    attack_arg: Annotated[
+        list[str] | None, typer.Option(help="Hyper-parameter of the attack, name=value; preset=… is a paper's variant.")
+    ] = None,
+    defense_arg: Annotated[list[str] | None, typer.Option(help="Hyper-parameter of the defense, name=value.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; the best there is if not given.")] = None,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+) -> None:
+    """Train once: a data set, an attack, a defense. Prints accuracy and attack success; the store keeps the result."""
+    from defenselib.experiments import Experiment, run
+    from defenselib.experiments.fields import arguments
+
+    chosen: dict[str, Any] = {
+        "model": model,
+        "paper": paper,
+        "rate": rate if rate is None else convert(rate, float, "--rate"),
+    }
+    chosen |= {
+        "target": target if target is None else convert(target, int, "--target"),
+        "seed": convert(seed, int, "--seed"),
+    }
+    given = {"attack": (attack, attack_arg), "defense": (defense, defense_arg)}
+    for kind, (name, texts) in given.items():
+        told = pairs(texts or (), f"--{kind}-arg")
+        known = arguments(kind, name)
+        # An unknown name is the Experiment's to refuse, with the names that exist.
+        chosen[f"{kind}_args"] = dict(told) if known is None else arguments_for(known, f"{kind} {name!r}", told)
+    experiment = Experiment(
+        dataset=dataset,
+        attack=attack,
+        defense=defense,
+        profile=profile,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    try:
+        _print_result(experiment, run(experiment, device=device, progress=progress))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last checkpoint", err=True)
+        raise typer.Exit(130) from None
+
+
+def _print_result(experiment: Experiment, result: Result) -> None:
+    table = Table(title=f"{experiment.dataset} · {experiment.attack} · {experiment.defense} · {result.profile}")
+    for column in ("seed", "ACC %", "ASR %", "poisoned", "seconds", "result"):
+        table.add_column(column, justify="left" if column == "result" else "right")
+    asr = "-" if result.asr is None else f"{result.asr:.2f}"
+    poisoned = str(result.poisoned_count)
+    table.add_row(str(experiment.seed), f"{result.acc:.2f}", asr, poisoned, f"{result.seconds:.1f}", result.hash)
+    console().print(table)
