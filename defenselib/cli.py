@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from defenselib.commands import batch
 from defenselib.errors import DefenseLibError, InvalidValueError
 from defenselib.report.parameters import arguments_for, pairs
 
@@ -238,3 +239,6 @@ def _show(frame: pd.DataFrame, title: str) -> None:
     for row in frame.itertuples(index=False):
         table.add_row(*("" if value is None or value != value else str(value) for value in row))
     console().print(table)
+
+
+app.add_typer(batch.commands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,9 @@ class Profile:
         return ""
 
 
+@cache
 def available() -> tuple[str, ...]:
-    """The profiles that come with the library."""
+    """The profiles that come with the library. Listed once: every Experiment asks for them."""
     order = ("smoke", "laptop", "gpu", "paper")
     names = {path.stem for path in FOLDER.glob("*.toml")}
     return tuple([name for name in order if name in names] + sorted(names.difference(order)))

@@ -30,9 +30,9 @@ OF_ATTACKS: Mapping[str, tuple[str, ...]] = {
 
 
 def shared_stages(resolved: Resolved) -> tuple[str, ...]:
-    """Names of a cell's shared stages, `simclr-6f0e…`. Two cells of the same name share the stage if their methods set
-    it alike: what the method itself says of a stage is known only when it runs."""
-    spec = resolved.spec()
+    """Names of a cell's shared stages, `simclr-6f0e…`, whatever its seed. Two cells of one seed and the same name share
+    the stage if their methods set it alike: what the method itself says of a stage is known only when it runs."""
+    spec = {name: value for name, value in resolved.spec().items() if name != "seed"}
     named = (
         (OF_ATTACKS.get(resolved.attack.name, ()), ALWAYS),
         (OF_DEFENSES.get(resolved.defense.name, ()), (*ALWAYS, *OF_A_DEFENSE)),

@@ -11,59 +11,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from defenselib import papers
-from defenselib.errors import DefenseLibError, check_choice
-from defenselib.experiments.experiment import Experiment, Resolved
+from defenselib import data, papers
+from defenselib.errors import DataError, DefenseLibError, check_choice
+from defenselib.experiments.experiment import Experiment, Resolved, hash_of
 from defenselib.experiments.stages import shared_stages
 from defenselib.experiments.store import Store, default_stores
+from defenselib.experiments.written import as_dict
 from defenselib.papers.costs import Cost, Costs
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.cells import Need, needs, spoken_of
+from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import AXES, Grid, Thin, checked_request, mode_of
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A cell of a plan at one seed. upstream: hash of the cell whose model it starts from. stages: what it shares with
-    cells that name the same. seconds and guess: see `costs`. exhibits: "asd table-2", in the papers' order."""
-
-    experiment: Experiment
-    hash: str
-    stem: str
-    stored: bool
-    upstream: str | None
-    stages: tuple[str, ...]
-    seconds: float
-    guess: str = ""
-    numbers: float = 0.0
-    claims: int = 0
-    exhibits: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        one = self.experiment
-        return f"{one.dataset}/{one.attack}/{one.defense}"
-
-    @property
-    def minutes(self) -> float:
-        return self.seconds / 60
-
-
-@dataclass(frozen=True)
-class Plan:
-    """cells: each once, an upstream before what starts from it. left_out: why others are none of it, with counts."""
-
-    cells: tuple[Planned, ...]
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    machine: str = ""
-
-    @property
-    def missing(self) -> tuple[Planned, ...]:
-        return tuple(cell for cell in self.cells if not cell.stored)
+from defenselib.papers.kit.grid import AXES, Cell, Grid, Thin, checked_request, mode_of
+from defenselib.papers.planned import Plan, Planned
 
 
 def make(
@@ -87,7 +50,7 @@ def make(
     collected = _Collected(where, Costs(where.results(), machine))
     wanted = _named(keys or papers.available(), dict(zip(AXES, (datasets, attacks, defenses), strict=True)))
     for key, names in wanted.items():
-        chosen = [names[axis] for axis in AXES]
+        chosen = (names["dataset"], names["attack"], names["defense"])
         for profile in profiles:
             request = checked_request(key, profile, False, *chosen, seeds, where)
             for exhibit in papers.get(key).exhibits:
@@ -120,10 +83,37 @@ def _paper(key: str) -> str:
     return check_choice("paper", key, papers.available())
 
 
-@dataclass
-class _Entry:
+@dataclass(frozen=True)
+class _Group:
+    """A cell at all seeds: what is the same for each of them."""
+
     experiment: Experiment
     resolved: Resolved
+    fields: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    stages: tuple[str, ...]
+    cost: Cost
+    upstream: _Group | None
+    hashes: dict[int, str] = field(default_factory=dict)
+
+    def hash(self, seed: int) -> str:
+        """The hash at a seed."""
+        if seed not in self.hashes:
+            self.hashes[seed] = self._hash(seed)
+        return self.hashes[seed]
+
+    def _hash(self, seed: int) -> str:
+        # Resolving the same again for every seed would take most of the time of a plan.
+        if "seed" in self.experiment.attack_args:  # an attack states its seed where it is not the experiment's
+            return self.experiment.replace(seed=seed).resolve().hash
+        below = {} if self.upstream is None else {"upstream": self.upstream.hash(seed)}
+        return hash_of({**self.spec, **below, "seed": seed})
+
+
+@dataclass
+class _Entry:
+    group: _Group
+    seed: int
     stored: bool
     numbers: float = 0.0
     claims: set[tuple[str, ...]] = field(default_factory=set)
@@ -135,95 +125,125 @@ class _Collected:
 
     def __init__(self, store: Store, costs: Costs) -> None:
         self.left_out: Counter[str] = Counter()
-        self.sources: dict[str, str] = {}
+        self.sources = {name: _source(name, store) for name in data.available() if data.info(name).source is None}
         self._store, self._costs = store, costs
         self._entries: dict[str, _Entry] = {}
-        self._hashes: dict[Experiment, str] = {}
+        self._groups: dict[tuple[str, str, Cell], _Group | str] = {}
+        self._claims: dict[tuple[str, str], list[list[Claim]]] = {}
 
     def add(self, exhibit: Exhibit, grid: Grid) -> None:
         """The cells of an exhibit at one profile, and what they would answer there."""
-        profile = grid.request.profile
+        profile, label = grid.request.profile, f"{exhibit.paper} {exhibit.key}"
         listed = needs(exhibit, profile)
-        label = f"{exhibit.paper} {exhibit.key}"
         waits = [self._waits(need, grid, label) for need in listed]
         for wait in waits:
             for key in wait:
                 self._entries[key].numbers += 1 / len(wait)
         if mode_of(profile) == "none" or not any(waits):
             return
-        for claim in exhibit.checks:
-            for place in spoken_of(claim, listed, profile):
-                for key in waits[place]:
-                    self._entries[key].claims.add((exhibit.paper, exhibit.key, claim.key, profile))
+        if (exhibit.paper, exhibit.key) not in self._claims:  # whatever the profile, it speaks of the same rows
+            self._claims[exhibit.paper, exhibit.key] = spoken_of(exhibit.checks, listed, profile)
+        for wait, claims in zip(waits, self._claims[exhibit.paper, exhibit.key], strict=True):
+            for key in wait:
+                self._entries[key].claims |= {(label, claim.key, profile) for claim in claims}
 
     def _waits(self, need: Need, grid: Grid, label: str) -> tuple[str, ...]:
-        """Hashes of the missing cells that a number waits for; none where it is answered, or nothing would answer it."""
+        """Hashes of the missing cells that a number waits for; none where it is answered or nothing answers it."""
         found: dict[str, None] = {}
         complete = True
         for choices, partner in ((need.made_of, False), (need.judged_by, True)):
             for choice in choices:
-                seeds, reason = self._cells(grid, choice[0], partner, label)
+                keys, reason = self._cells(grid, choice[0], partner, label)
+                if any(self._entries[key].stored for key in keys) or any(self._there(grid, one) for one in choice[1:]):
+                    continue
                 if reason:
                     self.left_out[reason] += 1
                     complete &= partner
-                elif not any(self._entries[key].stored for key in seeds) and not any(
-                    self._there(grid, other) for other in choice[1:]
-                ):
-                    found |= dict.fromkeys(self._with_upstream(seeds[0]))
+                else:
+                    found |= dict.fromkeys(self._missing(keys[0]))
         return tuple(found) if complete else ()
 
-    def _cells(self, grid: Grid, cell: Any, partner: bool, label: str) -> tuple[list[str], str]:
-        try:
-            experiments, reason = grid.experiments(cell, partner)
-            keys = [self._enter(one) for one in experiments]
-        except DefenseLibError as error:
-            return [], str(error)
+    def _cells(self, grid: Grid, cell: Cell, partner: bool, label: str) -> tuple[list[str], str]:
+        """Hashes of the cell's seeds, entered; or none, and why."""
+        cell, seeds, reason = grid.wanted(cell, partner)
+        group = self._group(grid.paper, grid.request.profile, cell) if seeds else reason
+        if isinstance(group, str):
+            return [], group
+        keys = [self._enter(group, seed) for seed in seeds]
         for key in keys:
             self._entries[key].exhibits[label] = None
         return keys, reason
 
-    def _there(self, grid: Grid, cell: Any) -> bool:
+    def _there(self, grid: Grid, cell: Cell) -> bool:
         """Whether a cell that would do as well has a result."""
-        try:
-            experiments, _ = grid.experiments(cell, True)
-            return any(self._has(one.resolve().hash) for one in experiments)
-        except DefenseLibError:
-            return False
+        cell, seeds, _ = grid.wanted(cell, partner=True)
+        group = self._group(grid.paper, grid.request.profile, cell) if seeds else ""
+        return not isinstance(group, str) and any(self._has(group.hash(seed)) for seed in seeds)
 
-    def _enter(self, experiment: Experiment) -> str:
-        """The hash of an experiment, entered with what it starts from."""
-        if experiment not in self._hashes:
-            below = experiment.upstream()
-            if below is not None:
-                self._enter(below)
-            resolved = experiment.resolve()
-            self._hashes[experiment] = resolved.hash
-            if resolved.hash not in self._entries:
-                self._entries[resolved.hash] = _Entry(experiment, resolved, self._has(resolved.hash))
-        return self._hashes[experiment]
+    def _group(self, paper: str, profile: str, cell: Cell) -> _Group | str:
+        """The cell in numbers, or why it cannot be."""
+        key = paper, profile, cell
+        if key not in self._groups:
+            try:
+                self._groups[key] = self._resolved(cell.experiment(paper, profile, 0))
+            except DefenseLibError as error:
+                self._groups[key] = str(error)
+        return self._groups[key]
+
+    def _resolved(self, experiment: Experiment) -> _Group:
+        below, resolved = experiment.upstream(), experiment.resolve()
+        return _Group(
+            experiment=experiment,
+            resolved=resolved,
+            fields=as_dict(experiment.replace(source=resolved.source)),
+            spec=resolved.spec(),
+            stages=shared_stages(resolved),
+            cost=self._costs.of(resolved),
+            upstream=None if below is None else self._resolved(below),
+        )
+
+    def _enter(self, group: _Group, seed: int) -> str:
+        """The hash of a group at a seed, entered with what it starts from."""
+        if group.upstream is not None:
+            self._enter(group.upstream, seed)
+        key = group.hash(seed)
+        if key not in self._entries:
+            self._entries[key] = _Entry(group, seed, self._has(key))
+        return key
 
     def _has(self, key: str) -> bool:
         return next(iter(self._store.files(key)), None) is not None
 
-    def _with_upstream(self, key: str) -> list[str]:
-        below = self._entries[key].resolved.upstream
-        first = [] if below is None or self._entries[below.hash].stored else self._with_upstream(below.hash)
-        return [*first, key]
+    def _missing(self, key: str) -> list[str]:
+        """The hash, and before it those of the missing cells that it starts from."""
+        group, seed = self._entries[key].group, self._entries[key].seed
+        below = "" if group.upstream is None else group.upstream.hash(seed)
+        return [*(self._missing(below) if below and not self._entries[below].stored else ()), key]
 
     def cells(self) -> Iterable[Planned]:
         for key, entry in self._entries.items():
-            resolved = entry.resolved
-            cost = Cost(0.0) if entry.stored else self._costs.of(resolved)
+            group, seed = entry.group, entry.seed
             yield Planned(
-                experiment=replace(entry.experiment, source=resolved.source),
+                fields={**group.fields, "seed": seed} if seed else group.fields,
                 hash=key,
-                stem=resolved.stem,
+                stem=group.resolved.stem_of(seed, key),
                 stored=entry.stored,
-                upstream=None if resolved.upstream is None else resolved.upstream.hash,
-                stages=shared_stages(resolved),
-                seconds=round(cost.seconds, 1),
-                guess=cost.guess,
+                upstream=None if group.upstream is None else group.upstream.hash(seed),
+                stages=tuple(f"{stage}-s{seed}" for stage in group.stages),
+                seconds=round(group.cost.seconds, 1),
+                guess=group.cost.guess,
                 numbers=round(entry.numbers, 4),
                 claims=len(entry.claims),
                 exhibits=tuple(entry.exhibits),
             )
+
+
+def _source(dataset: str, store: Store) -> str:
+    """Which copy of a data set to plan with: that of the stored results, else the one at hand, else none (empty)."""
+    stored = min({result.experiment["source"] for result in store.results(dataset)}, default="")
+    if stored:
+        return str(stored)
+    try:
+        return data.source_of(data.load_dataset(dataset, fetch=False))
+    except DataError:
+        return ""

@@ -68,7 +68,12 @@ def _of_row(table: Table, row: Row, mode: str) -> Need | None:
         return Need(row, ((cell,), undefended)) if defended else None
     own = (cell,) if table.instead is None else (cell, table.instead(row))
     partners: tuple[Choice, ...] = ()
-    if mode != "none" and metric in GATED and defended and (cell.attack != "none" or (metric, mode) == ("acc", "order")):
+    if (
+        mode != "none"
+        and metric in GATED
+        and defended
+        and (cell.attack != "none" or (metric, mode) == ("acc", "order"))
+    ):
         partners = (undefended,)
     if mode == "order" and metric == "acc" and not defended:
         partners = ((no_attack(cell),),)
@@ -92,9 +97,7 @@ def _of_series(exhibit: Series, profile: str) -> list[Need]:
 def _of_composed(exhibit: Composed, profile: str) -> list[Need]:
     rows = frames.records(exhibit._printed())
     made = ((row, exhibit.number(row)) for row in rows)
-    return [
-        Need(row, tuple((cell,) for cell in number.cells)) for row, number in made if not isinstance(number, str)
-    ]
+    return [Need(row, tuple((cell,) for cell in number.cells)) for row, number in made if not isinstance(number, str)]
 
 
 def cells_of(exhibit: Exhibit, request: Request) -> tuple[Experiment, ...]:
@@ -105,18 +108,24 @@ def cells_of(exhibit: Exhibit, request: Request) -> tuple[Experiment, ...]:
     for need in needs(exhibit, request.profile):
         for choices, partner in ((need.made_of, False), (need.judged_by, True)):
             for choice in choices:
-                found |= dict.fromkeys(grid.experiments(choice[0], partner)[0])
+                cell, seeds, _ = grid.wanted(choice[0], partner)
+                found |= {cell.experiment(exhibit.paper, request.profile, seed): None for seed in seeds}
     return tuple(found)
 
 
-def spoken_of(claim: Claim, listed: Sequence[Need], profile: str) -> list[int]:
-    """Which of the numbers of an exhibit a claim speaks of, by place: those that its points name. A column that a point
-    does not name may have any value."""
+def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> list[list[Claim]]:
+    """Which claims speak of each number of an exhibit: those with a point there. A column that a point does not name
+    may have any value."""
+    found: list[list[Claim]] = [[] for _ in listed]
     if not listed:
-        return []
-    empty = frames.unanswered(frames.rows_of([need.row for need in listed]), profile, "")
-    points = claim.expression.points(View(empty, mode_of(profile)))
-    return [place for place, need in enumerate(listed) if any(_fits(point.where, need.row) for point in points)]
+        return found
+    view = View(frames.unanswered(frames.rows_of([need.row for need in listed]), profile, ""), mode_of(profile))
+    for claim in claims:
+        places = {repr(point.where): point.where for point in claim.expression.points(view)}
+        for mine, need in zip(found, listed, strict=True):
+            if any(_fits(where, need.row) for where in places.values()):
+                mine.append(claim)
+    return found
 
 
 def _fits(where: Row, row: Row) -> bool:

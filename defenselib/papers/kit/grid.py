@@ -188,15 +188,15 @@ class Grid:
         """What the store has of a cell that nobody left out; it is not run for this."""
         return self._answer(cell, partner=False, may_run=False)
 
-    def experiments(self, cell: Cell, partner: bool = False) -> tuple[tuple[Experiment, ...], str]:
-        """What running would take of a cell, one Experiment a seed, on the copy of the data that stored results were
-        made on; or nothing, and why. Errors: DefenseLibError for a cell that cannot be resolved."""
+    def wanted(self, cell: Cell, partner: bool = False) -> tuple[Cell, tuple[int, ...], str]:
+        """What running would take of a cell: the cell on the copy of the data that stored results were made on (or that
+        `sources` names), and its seeds; no seeds where it takes nothing, and why."""
         excluded, thinned = self._excluded(cell, partner)
-        if excluded or thinned:
-            return (), excluded or thinned
-        cell = self._of_stored_copy(cell) or cell
-        seeds = self.request.seeds or self._seeds(cell, self.request.profile)
-        return tuple(cell.experiment(self.paper, self.request.profile, seed) for seed in seeds), ""
+        stored = None if excluded or thinned else self._of_stored_copy(cell)
+        if stored is None:
+            unknown = f"no copy of {cell.dataset!r} at hand, and no result says which one to take"
+            return cell, (), excluded or thinned or unknown
+        return stored, self.request.seeds or self._seeds(cell, self.request.profile), ""
 
     def _answer(self, cell: Cell, partner: bool, may_run: bool = True) -> Answer:
         excluded, thinned = self._excluded(cell, partner)

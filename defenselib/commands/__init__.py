@@ -1,0 +1,1 @@
+"""Commands of `defenselib` that stand in files of their own."""
