@@ -1,4 +1,4 @@
-"""The command line: run, reproduce, status, data, profile, keep, clean."""
+"""The command line: run, plan, run-cell, batch, reproduce, status, data, profile, keep, clean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from defenselib.commands import results
+from defenselib.commands import batch, results
 from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
 from defenselib.commands.run import run_command
@@ -53,3 +53,4 @@ app.command()(reproduce)
 app.command("profile")(profile_command)
 for command in (results.status, results.data, results.keep, results.clean):
     app.command()(command)
+app.add_typer(batch.commands)

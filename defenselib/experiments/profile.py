@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,7 @@ class Profile:
         return ""
 
 
+@cache
 def available() -> tuple[str, ...]:
     """The profiles that come with the library."""
     order = ("smoke", "demo", "laptop", "gpu", "paper")

@@ -93,7 +93,11 @@ class Resolved:
     @property
     def stem(self) -> str:
         """Name of the result's files without ending."""
-        return f"{file_name(self.dataset)}-{self.attack.name}-{self.defense_label}-s{self.seed}-{self.hash}"
+        return self.stem_of(self.seed, self.hash)
+
+    def stem_of(self, seed: int, key: str) -> str:
+        """The name that its files have at another seed, of the hash `key`."""
+        return f"{file_name(self.dataset)}-{self.attack.name}-{self.defense_label}-s{seed}-{key}"
 
 
 def _method(method: Attack | Defense, seed: int, defaults: bool) -> dict[str, Any]:

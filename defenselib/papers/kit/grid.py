@@ -166,18 +166,25 @@ class Grid:
     """Answers cells at one profile; each cell is looked up or run once.
 
     seeds: the seeds that a cell takes when the request names none. declared: what the paper's module leaves out at
-    this profile where the request does not ask for it; results that are in the store are shown all the same.
+    this profile where the request does not ask for it; results that are in the store are shown all the same. sources:
+    which copies of data sets the store's results were made on, as far as they were looked for; several grids of one
+    store may share it.
     """
 
     def __init__(
-        self, paper: str, request: Request, seeds: Callable[[Cell, str], tuple[int, ...]], declared: Thin
+        self,
+        paper: str,
+        request: Request,
+        seeds: Callable[[Cell, str], tuple[int, ...]],
+        declared: Thin,
+        sources: dict[str, str] | None = None,
     ) -> None:
         self.paper = paper
         self.request = request
         self._seeds = seeds
         self._declared = declared.without(request.thin)
         self._answers: dict[tuple[Cell, bool], Answer] = {}
-        self._sources: dict[str, str] = {}
+        self._sources: dict[str, str] = {} if sources is None else sources
         self._profile = profiles.load(request.profile)
 
     def answer(self, cell: Cell, partner: bool = False) -> Answer:
@@ -192,31 +199,49 @@ class Grid:
         """What the store has of a cell that nobody left out; it is not run for this."""
         return self._answer(cell, partner=False, may_run=False)
 
+    def wanted(self, cell: Cell, partner: bool = False) -> tuple[Cell, tuple[int, ...], str]:
+        """What running would take of a cell: the cell on the copy of the data that stored results were made on (or that
+        `sources` names), and its seeds; no seeds where it takes nothing, and why."""
+        excluded, thinned = self._excluded(cell, partner)
+        stored = None if excluded or thinned else self._of_stored_copy(cell)
+        if stored is None:
+            unknown = f"no copy of {cell.dataset!r} at hand, and no result says which one to take"
+            return cell, (), excluded or thinned or unknown
+        return stored, self.request.seeds or self._seeds(cell, self.request.profile), ""
+
     def _answer(self, cell: Cell, partner: bool, may_run: bool = True) -> Answer:
+        excluded, thinned = self._excluded(cell, partner)
+        if excluded:
+            return Answer(reason=excluded)
+        return self._collect(cell, self.request.run and may_run and not thinned, thinned or NO_RESULT)
+
+    def _excluded(self, cell: Cell, partner: bool) -> tuple[str, str]:
+        """Why a cell is not even looked up, and why it is looked up but not run; both empty for one that is wanted."""
         unwanted = self.request.thin.excludes(cell)
         if unwanted and not partner:
-            return Answer(reason=f"left out by request: {unwanted}")
+            return f"left out by request: {unwanted}", ""
         rule = self._profile.data.get(cell.dataset)
         if rule is not None and rule.left_out is not None:
-            return Answer(reason=f"{LEFT_OUT}{rule.left_out}")
+            return f"{LEFT_OUT}{rule.left_out}", ""
         missing = not_implemented(cell)
         if missing:
-            return Answer(reason=missing)
+            return missing, ""
         thinned = self._declared.excludes(cell)
+        reason = f"{LEFT_OUT}{thinned}" if thinned else ""
         if thinned and rule is not None and rule.use is not None:
             # Another data set stands in: its results would pass for those of every data set that it stands for.
-            return Answer(reason=f"{LEFT_OUT}{thinned}")
-        wanted_defenses = self.request.thin.defenses
-        may_run &= not thinned if not partner else wanted_defenses is None or cell.defense in wanted_defenses
-        return self._collect(cell, self.request.run and may_run, f"{LEFT_OUT}{thinned}" if thinned else NO_RESULT)
+            return reason, ""
+        if not partner:
+            return "", reason
+        wanted = self.request.thin.defenses
+        return "", "" if wanted is None or cell.defense in wanted else reason or NO_RESULT
 
     def _collect(self, cell: Cell, run: bool, otherwise: str) -> Answer:
         if not run:
-            source = self._source(self._profile.dataset(cell.dataset)[0])
-            if source == "":
+            stored = self._of_stored_copy(cell)
+            if stored is None:
                 return Answer(reason=otherwise)
-            if source is not None:
-                cell = replace(cell, options={**cell.options, "source": source})
+            cell = stored
         seeds = self.request.seeds or self._seeds(cell, self.request.profile)
         results, absent, failed = [], [], []
         for seed in seeds:
@@ -244,6 +269,13 @@ class Grid:
         if rule is not None and rule.use is not None:
             notes.append(f"ran on {rule.use} in place of {cell.dataset}")
         return Answer(tuple(results), "; ".join(notes))
+
+    def _of_stored_copy(self, cell: Cell) -> Cell | None:
+        """The cell on the copy of its data that stored results were made on; None where there are none of such."""
+        source = self._source(self._profile.dataset(cell.dataset)[0])
+        if source is None:
+            return cell
+        return replace(cell, options={**cell.options, "source": source}) if source else None
 
     def _source(self, dataset: str) -> str | None:
         """Which copy of a data set the stored results were made on; None where that is known without them, "" where

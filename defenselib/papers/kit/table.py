@@ -41,6 +41,11 @@ def plain_cell(row: Row) -> Cell:
     return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]))
 
 
+def no_attack(cell: Cell) -> Cell:
+    """The model without attack and defense that an undefended accuracy is judged by where orders are compared."""
+    return Cell(cell.dataset, "none", "none", {k: v for k, v in cell.options.items() if k == "model"})
+
+
 def ders(found: Answer, plain: Answer) -> dict[int, float]:
     """DER by seed, in percent, over the seeds that the undefended model has as well."""
     first = {seed_of(result): result for result in plain.results}
@@ -124,8 +129,7 @@ class _Answering:
         rates = [result.metrics["false_target"] for result in answer.results if "false_target" in result.metrics]
         beside["false_target"] = fmean(rates) if rates else math.nan
         if metric == "acc" and cell.defense == "none" and self.mode == "order":
-            asked = {"model": cell.options["model"]} if "model" in cell.options else {}
-            clean = self.grid.answer(Cell(cell.dataset, "none", "none", asked), partner=True)
+            clean = self.grid.answer(no_attack(cell), partner=True)
             beside["no_attack"] = _of(clean, row, self.table.value)["reproduced"]
         if metric == "acc" and cell.defense != "none" and self.mode == "order":
             beside["drop"] = self._drop(cell, answer, row)

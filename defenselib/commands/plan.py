@@ -1,0 +1,219 @@
+"""`defenselib plan` and `defenselib run-cell`: which cells to run, and one of them exactly."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from defenselib.errors import DefenseLibError, InvalidValueError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from defenselib.experiments import Experiment
+    from defenselib.papers.planned import Plan
+
+commands = typer.Typer()
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+Names = Annotated[list[str] | None, typer.Option()]
+
+
+@commands.command("plan")
+def plan_command(
+    paper: Annotated[list[str] | None, typer.Option(help="Key of a paper; all if not given.")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="A profile; several may be given. [default: laptop]")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="0..4 or 0,2; each exhibit's own if not given.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set; several may be given.")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help="Only this attack; several may be given.")] = None,
+    defense: Annotated[list[str] | None, typer.Option(help="Only this defense; several may be given.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what a profile leaves out unasked.")] = False,
+    by: Annotated[str, typer.Option(help="Order: paper, or yield (numbers answered a minute).")] = "paper",
+    budget: Annotated[str | None, typer.Option(help="Cut to what fits: 90m, 5h, 2d.")] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Cells at once, for --budget.")] = 1,
+    machine: Annotated[str | None, typer.Option(help="Kind of machine that runs it; this one if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_commands: Annotated[bool, typer.Option("--commands", help="Print a command a missing cell.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the plan as JSON, for run-cell and batch.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="Missing cells to show in the table.")] = 40,
+) -> None:
+    """Which cells stand behind the papers' exhibits, which are missing, what they cost and how much they answer."""
+    from defenselib.papers import plan as plans
+
+    made = plans.make(
+        paper,
+        _profiles(profile or ["laptop"]),
+        None if seeds is None else whole_numbers(seeds),
+        dataset,
+        attack,
+        defense,
+        machine=machine or _this_machine(),
+        everything=everything,
+    ).sorted(by)
+    if budget is not None:
+        made = made.within(duration(budget), jobs)
+    if output is not None:
+        made.write(output)
+    if as_json:
+        typer.echo(made.to_json(), nl=False)
+    elif as_commands:
+        for cell in made.missing:
+            typer.echo(f"defenselib run-cell {cell.hash} --plan {output or 'plan.json'}")
+    else:
+        _show(made, rows, budget, jobs)
+
+
+@commands.command("run-cell")
+def run_cell(
+    key: Annotated[str | None, typer.Argument(metavar="HASH", help="Hash of a cell of the plan.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="The plan, as plan --output wrote it.")] = None,
+    spec: Annotated[str | None, typer.Option(help="In place of both: an experiment as JSON, or a file of it.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the best there is if not given.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs of this machine, 0,1: takes one that is free.")] = None,
+    per_gpu: Annotated[int, typer.Option(min=1, help="Cells on one GPU at once.")] = 1,
+    limit: Annotated[int, typer.Option(min=0, help="Seconds after which it gives up; 0: never.")] = 0,
+) -> None:
+    """Run one cell exactly as a plan or a specification says; what is in the store is not run again."""
+    from defenselib import folders
+    from defenselib.workflow.slots import numbers, pinned
+
+    experiment = _experiment(key, plan, spec)
+    place = nullcontext(-1) if gpus is None else pinned(numbers(gpus), per_gpu, folders.cache_root() / "slots")
+    with place as gpu, time_limit(limit):
+        from defenselib.experiments import run
+
+        result = run(experiment, device=device, progress=False)
+    where = "" if gpu < 0 else f", GPU {gpu}"
+    typer.echo(
+        f"{result.hash}: ACC {result.acc:.2f}, ASR {result.asr:.2f}, {result.seconds:.1f} s{where}: {result.path}"
+    )
+
+
+def _experiment(key: str | None, plan: Path | None, spec: str | None) -> Experiment:
+    from defenselib.experiments.written import from_json
+    from defenselib.papers.planned import read
+
+    if spec is not None:
+        if key is not None or plan is not None:
+            raise InvalidValueError("give either a HASH and --plan, or --spec")
+        return from_json(spec if spec.lstrip().startswith("{") else _text(Path(spec)))
+    if key is None or plan is None:
+        raise InvalidValueError("give a HASH and --plan, or --spec")
+    experiment = read(plan).cell(key).experiment
+    found = experiment.resolve().hash
+    if found != key:
+        raise InvalidValueError(f"{plan} says {key}, but this version makes {found} of it; make the plan again")
+    return experiment
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"{path} cannot be read ({error}); give an experiment as JSON") from error
+
+
+class time_limit:
+    """Inside, after so many seconds, DefenseLibError is raised; the next try goes on from the last checkpoint."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        if self.seconds:
+            signal.signal(signal.SIGALRM, self._late)
+            signal.alarm(self.seconds)
+
+    def __exit__(self, *error: object) -> None:
+        if self.seconds:
+            signal.alarm(0)
+
+    def _late(self, *_: object) -> None:
+        raise DefenseLibError(f"ran past its limit of {self.seconds} s; the next try goes on from the last checkpoint")
+
+
+def duration(text: str) -> float:
+    """Seconds of "90m", "5h", "1.5d", "30s". Errors: InvalidValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if found is None:
+        raise InvalidValueError(f"budget is {text!r}, it must be a number with s, m, h or d: 90m, 5h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """The seeds of "0..4" (both ends) or "0,2,7". Errors: InvalidValueError."""
+    span = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
+    if span and int(span[1]) <= int(span[2]) < int(span[1]) + 1000:
+        return tuple(range(int(span[1]), int(span[2]) + 1))
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
+        raise InvalidValueError(f"seeds is {text!r}, it must be like 0..4 or 0,2,7")
+    return tuple(dict.fromkeys(map(int, text.split(","))))
+
+
+def _profiles(names: list[str]) -> tuple[str, ...]:
+    from defenselib.errors import check_choice
+    from defenselib.experiments import profiles
+
+    return tuple(dict.fromkeys(check_choice("profile", name, profiles.available()) for name in names))
+
+
+def _this_machine() -> str:
+    from defenselib.cpu.devices import chosen_device
+    from defenselib.experiments.provenance import machine
+    from defenselib.papers.costs import kind_of
+
+    return kind_of(machine(chosen_device(None)))
+
+
+def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
+    from defenselib.commands.output import console
+
+    screen = console()
+    for table in (_totals(plan), _missing(plan, rows)):
+        if table.row_count:
+            screen.print(table)
+    hidden = len(plan.missing) - rows
+    if rows and hidden > 0:
+        typer.echo(f"and {hidden} more: --rows shows them, --json and --output give all")
+    if budget is not None:
+        typer.echo(f"cut to {budget} with {jobs} at once")
+    typer.echo(f"expected on: {plan.machine}; ~ marks a guess")
+    for reason, count in Counter(plan.left_out).most_common(5):
+        typer.echo(f"left out {count} times: {reason.removeprefix('left out at this profile: ')}")
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("profile", "cell", "for", "hash") else "right")
+    return table
+
+
+def _totals(plan: Plan) -> Table:
+    table = _table("plan", "profile", "cells", "in the store", "missing", "hours", "guessed", "numbers")
+    for profile in dict.fromkeys(cell.profile for cell in plan.cells):
+        mine = [cell for cell in plan.cells if cell.profile == profile]
+        missing = [cell for cell in mine if not cell.stored]
+        told: list[Any] = [profile, len(mine), len(mine) - len(missing), len(missing)]
+        told += [f"{sum(cell.seconds for cell in missing) / 3600:.1f}", sum(bool(cell.guess) for cell in missing)]
+        table.add_row(*map(str, told), f"{sum(cell.numbers for cell in missing):.0f}")
+    return table
+
+
+def _missing(plan: Plan, rows: int) -> Table:
+    table = _table("missing", "hash", "profile", "cell", "seed", "minutes", "numbers", "claims", "for")
+    for cell in plan.missing[:rows]:
+        minutes = f"{'~' if cell.guess else ''}{cell.seconds / 60:.1f}"
+        more = f" +{len(cell.exhibits) - 2}" if len(cell.exhibits) > 2 else ""
+        told = (cell.hash, cell.profile, cell.name, cell.fields.get("seed", 0), minutes, f"{cell.numbers:.1f}")
+        table.add_row(*map(str, told), str(cell.claims), ", ".join(cell.exhibits[:2]) + more)
+    return table

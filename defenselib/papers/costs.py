@@ -1,0 +1,125 @@
+"""What a cell will take, from what others took.
+
+Measured is the median over stored results on the same kind of machine: of the same cell with other seeds; else of the
+same method at this profile on this data set; else at this profile. A method is the defense, and where it stops. Where
+there is none the number is a guess, by the first of these that there is:
+
+1. the method at this profile on another machine, times what the undefended training takes here against there;
+2. the method at another profile on this machine, times the ratio of work: training images times epochs;
+3. any method on this machine, by its seconds a training image and epoch;
+4. ten minutes.
+
+Seconds of a result hold those of shared stages, so the first cell that needs a stage takes what is said and the others
+take less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from defenselib.experiments.experiment import Resolved, hash_of
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+UNKNOWN_SECONDS = 600.0
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """seconds: expected on the kind of machine that was asked for. guess: how it was guessed; empty where measured."""
+
+    seconds: float
+    guess: str = ""
+
+
+@dataclass(frozen=True)
+class _Took:
+    seconds: float
+    work: float
+
+
+def kind_of(machine: Table) -> str:
+    """The kind of a machine: its GPU's name, else its processor's."""
+    return str(machine.get("gpu") or machine.get("cpu") or "unknown")
+
+
+def method_of(cell: Table) -> str:
+    """The defense of a described experiment, with its diagnostic and the stage where it stops."""
+    stop = cell["stop_after"]
+    parts = (cell["defense"], cell["diagnostic"], None if stop is None else f"to {stop.partition(':')[0]}")
+    return " ".join(str(part) for part in parts if part)
+
+
+def work_of(cell: Table) -> float:
+    """Training images times epochs, those of all stages together; of a method without epochs one."""
+    args = cell["defense_args"]
+    epochs = [value for name, value in args.items() if name.endswith("epochs") and isinstance(value, int | float)]
+    return float(cell["train_size"]) * max(1.0, float(sum(epochs)))
+
+
+def same_but_seed(spec: Table) -> str:
+    """What all seeds of a cell have in common, as a hash; an upstream is named by a hash that covers its seed."""
+    return hash_of({name: value for name, value in spec.items() if name not in ("seed", "upstream")})
+
+
+class Costs:
+    """Expected seconds on one kind of machine, from measured results of all kinds."""
+
+    def __init__(self, results: Iterable[Result], machine: str) -> None:
+        self.machine = machine
+        self.kinds: dict[str, int] = {}
+        self._found: dict[tuple[str, ...], list[_Took]] = {}
+        for result in results:
+            kind = kind_of(result.machine)
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            took = _Took(result.seconds, work_of(result.experiment))
+            for key in _keys(result.profile, kind, result.experiment, same_but_seed(result.spec)):
+                self._found.setdefault(key, []).append(took)
+        self._known: dict[tuple[str, ...], Cost] = {}
+
+    def of(self, resolved: Resolved) -> Cost:
+        """The expected cost of a resolved experiment."""
+        cell, profile = resolved.describe(), resolved.profile
+        for key in _keys(profile, self.machine, cell, same_but_seed(resolved.spec()))[:3]:
+            if key in self._found:
+                return Cost(median(one.seconds for one in self._found[key]))
+        return self._guess(profile, method_of(cell), work_of(cell))
+
+    def _guess(self, profile: str, method: str, work: float) -> Cost:
+        elsewhere = [key[2] for key in self._found if key[:2] == ("method", profile) and key[3] == method]
+        if elsewhere:
+            return self._from_machine(profile, method, min(elsewhere, key=lambda kind: (-self.kinds[kind], kind)))
+        other = [key for key in self._found if key[0] == "method" and key[2:] == (self.machine, method)]
+        if other:
+            chosen = max(other, key=lambda key: (len(self._found[key]), key))
+            return Cost(self._pace(chosen) * work, f"as at {chosen[1]}, by images times epochs")
+        if ("machine", self.machine) in self._found:
+            return Cost(self._pace(("machine", self.machine)) * work, "as other methods here, by images times epochs")
+        return Cost(UNKNOWN_SECONDS, "nothing measured on this machine")
+
+    def _from_machine(self, profile: str, method: str, kind: str) -> Cost:
+        seconds = median(one.seconds for one in self._found["method", profile, kind, method])
+        plain = [self._found.get(("method", profile, place, "none")) for place in (self.machine, kind)]
+        if plain[0] and plain[1]:
+            here, there = (median(one.seconds for one in found) for found in plain if found)
+            return Cost(seconds * here / there, f"as on {kind}, times {here / there:.2g}")
+        return Cost(seconds, f"as on {kind}")
+
+    def _pace(self, key: tuple[str, ...]) -> float:
+        return median(one.seconds / one.work for one in self._found[key])
+
+
+def _keys(profile: str, kind: str, cell: Table, seedless: str) -> list[tuple[str, ...]]:
+    """Under which a result is found: the closest first, then the machine alone."""
+    method = method_of(cell)
+    return [
+        ("cell", profile, kind, seedless),
+        ("data set", profile, kind, cell["dataset"], method),
+        ("method", profile, kind, method),
+        ("machine", kind),
+    ]

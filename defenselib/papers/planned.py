@@ -1,0 +1,151 @@
+"""A plan as data: its cells with what they cost and answer, as JSON, in an order, and cut to a budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from defenselib import folders
+from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
+from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.fields import typed
+from defenselib.experiments.names import check_hash, check_stem
+from defenselib.experiments.written import from_dict
+
+FORMAT = "defenselib-plan-1"
+ORDERS = ("paper", "yield")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of a plan at one seed.
+
+    fields: those of its Experiment, as `written.as_dict` gives them. upstream: hash of the cell whose model it starts
+    from. stages: what it shares with cells that name the same. seconds, guess: see `costs`; 0 where it is stored.
+    numbers, claims: what it would answer, see `plan`. exhibits: "asd table-2", in the papers' order.
+    """
+
+    fields: Mapping[str, Any]
+    hash: str
+    stem: str
+    stored: bool
+    upstream: str | None
+    stages: tuple[str, ...]
+    seconds: float
+    guess: str = ""
+    numbers: float = 0.0
+    claims: int = 0
+    exhibits: tuple[str, ...] = ()
+
+    @property
+    def experiment(self) -> Experiment:
+        return from_dict(self.fields)
+
+    @property
+    def profile(self) -> str:
+        return str(self.fields.get("profile", "smoke"))
+
+    @property
+    def name(self) -> str:
+        """DATA SET/ATTACK/DEFENSE."""
+        usual = {"dataset": "cifar10", "attack": "badnets", "defense": "none"}
+        return "/".join(str(self.fields.get(axis, name)) for axis, name in usual.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """cells: each once, an upstream before what starts from it. left_out: why others are none of it, with counts."""
+
+    cells: tuple[Planned, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    machine: str = ""
+
+    @property
+    def missing(self) -> tuple[Planned, ...]:
+        return tuple(cell for cell in self.cells if not cell.stored)
+
+    def cell(self, key: str) -> Planned:
+        """The cell of a hash. Errors: InvalidValueError."""
+        found = next((cell for cell in self.cells if cell.hash == key), None)
+        if found is None:
+            raise InvalidValueError(f"the plan has no cell {key!r}; defenselib plan lists those that it has")
+        return found
+
+    def sorted(self, by: str = "paper") -> Plan:
+        """In the papers' order, or by numbers answered a minute of one core or GPU; upstreams come first all the same,
+        and count with the best of what waits for them. Errors: UnknownNameError."""
+        if check_choice("order", by, ORDERS) == "paper":
+            return self
+        listed = sorted(self.cells, key=lambda cell: (-cell.numbers / max(cell.seconds, 1.0), -cell.claims))
+        return dataclasses.replace(self, cells=tuple(_upstream_first(listed)))
+
+    def within(self, seconds: float, jobs: int) -> Plan:
+        """What is there, and of the missing cells in their order those that `jobs` at once finish in time. A cell that
+        does not fit is passed over, with all that starts from it."""
+        ends, free = {cell.hash: 0.0 for cell in self.cells if cell.stored}, [0.0] * jobs
+        for cell in self.missing:
+            begins = max(free[0], ends.get(cell.upstream or "", 0.0))
+            waits = cell.upstream is not None and cell.upstream not in ends
+            if waits or begins + cell.seconds > seconds:
+                continue
+            heapq.heapreplace(free, begins + cell.seconds)
+            ends[cell.hash] = begins + cell.seconds
+        return dataclasses.replace(self, cells=tuple(cell for cell in self.cells if cell.hash in ends))
+
+    def to_json(self) -> str:
+        """A cell a line."""
+        lines = [json.dumps(dataclasses.asdict(cell), allow_nan=False) for cell in self.cells]
+        head = {"format": FORMAT, "machine": self.machine, "left_out": dict(self.left_out)}
+        return json.dumps(head)[:-1] + ', "cells": [\n' + ",\n".join(lines) + "\n]}\n"
+
+    def write(self, path: Path) -> Path:
+        """Write it as JSON. Errors: FolderError."""
+        folders.make(path.absolute().parent)
+        with folders.writing(path), folders.atomic(path) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+        return path
+
+
+def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
+    listed = tuple(cells)
+    by_hash, done = {cell.hash: cell for cell in listed}, set[str]()
+
+    def with_upstream(cell: Planned) -> Iterable[Planned]:
+        if cell.hash not in done:
+            if cell.upstream in by_hash:
+                yield from with_upstream(by_hash[cell.upstream])
+            done.add(cell.hash)
+            yield cell
+
+    for cell in listed:
+        yield from with_upstream(cell)
+
+
+_TYPES = {
+    "fields": Mapping[str, Any], "hash": str, "stem": str, "stored": bool, "upstream": str | None, "guess": str,
+    "stages": tuple[str, ...], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
+}  # fmt: skip
+
+
+def read(path: Path) -> Plan:
+    """The plan in a file. Errors: InvalidValueError, naming the file, for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise InvalidValueError(f"its format is {content['format']!r}, this version reads {FORMAT!r}")
+        cells = tuple(_cell(item) for item in content["cells"])
+        return Plan(cells, dict(content["left_out"]), str(content["machine"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, DefenseLibError) as error:
+        raise InvalidValueError(f"{path} is no plan ({error}); defenselib plan --output writes one") from error
+
+
+def _cell(item: Any) -> Planned:
+    found = Planned(**typed(_TYPES, item, "cell"))
+    check_hash(found.hash)
+    check_stem(found.stem)
+    return found
