@@ -152,14 +152,15 @@ def _show_plan(tasks: Sequence[Task], resume: bool) -> None:
 
 def _show_outcomes(outcomes: Sequence[Outcome]) -> None:
     table = Table(title="reproduced")
-    for column in ("notebook", "parameters", "state", "trained", "from store", "seconds", "where, and why"):
+    for column in ("notebook", "parameters", "state", "trained", "from store", "seconds"):
         table.add_column(column, overflow="fold")
     for one in outcomes:
         cells = (str(one.trained), str(one.stored)) if one.state == "done" else ("", "")
-        where = one.task.output if one.state in ("done", "there already") else one.kept
-        told = ": ".join(str(item) for item in (where, one.why) if item)
-        table.add_row(one.task.notebook.name, _said(one.task), one.state, *cells, f"{one.seconds:.0f}", told)
+        table.add_row(one.task.notebook.name, _said(one.task), one.state, *cells, f"{one.seconds:.0f}")
     console().print(table)
+    for one in outcomes:  # below the table, where a path or an error is not broken into lines
+        why = f" ({one.why})" * bool(one.why)
+        typer.echo(f"{one.state}: {one.kept or one.task.output}{why}")
     states = [one.state for one in outcomes]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     typer.echo(f"{counts}, {sum(one.seconds for one in outcomes):.0f} s of work")

@@ -7,8 +7,9 @@ import math
 import pandas as pd
 import pytest
 
-from defenselib import papers
-from defenselib.errors import InvalidValueError, UnknownNameError
+from defenselib import experiments, papers
+from defenselib.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
+from defenselib.experiments import journal
 from defenselib.papers import Cell, Table
 from defenselib.papers.asd import exhibits as asd
 from defenselib.papers.kit import frame, printed
@@ -234,6 +235,26 @@ def test_run_computes_what_is_asked_and_nothing_else(put, store, monkeypatch):
     assert sorted(set(asked)) == [("cifar10", "badnets", "asd"), ("cifar10", "badnets", "none")]
     assert len(asked) == 2  # two metrics of one cell are one run
     assert found["reproduced"].notna().sum() == 4
+
+
+def test_a_cell_that_diverges_stops_no_other_and_says_why(put, store, monkeypatch, tmp_path):
+    results = {seed: put(70.0 + seed, 1.0, attack="badnets", defense="asd", seed=seed) for seed in range(3)}
+
+    def run(experiment, store):
+        if experiment.defense == "none" or experiment.seed == 1:
+            raise TrainingDivergedError("the loss of 'asd' became nan")
+        return results[experiment.seed]
+
+    monkeypatch.setattr(experiments, "run", run)
+    monkeypatch.setenv(journal.JOURNAL, str(tmp_path / "journal"))
+    asked = {"attacks": ["badnets"], "defenses": ["none", "asd"], "datasets": ["cifar10"], "seeds": [0, 1, 2]}
+    found = TABLE.reproduce("laptop", run=True, store=store, **asked)
+    asd_row, alone = (row(found, "badnets", name, "acc") for name in ("asd", "none"))
+    assert (asd_row["n"], asd_row["reproduced"]) == (2, 71.0)
+    assert "seed 1 failed: the loss of 'asd' became nan" in asd_row["reason"]
+    assert alone["verdict"] == "not run" and "seed 0 failed: the loss" in alone["reason"]
+    failed = [line["cell"] for line in journal.read(tmp_path / "journal") if line["state"] == "failed"]
+    assert len({name for name in failed if "badnets" in name}) == 4
 
 
 def test_a_request_overrides_the_declared_rule():
