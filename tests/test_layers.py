@@ -25,7 +25,8 @@ STOREYS = (
     ("experiments",),
     ("plots",),
     ("papers",),
-    ("report",),
+    ("report", "workflow"),
+    ("commands",),
     ("bench", "cli", "defenselib"),
     ("__main__",),
 )

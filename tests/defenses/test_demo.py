@@ -1,4 +1,5 @@
-"""At the profile `demo` every attack takes and every training-time defense defends: minutes a cell, so mostly nightly.
+"""At the profile `demo` attacks take and training-time defenses defend: minutes a cell, so mostly nightly. Tested are
+the pairs that have been measured; what is open, and why, stands in the profile.
 
 `pytest -m demo tests/defenses/test_demo.py` runs them all; one pair is part of `make test`.
 """
@@ -10,7 +11,7 @@ import pytest
 from defenselib.experiments import Experiment, Result, Store, run
 
 ATTACKS = ("badnets", "blend")
-DEFENSES = ("asd", "bsd", "vab", "dst", "dbr", "aabl", "abl", "dbd", "cbd")
+DEFENSES = ("asd", "bsd", "vab", "dbr", "abl")
 # The README's first command.
 FIRST = ("asd", "badnets")
 # What an undefended model reaches at the least; see the book's table of `demo`.
@@ -40,7 +41,7 @@ def test_the_attack_takes(attack: str, store: Store) -> None:
     ("defense", "attack"),
     [
         pytest.param(defense, attack, marks=pytest.mark.slow if (defense, attack) == FIRST else pytest.mark.demo)
-        for attack in ATTACKS
+        for attack in ("badnets",)
         for defense in DEFENSES
     ],
 )
