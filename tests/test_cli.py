@@ -92,6 +92,41 @@ def test_status_counts_results_by_cell() -> None:
     assert "badnets" not in call("status", "--profile", "laptop").stdout
 
 
+def test_status_names_damaged_results_and_shows_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFENSELIB_STORE", str(tmp_path))
+    (tmp_path / "laptop").mkdir()
+    damaged = tmp_path / "laptop" / "cifar10-badnets-asd-s0-0123456789abcdef.json"
+    damaged.write_text("{")
+    said = call("status")
+    assert said.exit_code == 0 and f"damaged: {damaged}" in said.stderr and said.stderr.count("\n") == 1
+    assert f"working: {tmp_path}" in said.stdout
+
+
+def test_clean_says_what_goes_and_takes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEFENSELIB_STORE", "DEFENSELIB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert call("clean").stdout == "nothing is left over\n"
+    paths = [tmp_path / "laptop" / name for name in (".one.tmp", ".new.tmp", "x.json")]
+    paths[0].parent.mkdir()
+    for path in paths:
+        path.write_text("12345")
+    for path in (paths[0], paths[2], paths[0].parent):
+        os.utime(path, (0, 0))
+    planned = call("clean", "--dry-run")
+    assert planned.exit_code == 0 and "temporary file" in planned.stdout and "would be freed" in planned.stdout
+    assert all(path.exists() for path in paths)
+    assert call("clean").exit_code == 0
+    assert [path.exists() for path in paths] == [False, True, True]
+
+
+@pytest.mark.parametrize("preset", ["vab", "asd"])
+def test_an_attacks_preset_is_an_argument_as_in_python(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("defenselib.experiments.run", lambda experiment, **more: asked.append(experiment) or 1 / 0)
+    call("run", *TINY, "--attack-arg", f"preset={preset}")
+    assert [experiment.attack_args for experiment in asked] == [{"preset": preset}]
+
+
 def test_status_of_a_paper_says_what_is_missing_and_why() -> None:
     result = call("status", "--paper", "asd", "--profile", "laptop")
     assert result.exit_code == 0, result.output
@@ -181,7 +216,7 @@ def test_reproduce_without_jupyter_says_what_to_install(tmp_path: Path) -> None:
 def test_as_a_module() -> None:
     said = subprocess.run([sys.executable, "-m", "defenselib", "--help"], capture_output=True, text=True, timeout=120)
     assert said.returncode == 0
-    assert all(command in said.stdout for command in ("run", "reproduce", "status", "data", "keep"))
+    assert all(command in said.stdout for command in ("run", "reproduce", "status", "data", "keep", "clean"))
 
 
 def test_profile_prints_steps_beside_the_papers() -> None:
