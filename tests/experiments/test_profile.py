@@ -10,6 +10,8 @@ from defenselib import attacks, data, defenses
 from defenselib.errors import DefenseLibError, InvalidValueError, UnknownNameError
 from defenselib.experiments import Experiment, LeftOutError, profiles
 from defenselib.experiments.fields import MISSING, convert
+from defenselib.experiments.store import Store, results_folder
+from defenselib.papers.kit.claims import RANK
 
 
 def write(folder: Path, text: str) -> Path:
@@ -18,8 +20,8 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_there_are_five() -> None:
-    assert profiles.available() == ("smoke", "demo", "laptop", "gpu", "paper")
+def test_there_are_five_and_the_first_laptop() -> None:
+    assert profiles.available() == ("smoke", "demo", "laptop", "gpu", "paper", "laptop-1")
 
 
 @pytest.mark.parametrize("name", profiles.available())
@@ -73,7 +75,8 @@ def test_paper_overrides_nothing() -> None:
 
 def test_only_gpu_and_paper_compare_numbers_and_drawn_data_nothing() -> None:
     verdicts = {name: profiles.load(name).verdict for name in profiles.available()}
-    assert verdicts == {"smoke": "none", "demo": "none", "laptop": "order", "gpu": "numbers", "paper": "numbers"}
+    small = {"smoke": "none", "demo": "none", "laptop": "order", "laptop-1": "order"}
+    assert verdicts == {**small, "gpu": "numbers", "paper": "numbers"}
 
 
 def test_a_rate_of_the_profile_yields_to_the_callers_only(tmp_path: Path) -> None:
@@ -190,3 +193,16 @@ def test_convert(value: object, kind: object, expected: object) -> None:
     converted = convert(value, kind)
     assert converted is expected if expected is MISSING or expected is None else converted == expected
     assert type(converted) is type(expected)
+
+
+@pytest.mark.parametrize("defense", ["none", "asd"])
+def test_results_of_the_first_laptop_enter_no_table_beside_new_ones(
+    defense: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEFENSELIB_RESULTS")
+    committed = results_folder()
+    assert committed is not None and "laptop-1" not in RANK
+    asked = Experiment(dataset="gtsrb", attack="badnets", defense=defense, profile="laptop-1", paper="asd")
+    found = Store(committed).get(asked.resolve())
+    assert found is not None and found.profile == "laptop-1"
+    assert asked.replace(profile="laptop").resolve().hash != found.hash

@@ -54,8 +54,11 @@ def best(
 
 
 def plain(store: Store, stopped: bool = False) -> Iterator[Result]:
-    """The results of cells without options, whichever paper asked for them; stopped: also those that end early."""
-    yield from (result for result in store.results() if is_plain(result, stopped))
+    """The results of cells without options, whichever paper asked for them; stopped: also those that end early.
+
+    Results of a profile that is kept but no longer compared (`laptop-1`) are left out.
+    """
+    yield from (result for result in store.results() if result.profile in (*RANK, *DRAWN) and is_plain(result, stopped))
 
 
 def cell_of(result: Result) -> Cell:
