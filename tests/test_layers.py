@@ -26,6 +26,7 @@ STOREYS = (
     ("plots",),
     ("papers",),
     ("report",),
+    ("commands",),
     ("bench", "cli", "defenselib"),
     ("__main__",),
 )
