@@ -20,6 +20,14 @@ Usage: type[Exception] = typer.BadParameter.__bases__[0]
 class Commands(TyperGroup):
     """Turns an error that a user can mend into one line and an exit code, without a traceback."""
 
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        try:
+            return super().make_context(*given, **more)
+        except Usage as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise _refused(_message(error), 2) from None
+
     def invoke(self, ctx: Any) -> Any:
         from defenselib.report.execute import NotebookFailedError
 
@@ -29,11 +37,15 @@ class Commands(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
         except Usage as error:
-            raise _refused(getattr(error, "format_message", error.__str__)(), 2) from None
+            raise _refused(_message(error), 2) from None
         except DefenseLibError as error:
             raise _refused(str(error), 1 if isinstance(error, TrainingDivergedError) else 2) from None
         except KeyboardInterrupt:
             raise _refused("interrupted", 130) from None
+
+
+def _message(error: Exception) -> str:
+    return str(getattr(error, "format_message", error.__str__)())
 
 
 def _refused(message: str, code: int) -> typer.Exit:

@@ -65,6 +65,8 @@ COMMANDS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*RUN, "--attack", "badnets-all2all", "--target", "3"), ("target is 3", "None")),
     ((*RUN, "--devise", "cpu"), ("--devise", "--device")),
     (("run", "extra"), ("extra",)),
+    (("--foo",), ("--foo",)),
+    (("run", "--seed"), ("--seed", "requires an argument")),
     (("rum",), ("'rum'", "run")),
     (("run", "--device", "gpu"), ("'gpu'", "cpu")),
     (("run", "--device", "cuda:99"), ("cuda:99",)),
@@ -299,4 +301,5 @@ def test_numbers_of_any_kind_and_paths_are_taken_as_plain_ones() -> None:
     )
     assert given == plain and given.resolve().hash == plain.resolve().hash
     assert [type(getattr(given, name)) for name in ("dataset", "seed", "rate", "target")] == [str, int, float, int]
+    assert make_attack("badnets", np.int64(64)) == make_attack("badnets", 64)  # type: ignore[arg-type]
     assert given.resolve().describe() == plain.resolve().describe()

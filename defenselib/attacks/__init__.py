@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from defenselib.attacks.adaptive import Adaptive
@@ -64,8 +65,8 @@ def create(name: str, image_size: int = 32, seed: int = 0, preset: str | None = 
     known = presets(name)
     if preset is not None and preset not in known:
         raise unknown(f"preset of attack {name!r}:", preset, known)
-    if isinstance(image_size, bool) or not isinstance(image_size, int):
+    if isinstance(image_size, bool) or not isinstance(image_size, Integral):
         raise InvalidValueError(f"image_size is {image_size!r}, it must be a whole number of pixels")
     cls = ATTACKS[name]
-    recipe = cls.presets[preset or known[0]].at(image_size) if known else {}
+    recipe = cls.presets[preset or known[0]].at(int(image_size)) if known else {}
     return construct(cls, "attack", name, {**recipe, **hyper, "image_size": image_size, "seed": seed})
