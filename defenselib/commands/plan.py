@@ -45,8 +45,12 @@ def plan_command(
     rows: Annotated[int, typer.Option(min=0, help="Missing cells to show in the table.")] = 40,
 ) -> None:
     """Which cells stand behind the papers' exhibits, which are missing, what they cost and how much they answer."""
+    from defenselib.errors import check_choice
     from defenselib.papers import plan as plans
+    from defenselib.papers.planned import ORDERS
 
+    check_choice("order", by, ORDERS)
+    seconds = None if budget is None else duration(budget)
     made = plans.make(
         paper,
         _profiles(profile or ["laptop"]),
@@ -57,8 +61,8 @@ def plan_command(
         machine=machine or _this_machine(),
         everything=everything,
     ).sorted(by)
-    if budget is not None:
-        made = made.within(duration(budget), jobs)
+    if seconds is not None:
+        made = made.within(seconds, jobs)
     if output is not None:
         made.write(output)
     if as_json:
@@ -185,7 +189,9 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
     if budget is not None:
         typer.echo(f"cut to {budget} with {jobs} at once")
     typer.echo(f"expected on: {plan.machine}; ~ marks a guess")
-    for reason, count in Counter(plan.left_out).most_common(5):
+    asked = "left out by request"
+    told = Counter({reason: count for reason, count in plan.left_out.items() if not reason.startswith(asked)})
+    for reason, count in told.most_common(5):
         typer.echo(f"left out {count} times: {reason.removeprefix('left out at this profile: ')}")
 
 

@@ -13,18 +13,18 @@ OF_DEFENSES: Mapping[str, tuple[str, ...]] = {
     "dbd": ("simclr",),
     "dbd-meta-split": ("simclr",),
     "dbr": ("distinguish",),
-    "dst": ("distinguish",),
+    "dst": ("distinguish", "ss-ctl", "simclr"),
     "mcr": ("mcr-curve",),
     "nad": ("nad-teacher",),
     "simclr-baseline": ("simclr",),
-    "supcon-baseline": ("supcon",),
 }
 OF_ATTACKS: Mapping[str, tuple[str, ...]] = {
-    "adaptive": ("surrogate",),
-    "clb": ("surrogate",),
+    "adaptive": ("surrogate", "adaptive"),
+    "clb": ("surrogate", "clb"),
     "dynamic": ("iab-mask", "iab-joint"),
     "iab": ("iab-mask", "iab-joint"),
-    "narcissus": ("narcissus",),
+    "narcissus": ("surrogate", "narcissus"),
+    "refool": ("refool",),
     "ssba": ("ssba",),
 }
 

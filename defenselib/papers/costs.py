@@ -5,9 +5,13 @@ same method at this profile on this data set; else at this profile. A method is 
 there is none the number is a guess, by the first of these that there is:
 
 1. the method at this profile on another machine, times what the undefended training takes here against there;
-2. the method at another profile on this machine, times the ratio of work: training images times epochs;
-3. any method on this machine, by its seconds a training image and epoch;
+2. the method at another profile on this machine, times the ratio of work: training images times epochs of all stages,
+   times layers and the square of the width of the model (what its convolutions cost);
+3. any method on this machine, by its seconds a work;
 4. ten minutes.
+
+A guess across profiles may be wrong by a factor of ten: iterations that are no epochs, steps of attacks on the network,
+and what a wider model fills of a GPU are not in it.
 
 Seconds of a result hold those of shared stages, so the first cell that needs a stage takes what is said and the others
 take less.
@@ -15,6 +19,7 @@ take less.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 UNKNOWN_SECONDS = 600.0
+USUAL_LAYERS = 18  # of a model whose name says none
 Table = Mapping[str, Any]
 
 
@@ -56,10 +62,12 @@ def method_of(cell: Table) -> str:
 
 
 def work_of(cell: Table) -> float:
-    """Training images times epochs, those of all stages together; of a method without epochs one."""
+    """Training images times epochs, those of all stages together, times layers and the square of the width."""
     args = cell["defense_args"]
     epochs = [value for name, value in args.items() if name.endswith("epochs") and isinstance(value, int | float)]
-    return float(cell["train_size"]) * max(1.0, float(sum(epochs)))
+    layers = re.search(r"\d+", cell["model"])
+    size = float(layers[0] if layers else USUAL_LAYERS) * float(cell["width"]) ** 2
+    return float(cell["train_size"]) * max(1.0, float(sum(epochs))) * size
 
 
 def same_but_seed(spec: Table) -> str:
@@ -97,9 +105,9 @@ class Costs:
         other = [key for key in self._found if key[0] == "method" and key[2:] == (self.machine, method)]
         if other:
             chosen = max(other, key=lambda key: (len(self._found[key]), key))
-            return Cost(self._pace(chosen) * work, f"as at {chosen[1]}, by images times epochs")
+            return Cost(self._pace(chosen) * work, f"as at {chosen[1]}, by work")
         if ("machine", self.machine) in self._found:
-            return Cost(self._pace(("machine", self.machine)) * work, "as other methods here, by images times epochs")
+            return Cost(self._pace(("machine", self.machine)) * work, "as other methods here, by work")
         return Cost(UNKNOWN_SECONDS, "nothing measured on this machine")
 
     def _from_machine(self, profile: str, method: str, kind: str) -> Cost:

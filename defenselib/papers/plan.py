@@ -150,18 +150,23 @@ class _Collected:
     def _waits(self, need: Need, grid: Grid, label: str) -> tuple[str, ...]:
         """Hashes of the missing cells that a number waits for; none where it is answered or nothing answers it."""
         found: dict[str, None] = {}
-        complete = True
-        for choices, partner in ((need.made_of, False), (need.judged_by, True)):
-            for choice in choices:
-                keys, reason = self._cells(grid, choice[0], partner, label)
-                if any(self._entries[key].stored for key in keys) or any(self._there(grid, one) for one in choice[1:]):
-                    continue
-                if reason:
-                    self.left_out[reason] += 1
-                    complete &= partner
-                else:
-                    found |= dict.fromkeys(self._missing(keys[0]))
-        return tuple(found) if complete else ()
+        for choice in need.made_of:
+            keys, reason = self._cells(grid, choice[0], False, label)
+            # Also one that nobody runs unasked may be there.
+            if self._any_there(grid, keys, choice[1:] if not reason else choice):
+                continue
+            if reason:
+                self.left_out[reason] += 1
+                return ()
+            found |= dict.fromkeys(self._missing(keys[0]))
+        for choice in need.judged_by:
+            keys, _ = self._cells(grid, choice[0], True, label)
+            if keys and not self._any_there(grid, keys, choice[1:]):
+                found |= dict.fromkeys(self._missing(keys[0]))
+        return tuple(found)
+
+    def _any_there(self, grid: Grid, keys: Sequence[str], others: Sequence[Cell]) -> bool:
+        return any(self._entries[key].stored for key in keys) or any(self._there(grid, one) for one in others)
 
     def _cells(self, grid: Grid, cell: Cell, partner: bool, label: str) -> tuple[list[str], str]:
         """Hashes of the cell's seeds, entered; or none, and why."""

@@ -105,11 +105,16 @@ def cells_of(exhibit: Exhibit, request: Request) -> tuple[Experiment, ...]:
     by included. What a gate asks only after it has seen a result (the trigger on a clean model) is none of them."""
     grid = exhibit.grid(request)
     found: dict[Experiment, None] = {}
+
+    def taken(choices: Sequence[Choice], partner: bool) -> bool:
+        asked = [grid.wanted(choice[0], partner) for choice in choices]
+        for cell, seeds, _ in asked:
+            found.update({cell.experiment(exhibit.paper, request.profile, seed): None for seed in seeds})
+        return all(seeds for _, seeds, _ in asked)
+
     for need in needs(exhibit, request.profile):
-        for choices, partner in ((need.made_of, False), (need.judged_by, True)):
-            for choice in choices:
-                cell, seeds, _ = grid.wanted(choice[0], partner)
-                found |= {cell.experiment(exhibit.paper, request.profile, seed): None for seed in seeds}
+        if taken(need.made_of, False):  # what nobody runs, nobody judges
+            taken(need.judged_by, True)
     return tuple(found)
 
 

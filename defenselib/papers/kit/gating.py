@@ -37,8 +37,10 @@ class Gating:
     def plain(self, cell: Cell) -> Answer:
         """The undefended model's results."""
         named = self.before(cell)
-        answers = [self.grid.answer(one, partner=True) for one in (named if isinstance(named, tuple) else (named,))]
-        return next((answer for answer in answers if answer.results), answers[0])
+        cells = named if isinstance(named, tuple) else (named,)
+        # One by one: where they are to be run, the first is enough.
+        answers = (self.grid.answer(one, partner=True) for one in cells)
+        return next((one for one in answers if one.results), None) or self.grid.answer(cells[0], partner=True)
 
     def gate(self, cell: Cell, answer: Answer) -> Gate:
         """Open for an undefended model, and where nothing is attacked."""

@@ -1,0 +1,222 @@
+"""The plan against what the exhibits do: the cells they run, the numbers they fill; its costs, order and budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from defenselib import papers
+from defenselib.cli import app
+from defenselib.errors import InvalidValueError
+from defenselib.experiments import Experiment, Result, Store
+from defenselib.experiments.written import as_dict, from_dict, from_json, to_json
+from defenselib.papers import plan as plans
+from defenselib.papers.costs import Costs, kind_of
+from defenselib.papers.kit import grid
+from defenselib.papers.kit.cells import cells_of
+from defenselib.papers.kit.exhibit import Exhibit
+from defenselib.papers.kit.grid import checked_request
+from defenselib.papers.planned import Plan, Planned, read
+
+from .made import made
+
+HERE = {"cpu": "a processor", "cores": 2, "gpu": None}
+TABLES = [("asd", "table-2"), ("bsd", "table-1"), ("vab", "table-1"), ("vab", "table-4"), ("dst_dbr", "table-2")]
+TABLES += [("asd", "table-4"), ("aabl", "table-2"), ("aabl", "table-3")]
+
+
+@pytest.fixture
+def invented(monkeypatch: pytest.MonkeyPatch, store: Store) -> dict[str, Result]:
+    """Running writes an invented result in place of a training; by hash, what was run."""
+    ran: dict[str, Result] = {}
+
+    def run(experiment: Experiment, store: Store) -> Result:
+        resolved = experiment.resolve()
+        history = [{"stage": "warmup", "epoch": 0, "acc": 90.0, "asr": 99.0}]
+        ran[resolved.hash] = store.get(resolved) or store.put(made(resolved, 90.0, 99.0, ra=50.0, history=history))
+        return ran[resolved.hash]
+
+    monkeypatch.setattr(grid.experiments, "run", run)
+    return ran
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+@pytest.mark.parametrize(("paper", "key"), TABLES)
+def test_planned_are_the_cells_that_the_exhibit_runs_and_their_numbers_those_it_fills(
+    paper: str, key: str, profile: str, store: Store, invented: dict[str, Result]
+) -> None:
+    exhibit = papers.get(paper).exhibit(key)
+    before = exhibit.reproduce(profile=profile, store=store)
+    mine = [one for one in plans.make([paper], [profile], store=store).missing if f"{paper} {key}" in one.exhibits]
+    request = checked_request(paper, profile, False, None, None, None, None, store)
+    assert {one.resolve().hash for one in cells_of(exhibit, request)} == {one.hash for one in mine}
+    after = exhibit.reproduce(profile=profile, run=True, store=store)
+    assert {one.hash for one in mine} == set(invented)
+    assert before["reproduced"].isna().all() and after["reproduced"].notna().any()
+    # One exhibit alone, with its upstreams: the shares of its numbers add up to the rows that it fills.
+    only = _only(exhibit, profile, Store(store.root.with_name("empty")))
+    assert math.isclose(sum(one.numbers for one in only.missing), after["reproduced"].notna().sum(), abs_tol=0.1)
+    assert not any(one.numbers for one in _only(exhibit, profile, store).cells)
+
+
+def _only(exhibit: Exhibit, profile: str, store: Store) -> Plan:
+    """The plan of one exhibit."""
+    collected = plans._Collected(store, Costs((), "nothing"))
+    request = checked_request(exhibit.paper, profile, False, None, None, None, None, store)
+    collected.add(exhibit, exhibit.grid(request))
+    return Plan(tuple(collected.cells()))
+
+
+def test_every_planned_cell_is_what_its_fields_resolve_to(store: Store, tmp_path: Path) -> None:
+    made_plan = plans.make(profiles=("smoke", "laptop"), seeds=(0, 3), store=store)
+    assert read(made_plan.write(tmp_path / "plan.json")) == made_plan
+    assert len({one.hash for one in made_plan.cells}) == len(made_plan.cells) > 500
+    for one in made_plan.cells[::5]:
+        resolved = one.experiment.resolve()
+        assert (resolved.hash, resolved.stem) == (one.hash, one.stem)
+        assert (resolved.upstream.hash if resolved.upstream else None) == one.upstream
+    there = {one.hash for one in made_plan.cells}
+    assert all(one.upstream in there for one in made_plan.cells if one.upstream)
+    upstreams = [one for one in made_plan.cells if one.upstream]
+    assert upstreams and {one.fields.get("seed", 0) for one in made_plan.cells} == {0, 3}
+    # Another seed narrows what is there and answers nothing by itself.
+    assert all(one.numbers == one.claims == 0 for one in made_plan.cells if one.fields.get("seed") == 3)
+
+
+def test_names_narrow_the_plan_and_one_that_no_paper_knows_is_refused(store: Store) -> None:
+    whole = plans.make(["vab", "asd"], ["laptop"], store=store)
+    some = plans.make(["vab", "asd"], ["laptop"], attacks=["sig"], defenses=["vab", "none"], store=store)
+    assert "sig" in {one.fields.get("attack") for one in some.cells}
+    assert {one.exhibits[0].split()[0] for one in some.cells if one.exhibits} == {"vab"}, "ASD knows no SIG"
+    assert len(some.cells) < len(whole.cells)
+    with pytest.raises(ValueError, match="did you mean 'badnets'"):
+        plans.make(["asd"], attacks=["badnet"], store=store)
+
+
+def result(seed: int, seconds: float, machine: dict[str, Any] = HERE, **fields: Any) -> Result:
+    resolved = Experiment(
+        **{"profile": "laptop", "attack": "badnets", "paper": "asd", "seed": seed, **fields}
+    ).resolve()
+    return made(resolved, 90.0, 99.0, seconds=seconds, machine=machine)
+
+
+def test_a_cost_is_the_median_of_the_closest_measured_else_a_guess_by_the_stated_rule() -> None:
+    def cost(results: list[Result], **fields: Any) -> tuple[float, bool]:
+        usual = {"profile": "laptop", "attack": "badnets", "paper": "asd", "seed": 9}
+        found = Costs(results, kind_of(HERE)).of(Experiment(**{**usual, **fields}).resolve())
+        return round(found.seconds, 3), bool(found.guess)
+
+    same = [result(0, 10), result(1, 20), result(2, 90)]
+    other = [result(0, 500, attack="blend"), result(1, 700, attack="blend"), result(3, 900, attack="blend")]
+    assert cost(same + other) == (20, False), "other seeds of the same cell"
+    assert cost(same + other, attack="wanet") == (295, False), "the same method here: 10 20 90 500 700 900"
+    fast = {"gpu": "a card"}
+    there = [result(0, 1, fast), result(0, 3, fast, defense="asd")]
+    # On the card ASD takes 3 s and the undefended model 1; here the latter takes 20.
+    assert cost(same + there, defense="asd") == (60, True)
+    assert cost(there, defense="asd") == (3, True)
+    assert cost([], defense="asd") == (600, True)
+    longer = {"defense_args": {"epochs": 40}}
+    usual = Experiment(profile="laptop", attack="badnets", paper="asd").resolve().describe()
+    seconds, guess = cost(same, profile="gpu", **longer)
+    wide = Experiment(profile="gpu", attack="badnets", paper="asd", **longer).resolve().describe()
+    images, epochs = wide["train_size"] / usual["train_size"], 40 / usual["defense_args"]["epochs"]
+    assert guess and math.isclose(seconds, 20 * images * epochs * (18 * 64**2) / (10 * 32**2), rel_tol=1e-3)
+
+
+def cell(key: int, seconds: float, numbers: float = 0.0, upstream: int | None = None, stored: bool = False) -> Planned:
+    below = None if upstream is None else f"{upstream:016x}"
+    return Planned({}, f"{key:016x}", f"x-{key:016x}", stored, below, (), seconds, numbers=numbers)
+
+
+@st.composite
+def drawn(draw: st.DrawFn) -> Plan:
+    cells: list[Planned] = []
+    for key in range(draw(st.integers(0, 12))):
+        upstream = draw(st.none() | st.integers(0, key - 1)) if key else None
+        numbers, seconds = draw(st.floats(0, 50)), draw(st.floats(0, 100))
+        cells.append(cell(key, seconds, numbers, upstream, draw(st.booleans())))
+    return Plan(tuple(cells))
+
+
+@given(drawn(), st.floats(0, 500), st.integers(1, 4))
+def test_a_cut_plan_fits_and_nothing_in_it_lacks_what_it_starts_from(plan: Plan, budget: float, jobs: int) -> None:
+    ordered = plan.sorted("yield")
+    assert sorted(one.hash for one in ordered.cells) == sorted(one.hash for one in plan.cells)
+    cut = ordered.within(budget, jobs)
+    kept = [one.hash for one in cut.cells]
+    assert all(one.upstream is None or one.upstream in kept[: kept.index(one.hash)] for one in cut.missing)
+    assert sum(one.seconds for one in cut.missing) <= budget * jobs + 1e-6
+    assert all(one.seconds <= budget for one in cut.missing)
+    assert ordered.within(math.inf, jobs).cells == ordered.cells
+    assert {one.hash for one in plan.cells if one.stored} <= set(kept)
+
+
+def test_by_yield_the_cheap_answers_come_first() -> None:
+    plan = Plan((cell(1, 600, 1), cell(2, 60, 6), cell(3, 60, 1, upstream=4), cell(4, 10, 0), cell(5, 10, 0.1)))
+    assert [int(one.hash, 16) for one in plan.sorted("yield").cells] == [2, 4, 3, 5, 1]
+    assert [int(one.hash, 16) for one in plan.sorted("yield").within(80, 1).missing] == [2, 4, 5]
+    assert plan.sorted("paper") == plan
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        Experiment(),
+        Experiment(defense="asd", diagnostic="oracle-split", measure=("acc", "ra"), seed=7, target=3, rate=0.05),
+        Experiment("shapes", attack="clb", attack_args={"preset": "cl-16"}, holdout=5, stop_after="train:2"),
+        Experiment(defense="aabl", defense_args={"milestones": (1, 2)}, count="exact-all", source="x", model="vgg16"),
+    ],
+)
+def test_an_experiment_survives_json(experiment: Experiment) -> None:
+    again = from_json(to_json(experiment))
+    assert dataclasses.asdict(from_dict(as_dict(again))) == dataclasses.asdict(again)
+    assert again.resolve().hash == experiment.resolve().hash if experiment.source is None else again.source == "x"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "--paper", "asdf"],
+        ["plan", "--profile", "big"],
+        ["plan", "--by", "cost"],
+        ["plan", "--seeds", "1-3"],
+        ["plan", "--seeds", "4..0"],
+        ["plan", "--budget", "5"],
+        ["plan", "--attack", "badnet"],
+        ["run-cell"],
+        ["run-cell", "0" * 16, "--plan", "there-is-none.json"],
+        ["run-cell", "--spec", "{"],
+        ["run-cell", "--spec", "[1]"],
+        ["run-cell", "--spec", '{"attak": "badnets"}'],
+        ["run-cell", "--spec", '{"seed": "1"}'],
+        ["run-cell", "--spec", "no-file.json"],
+        ["run-cell", "--spec", "{}", "--gpus", "a"],
+        ["batch", "there-is-none.json"],
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(arguments: list[str]) -> None:
+    said = CliRunner().invoke(app, arguments)
+    assert said.exit_code == 2, said.output
+    assert said.stderr.startswith("error: ") and said.stderr.count("\n") == 1
+
+
+def test_a_damaged_plan_is_refused_by_name(tmp_path: Path) -> None:
+    path = Plan((cell(1, 600, 1),), {"why": 3}, "here").write(tmp_path / "plan.json")
+    text = path.read_text()
+    content = json.loads(text)
+    spoilt = ["", "[]", "null", text[:-20], json.dumps({**content, "format": "2"})]
+    for name, value in (("hash", "../x"), ("stem", "a/b"), ("seconds", "1"), ("more", 1)):
+        spoilt.append(json.dumps({**content, "cells": [{**content["cells"][0], name: value}]}))
+    for bad in spoilt:
+        path.write_text(bad)
+        with pytest.raises(InvalidValueError, match=r"plan\.json is no plan"):
+            read(path)
