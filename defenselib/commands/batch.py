@@ -17,7 +17,9 @@ from defenselib.errors import InvalidValueError, check_choice
 def batch_command(
     context: typer.Context,
     plan: Annotated[Path, typer.Argument(help="The plan, as plan --output wrote it.")],
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Cells at once.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Cells at once; what the GPUs hold, or 1, if not given.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of a cell.")] = 1,
     gpus: Annotated[str | None, typer.Option(help="GPUs of this machine, 0,1: each cell gets one of them.")] = None,
     per_gpu: Annotated[int, typer.Option(min=1, help="Cells on one GPU at once.")] = 1,
@@ -40,13 +42,14 @@ def batch_command(
     from defenselib.workflow.slots import numbers
 
     read(plan)
+    cards = () if gpus is None else numbers(gpus)
     made = engine.Batch(
         plan=plan,
         store=folders.working_root(),
         folder=folder or folders.cache_root() / "batch",
-        jobs=jobs,
+        jobs=jobs or max(1, len(cards) * per_gpu),
         threads=threads,
-        gpus=() if gpus is None else numbers(gpus),
+        gpus=cards,
         per_gpu=per_gpu,
         slurm=slurm,
         gpu_jobs=gpu_jobs,
