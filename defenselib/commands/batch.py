@@ -21,6 +21,7 @@ def batch_command(
         int | None, typer.Option("-j", "--jobs", min=1, help="Cells at once; what the GPUs hold, or 1, if not given.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of a cell.")] = 1,
+    memory_mb: Annotated[int, typer.Option(min=1, help="Memory of a cell, which clusters hold it to.")] = 4000,
     gpus: Annotated[str | None, typer.Option(help="GPUs of this machine, 0,1: each cell gets one of them.")] = None,
     per_gpu: Annotated[int, typer.Option(min=1, help="Cells on one GPU at once.")] = 1,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit every cell to Slurm.")] = False,
@@ -49,6 +50,7 @@ def batch_command(
         folder=folder or folders.cache_root() / "batch",
         jobs=jobs or max(1, len(cards) * per_gpu),
         threads=threads,
+        memory_mb=memory_mb,
         gpus=cards,
         per_gpu=per_gpu,
         slurm=slurm,

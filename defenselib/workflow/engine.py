@@ -23,7 +23,8 @@ class Batch:
 
     plan: its file. store: the working store. folder: where Snakemake keeps its notes and logs. jobs: cells at once.
     gpus: those of this machine that cells are pinned to, `per_gpu` at once on each; none of them: no GPU here. slurm:
-    submit every cell as a job, with `gpu_jobs` one GPU each. notebooks: "asd:laptop". book: the repository, to build.
+    submit every cell as a job, with `gpu_jobs` one GPU each. memory_mb: of a job; clusters hold it to that.
+    notebooks: paper and profile of each. book: the repository, to build.
     """
 
     plan: Path
@@ -31,6 +32,7 @@ class Batch:
     folder: Path
     jobs: int = 1
     threads: int = 1
+    memory_mb: int = 4000
     gpus: tuple[int, ...] = ()
     per_gpu: int = 1
     slurm: bool = False
@@ -43,7 +45,7 @@ class Batch:
     more: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "threads", "per_gpu"):
+        for name in ("jobs", "threads", "per_gpu", "memory_mb"):
             check_range(name, getattr(self, name), 1, float("inf"))
         check_range("retries", self.retries, 0, float("inf"))
         if self.slurm and self.gpus:
@@ -57,6 +59,7 @@ class Batch:
             "store": str(self.store.absolute()),
             "python": sys.executable,
             "threads": self.threads,
+            "memory_mb": self.memory_mb,
             "gpu": int(bool(self.gpus) or self.gpu_jobs),
             "run_cell": here,
             "notebooks": {

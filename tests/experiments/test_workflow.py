@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from defenselib.experiments.written import as_dict
 from defenselib.papers.planned import Plan, Planned
 from defenselib.workflow.engine import Batch
 from defenselib.workflow.slots import pinned
+
+from . import loopback
 
 HAS_SNAKEMAKE = shutil.which("snakemake") is not None
 needs_snakemake = pytest.mark.skipif(not HAS_SNAKEMAKE, reason="no Snakemake here: pip install 'defenselib[batch]'")
@@ -161,23 +163,19 @@ def test_cells_share_gpus_evenly_and_a_freed_slot_is_taken_again(tmp_path: Path)
         assert gpu == 2, "freed by what failed"
 
 
-def slurm_partition() -> Iterator[str]:
-    found = subprocess.run(["sinfo", "-h", "-o", "%R"], capture_output=True, text=True, check=False, timeout=60)
-    yield from found.stdout.split()
-
-
 @needs_snakemake
 @pytest.mark.slurm
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("sinfo") is None, reason="no Slurm here")
-def test_cells_on_slurm_equal_plain_runs(
+def test_cells_over_two_slurm_nodes_equal_plain_runs(
     batch: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    partition = next(slurm_partition(), None)
-    if partition is None:
-        pytest.skip("Slurm is installed, but no partition answers")
-    done = batch(CELLS[:2], "--slurm", "--partition", partition, "-j", "2")
+    reason = loopback.missing()
+    if reason:
+        pytest.skip(reason)
+    cells = CELLS[:2]
+    with loopback.cluster(tmp_path / "slurm") as partition:
+        done = batch(cells, "--slurm", "--partition", partition, "-j", "2")
     assert done.returncode == 0, done.stderr + logs(tmp_path)
-    for experiment in CELLS[:2]:
+    for experiment in cells:
         found = Store(tmp_path / "store").get(experiment.resolve())
         assert found is not None and same(found, run(experiment, tmp_path / "plain", device="cpu", progress=False))
