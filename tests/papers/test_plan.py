@@ -21,7 +21,7 @@ from defenselib.experiments.written import as_dict, from_dict, from_json, to_jso
 from defenselib.papers import plan as plans
 from defenselib.papers.costs import Costs, kind_of
 from defenselib.papers.kit import grid
-from defenselib.papers.kit.cells import cells_of
+from defenselib.papers.kit.cells import cells_of, needs, spoken_of
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.grid import checked_request
 from defenselib.papers.planned import Plan, Planned, read
@@ -89,6 +89,15 @@ def test_every_planned_cell_is_what_its_fields_resolve_to(store: Store, tmp_path
     assert upstreams and {one.fields.get("seed", 0) for one in made_plan.cells} == {0, 3}
     # Another seed narrows what is there and answers nothing by itself.
     assert all(one.numbers == one.claims == 0 for one in made_plan.cells if one.fields.get("seed") == 3)
+
+
+@pytest.mark.parametrize("paper", papers.available())
+def test_every_claim_speaks_of_some_number_of_its_exhibit(paper: str) -> None:
+    for exhibit in papers.get(paper).exhibits:
+        listed = needs(exhibit, "paper")
+        spoken = [{claim.key for claim in claims} for claims in spoken_of(exhibit.checks, listed, "paper")]
+        if listed:
+            assert set().union(*spoken) == {claim.key for claim in exhibit.checks}
 
 
 def test_names_narrow_the_plan_and_one_that_no_paper_knows_is_refused(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -134,11 +135,12 @@ def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> 
 
 
 def _fits(where: Row, row: Row) -> bool:
-    # "none → asd" stands for both ends of a step.
+    # "none → asd" and "wanet to badnets" stand for both ends of a step.
     return all(_same(value, row[key]) for key, value in where.items() if key in row)
 
 
 def _same(named: Any, value: Any) -> bool:
     if pd.isna(named) or pd.isna(value):
         return True
-    return bool(named == value) or str(value) in str(named).split(" → ")
+    said = {str(value), f"{value:g}" if isinstance(value, float) else ""}  # ends of steps are 2 or 2.0
+    return bool(named == value) or not said.isdisjoint(re.split(" → | to ", str(named)))
