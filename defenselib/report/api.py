@@ -29,7 +29,7 @@ def page(names: Sequence[str]) -> tuple[str, list[str]]:
         found = list(_registered(name)) if name in LISTS else [(name, resolve(name))]
         for key, thing in found:
             parts.append(method(key, thing, name) if name in LISTS else entry(key, thing))
-            files.append(str(inspect.getsourcefile(thing)))
+            files.append(str(inspect.getsourcefile(inspect.unwrap(thing))))
     return "\n\n".join(parts), files
 
 
