@@ -11,7 +11,7 @@ import pytest
 from defenselib.experiments import Experiment, Result, Store, run
 
 ATTACKS = ("badnets", "blend")
-DEFENSES = ("asd", "bsd", "vab", "dbr", "abl")
+DEFENSES = ("asd", "bsd", "vab", "dst", "dbr", "abl")
 # The README's first command.
 FIRST = ("asd", "badnets")
 # What an undefended model reaches at the least; see the book's table of `demo`.
