@@ -8,7 +8,7 @@ from importlib import import_module
 from defenselib.errors import check_choice
 from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.exhibit import Drawing, Exhibit, Paper, Series
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import Table
 
 KEYS = ("asd", "bsd", "vab", "dst_dbr", "aabl")

@@ -23,7 +23,8 @@ from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.frame import entry, machine_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
-from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
+from defenselib.papers.kit.grid import Answer, Grid
+from defenselib.papers.kit.request import Cell, Request, Thin
 from defenselib.papers.kit.table import ders
 
 if TYPE_CHECKING:

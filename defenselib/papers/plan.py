@@ -25,7 +25,8 @@ from defenselib.papers.kit import printed
 from defenselib.papers.kit.cells import Need, needs, spoken_of
 from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import AXES, Cell, Grid, Thin, checked_request, mode_of
+from defenselib.papers.kit.grid import Grid, mode_of
+from defenselib.papers.kit.request import AXES, Cell, Thin, checked_request
 from defenselib.papers.planned import Plan, Planned
 
 

@@ -21,7 +21,8 @@ from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.frame import entry, sources_of
 from defenselib.papers.kit.gates import took
-from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin
+from defenselib.papers.kit.grid import Answer, Grid
+from defenselib.papers.kit.request import Cell, Request, Thin
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

@@ -23,7 +23,7 @@ from defenselib.papers.costs import Costs, kind_of
 from defenselib.papers.kit import grid
 from defenselib.papers.kit.cells import cells_of, needs, spoken_of
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import checked_request
+from defenselib.papers.kit.request import checked_request
 from defenselib.papers.planned import Plan, Planned, read
 
 from .made import made

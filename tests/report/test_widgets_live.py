@@ -13,7 +13,7 @@ from PIL import Image
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store
 from defenselib.experiments.cell import model_factory
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 from defenselib.report import widgets
 from defenselib.report.widgets import live
 

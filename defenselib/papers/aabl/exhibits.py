@@ -18,7 +18,7 @@ from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Row, Series, Setting
 from defenselib.papers.kit.frame import entry
 from defenselib.papers.kit.gating import undefended
-from defenselib.papers.kit.grid import Cell, Thin
+from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table

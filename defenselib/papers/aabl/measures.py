@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defenselib.papers.kit.grid import Cell
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.request import Cell
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

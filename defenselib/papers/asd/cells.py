@@ -14,7 +14,7 @@ from defenselib.papers.asd.measures import HARD_SHARE
 from defenselib.papers.kit import times
 from defenselib.papers.kit.composed import Number
 from defenselib.papers.kit.frame import Row, entry
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 
 if TYPE_CHECKING:

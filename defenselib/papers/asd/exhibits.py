@@ -23,7 +23,8 @@ from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.composed import Composed
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import entry
-from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, Thin, checked_request
+from defenselib.papers.kit.grid import Answer, Grid
+from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table

@@ -12,7 +12,7 @@ from defenselib.papers.kit.measures import histogram, point, poisoned_in, separa
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
-    from defenselib.papers.kit.grid import Cell
+    from defenselib.papers.kit.request import Cell
 
 Results = tuple["Result", ...]
 Rows = list[dict[str, Any]]

@@ -19,7 +19,7 @@ from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.claims import Claim, as_printed, table_of
 from defenselib.papers.kit.exhibit import Drawer, Drawing, Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.grid import Cell, Thin
+from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table

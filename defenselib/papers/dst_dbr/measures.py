@@ -10,8 +10,8 @@ import pandas as pd
 
 from defenselib import models
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.grid import Cell
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from defenselib import attacks
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import Request
+from defenselib.papers.kit.request import Request
 from defenselib.papers.undefended import Case, looks_of
 
 if TYPE_CHECKING:

@@ -16,9 +16,11 @@ from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed
 from defenselib.papers.kit.exhibit import Exhibit, Series
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.grid import Cell, Request, mode_of
+from defenselib.papers.kit.grid import mode_of
+from defenselib.papers.kit.request import Cell, Request
 from defenselib.papers.kit.table import GATED, Table, no_attack
 from defenselib.papers.kit.view import View
+from defenselib.plots import words
 
 Choice = tuple[Cell, ...]  # any of them does; the first is the one to run
 
@@ -135,12 +137,13 @@ def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> 
 
 
 def _fits(where: Row, row: Row) -> bool:
-    # "none → asd" and "wanet to badnets" stand for both ends of a step.
-    return all(_same(value, row[key]) for key, value in where.items() if key in row)
+    # "no defense → ASD" and "wanet to badnets" stand for both ends of a step.
+    return all(_same(value, row[key], key) for key, value in where.items() if key in row)
 
 
-def _same(named: Any, value: Any) -> bool:
+def _same(named: Any, value: Any, axis: str) -> bool:
     if pd.isna(named) or pd.isna(value):
         return True
-    said = {str(value), f"{value:g}" if isinstance(value, float) else ""}  # ends of steps are 2 or 2.0
+    # Ends of steps are words, 2 or 2.0.
+    said = {words.value(value, axis), str(value), f"{value:g}" if isinstance(value, float) else str(value)}
     return bool(named == value) or not said.isdisjoint(re.split(" → | to ", str(named)))

@@ -20,7 +20,8 @@ from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gating import Before, Gating, undefended
-from defenselib.papers.kit.grid import Cell, Grid, Request, Thin, checked_request, mode_of
+from defenselib.papers.kit.grid import Grid, mode_of
+from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
 from defenselib.papers.kit.spread import SeedRule
 
 if TYPE_CHECKING:

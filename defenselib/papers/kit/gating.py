@@ -9,7 +9,8 @@ from defenselib.attacks import ATTACKS
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.frame import entry
 from defenselib.papers.kit.gates import Gate, examine
-from defenselib.papers.kit.grid import Answer, Cell, Grid
+from defenselib.papers.kit.grid import Answer, Grid
+from defenselib.papers.kit.request import Cell
 
 SAME_DATA = ("rate", "target", "attack_args", "model")
 Before = Callable[[Cell], Cell | tuple[Cell, ...]]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defenselib.papers.kit.frame import entry
-from defenselib.papers.kit.grid import Answer, Cell, Grid, Thin, checked_request
+from defenselib.papers.kit.grid import Answer, Grid
+from defenselib.papers.kit.request import Cell, Thin, checked_request
 from defenselib.papers.kit.spread import SEVERAL
 
 if TYPE_CHECKING:

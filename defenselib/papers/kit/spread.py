@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 
 SeedRule = Callable[[Cell, str], tuple[int, ...]]
 SEVERAL = (0, 1, 2)

@@ -16,7 +16,8 @@ from defenselib.papers.kit import printed, times, verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
 from defenselib.papers.kit.gating import Before, Gating, undefended
-from defenselib.papers.kit.grid import Answer, Cell, Grid, Request, mode_of
+from defenselib.papers.kit.grid import Answer, Grid, mode_of
+from defenselib.papers.kit.request import Cell, Request
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

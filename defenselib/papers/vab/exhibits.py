@@ -20,7 +20,7 @@ from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import Row, records
-from defenselib.papers.kit.grid import Cell, Thin
+from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table

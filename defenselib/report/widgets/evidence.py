@@ -14,7 +14,7 @@ from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.kit.claims import RANK
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 from defenselib.plots import style
 
 SMOKE = "smoke"

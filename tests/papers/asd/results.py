@@ -13,7 +13,7 @@ from defenselib.papers.asd.exhibits import PAPER
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 
 from ..made import made
 

@@ -14,7 +14,7 @@ from defenselib.papers.asd import exhibits as asd
 from defenselib.papers.asd.exhibits import PAPER
 from defenselib.papers.kit import frame, grid, printed, verdict
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 
 from .results import exhibit, outcomes, putter
 

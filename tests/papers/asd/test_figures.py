@@ -13,7 +13,7 @@ from defenselib.papers.asd import cells as asd_cells
 from defenselib.papers.asd.exhibits import EXHIBITS, PAPER
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.gating import undefended
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 from defenselib.plots import canvas
 
 from .results import N, as_reproduced, change, curve, exhibit, outcomes, putter, replaced

@@ -11,7 +11,7 @@ import pandas as pd
 from defenselib.experiments import Result, Store
 from defenselib.papers.kit import claims, frame, printed
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 
 from ..made import made
 

@@ -9,7 +9,7 @@ import pytest
 
 from defenselib.papers.bsd import exhibits as bsd
 from defenselib.papers.kit import frame, grid, printed
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell, Thin
 
 from .results import POISONED, putter, row
 
@@ -158,7 +158,7 @@ def test_a_request_lifts_the_rule_for_settings():
     thin = bsd.REST["laptop"]
     cell = Cell("cifar10", "badnets", "bsd", {"rate": 0.2})
     assert thin.excludes(cell) == "settings other than the usual ones"
-    assert not thin.without(grid.Thin(attacks=("badnets",))).excludes(cell)
+    assert not thin.without(Thin(attacks=("badnets",))).excludes(cell)
 
 
 def test_the_target_is_judged_by_its_label(put, store):

@@ -10,7 +10,7 @@ import pandas as pd
 from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.exhibit import Series
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 
 Points = Iterator[tuple[str, float, dict[str, Any]]]  # metric, number, further axes
 CLEAN_LABEL = ("sig", "clb")

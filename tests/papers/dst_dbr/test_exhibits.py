@@ -17,7 +17,7 @@ from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.dst_dbr import measures, properties
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed
-from defenselib.papers.kit.grid import Cell
+from defenselib.papers.kit.request import Cell
 
 PAPER = dst_dbr.PAPER
 N = 100

@@ -12,7 +12,8 @@ from defenselib import data, papers
 from defenselib.data import load
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.experiments.resolve import facts_of
-from defenselib.papers.kit.grid import NO_RESULT, Cell, Grid, Request, Thin
+from defenselib.papers.kit.grid import NO_RESULT, Grid
+from defenselib.papers.kit.request import Cell, Request, Thin
 
 COPY = "cifar100:0123456789ab"  # a copy that the library has no digest of
 

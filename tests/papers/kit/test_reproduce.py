@@ -13,7 +13,7 @@ from defenselib.experiments import journal
 from defenselib.papers import Cell, Table
 from defenselib.papers.asd import exhibits as asd
 from defenselib.papers.kit import frame, printed
-from defenselib.papers.kit.grid import Thin
+from defenselib.papers.kit.request import Thin
 
 TABLE = papers.get("asd").exhibit("table-2")
 

@@ -1,0 +1,137 @@
+"""One question to the store, and which of an exhibit's questions a caller asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from defenselib.errors import InvalidValueError, check_choice, check_range, shown
+from defenselib.experiments import profile as profiles
+from defenselib.experiments.experiment import LAST_SEED, Experiment
+from defenselib.experiments.fields import MISSING, convert
+from defenselib.papers.kit import printed
+
+AXES = ("dataset", "attack", "defense")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One question to the store: what does `defense` reach on `dataset` under `attack`, over some seeds.
+
+    options: further fields of `Experiment` (rate, target, attack_args, defense_args, diagnostic, stop_after, ...).
+    times: hyper-parameters of the defense as multiples of what the profile sets, {"stage1_end": 2.0}.
+    """
+
+    dataset: str
+    attack: str
+    defense: str
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    times: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}/{self.attack}/{self.defense}"
+
+    def experiment(self, paper: str, profile: str, seed: int) -> Experiment:
+        """The Experiment of this cell at one seed, with the paper's recipes."""
+        experiment = Experiment(
+            dataset=self.dataset,
+            attack=self.attack,
+            defense=self.defense,
+            paper=paper or None,
+            profile=profile,
+            seed=seed,
+            **dict(self.options),
+        )
+        if not self.times:
+            return experiment
+        usual = experiment.resolve().describe()["defense_args"]
+        scaled = {name: _scaled(usual[name], factor) for name, factor in self.times.items()}
+        return experiment.replace(defense_args={**experiment.defense_args, **scaled})
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    """A number, or each number of a sequence, times `factor`, of its own type."""
+    if isinstance(value, list | tuple):
+        return tuple(_scaled(item, factor) for item in value)
+    return type(value)(round(factor * value, 6))
+
+
+@dataclass(frozen=True)
+class Thin:
+    """Which part of a grid is wanted: names on each axis, None for all of it.
+
+    plain: only cells without options of their own (rates, targets, hyper-parameters).
+    """
+
+    datasets: tuple[str, ...] | None = None
+    attacks: tuple[str, ...] | None = None
+    defenses: tuple[str, ...] | None = None
+    plain: bool = False
+
+    def excludes(self, cell: Cell) -> str:
+        """The first name of the cell that is not wanted ("attack wanet"), or nothing."""
+        for axis in AXES:
+            wanted, name = getattr(self, f"{axis}s"), getattr(cell, axis)
+            # A variant that papers count as an attack of its own (`cl-16`) goes by its own name too.
+            variant = cell.options.get("attack_args", {}).get("preset") if axis == "attack" else None
+            if wanted is not None and not {name, variant} & set(wanted):
+                return f"{'data set' if axis == 'dataset' else axis} {name}"
+        return "settings other than the usual ones" if self.plain and (cell.options or cell.times) else ""
+
+    def without(self, other: Thin) -> Thin:
+        """This thinning on the axes where `other` asks for nothing; asked for anything, it is no longer `plain`."""
+        asked = [f"{axis}s" for axis in AXES if getattr(other, f"{axis}s") is not None]
+        return replace(self, **dict.fromkeys(asked), plain=self.plain and not asked)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller asked of `reproduce`, checked."""
+
+    profile: str
+    run: bool
+    thin: Thin
+    seeds: tuple[int, ...] | None
+    store: Any = None
+
+
+def checked_request(
+    paper: str,
+    profile: str,
+    run: bool,
+    datasets: Sequence[str] | None,
+    attack_names: Sequence[str] | None,
+    defense_names: Sequence[str] | None,
+    seeds: Sequence[int] | None,
+    store: Any,
+) -> Request:
+    """The request with every name checked against what the paper's exhibits know; errors name the nearest."""
+    wanted: dict[str, Any] = {}
+    for axis, names in zip(AXES, (datasets, attack_names, defense_names), strict=True):
+        wanted[f"{axis}s"] = None if names is None else _names(paper, axis, names)
+    check_choice("profile", profile, (*profiles.available(), "best"))
+    if run and profile == "best":
+        raise InvalidValueError("profile 'best' only reads what is there; name a profile to run")
+    return Request(profile, run, Thin(**wanted), None if seeds is None else _seeds(seeds), store)
+
+
+def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InvalidValueError(f"{axis}s is {names!r}, it must be a list of names")
+    if not names:
+        raise InvalidValueError(f"{axis}s is empty; None stands for all of them")
+    known = printed.vocabulary(paper, axis)
+    return tuple(check_choice("data set" if axis == "dataset" else axis, name, known) for name in names)
+
+
+def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    found = convert(seeds if isinstance(seeds, str) or not isinstance(seeds, Iterable) else list(seeds), list[int])
+    if found is MISSING or not found:
+        raise InvalidValueError(
+            f"seeds is {shown(seeds)}, it must be a list of whole numbers; None stands for the usual"
+        )
+    for seed in found:
+        check_range("seed", seed, 0, LAST_SEED)
+    return tuple(dict.fromkeys(found))
