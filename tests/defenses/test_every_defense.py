@@ -152,8 +152,13 @@ def test_the_same_seed_gives_the_same_outcome(name: str) -> None:
     assert one == two != other
 
 
+# What an experiment measures besides, which the method does not look at: `test_dbr.py` tests it.
+ASKED = {("dbr", "probe")}
 PARAMETERS = [
-    (name, parameter) for name in defenses.available() for parameter in hyper_parameters(defenses.DEFENSES[name])
+    (name, parameter)
+    for name in defenses.available()
+    for parameter in hyper_parameters(defenses.DEFENSES[name])
+    if (name, parameter) not in ASKED
 ]
 
 
@@ -168,7 +173,12 @@ def test_every_hyper_parameter_changes_the_outcome(name: str, parameter: str) ->
     poisoned = poisoned_by(KINDS["dirty label"])
     if (name, parameter) in BESIDE:
         base, other = ({**TINY[name], **more} for more in BESIDE[name, parameter])
-        assert fingerprint(name, poisoned, base) != fingerprint(name, poisoned, other)
+        # Which classes so small a model predicts differs from processor to processor.
+        targets = range(10) if parameter == "dropping" else (None,)
+        assert any(
+            fingerprint(name, poisoned, base | more) != fingerprint(name, poisoned, other | more)
+            for more in ({} if target is None else {"pseudo_target": target} for target in targets)
+        )
         return
     value = getattr(defenses.create(name, **TINY[name]), parameter)
     assert changes(name, poisoned, parameter, value), f"no admissible value other than {value!r} changes anything"

@@ -87,9 +87,9 @@ _APART: dict[str, Any] = {**_NEVER_APART, "separation": 0.0}
 
 _CRITIC: dict[str, Any] = {"disentangle": True}
 
-# Enough samples of BSD's target for distances to rank; one that both models predict somewhere.
+# Enough samples of BSD's target for distances to rank; a pool of nearly all, in which both models predict it somewhere.
 _BSD_TARGET = {"pseudo_target": 3, "beta": 0.5, "warmup_epochs": 6, "altruistic_learning_rate": 0.01}
-_BSD_SEEN = {**_BSD_TARGET, "pseudo_target": 0}
+_BSD_SEEN = {**_BSD_TARGET, "alpha": 0.95}
 
 # A pool so small, and models so far trained, that one class falls behind.
 _BSD_POOL = {"alpha": 0.6, "beta": 0.6, "warmup_epochs": 6}

@@ -97,7 +97,7 @@ SPLIT = ("badnets", "trojan", "blend", "wanet")
 # Paper, words of the sentence, what must be true for it.
 SAID: list[tuple[str, str, Callable[[], bool]]] = [
     ("asd", "failed claims on Figure 3", lambda: "fails" in outcomes("asd", "figure-3").values()),
-    ("asd", "counts as *differs*", lambda: gtsrb_of_asd() == "differs"),
+    ("asd", "are kept apart as `laptop-1`", lambda: gtsrb_of_asd() == "not run"),
     ("bsd", "fails on the paper's own Table 1", lambda: outcomes("bsd", "table-1", printed=True)["over-20"] == "fails"),
     ("bsd", "it holds in Table 2", lambda: outcomes("bsd", "table-2", printed=True)["over-20"] == "holds"),
     ("bsd", "ablation cannot be judged", lambda: set(outcomes("bsd", "table-6").values()) <= {"undecided", "not run"}),
