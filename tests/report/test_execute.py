@@ -261,16 +261,26 @@ def test_no_kernel_outlives_the_command(tmp_path: Path, number: signal.Signals) 
     source = write(tmp_path / "n.ipynb", "print('first')", "\n".join(lines))
     command = [sys.executable, "-m", "defenselib", "reproduce", "--no-progress", "--notebook", str(source)]
     command += ["--output", str(tmp_path / "out.ipynb")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        pids = _wait_for(lambda: [int(pid) for pid in _text(tmp_path / "pids").split()])
-        os.kill(process.pid, number)
-        _, said = process.communicate(timeout=60)
+    how: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, preexec_fn=_hears_signals, **how) as process:
+        try:
+            pids = _wait_for(lambda: [int(pid) for pid in _text(tmp_path / "pids").split()])
+            os.kill(process.pid, number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     _wait_for(lambda: not any(psutil.pid_exists(pid) and _runs(pid) for pid in pids))
     if number != signal.SIGKILL:
         assert "Traceback" not in said and f"far as it came: {tmp_path / 'out.failed.ipynb'}" in said
         assert "first" in _text(tmp_path / "out.failed.ipynb")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["n.ipynb", "out.failed.ipynb", "pids"]
+
+
+def _hears_signals() -> None:
+    """What a shell starts in the background or under `nohup` ignores some, and so would its children."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _text(path: Path) -> str:
