@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from defenselib.commands.plan import commands
+from defenselib.commands.reproduce import check_profile
 from defenselib.errors import InvalidValueError, check_choice
 
 
@@ -75,10 +76,9 @@ def batch_command(
 
 def _notebook(text: str) -> tuple[str, str]:
     from defenselib import papers
-    from defenselib.experiments import profiles
 
     paper, colon, profile = text.partition(":")
     if not colon:
         raise InvalidValueError(f"notebook is {text!r}, it must be PAPER:PROFILE, asd:laptop")
-    check_choice("profile", profile, (*profiles.available(), "best"))
+    check_profile(profile, "best")
     return check_choice("paper", paper, papers.available()), profile

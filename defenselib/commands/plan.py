@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from defenselib.commands.reproduce import check_profile
 from defenselib.errors import DefenseLibError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -162,10 +163,7 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 
 def _profiles(names: list[str]) -> tuple[str, ...]:
-    from defenselib.errors import check_choice
-    from defenselib.experiments import profiles
-
-    return tuple(dict.fromkeys(check_choice("profile", name, profiles.available()) for name in names))
+    return tuple(dict.fromkeys(map(check_profile, names)))
 
 
 def _this_machine() -> str:

@@ -136,8 +136,9 @@ def _one(task: Task, progress: bool) -> None:
 
 def _tell(outcome: Outcome) -> None:
     task = outcome.task
-    said = " ".join(f"{name}={value}" for name, value in task.given.items())
-    typer.echo(f"{outcome.state}: {task.notebook.name} {said} ({outcome.seconds:.0f} s)".replace("  ", " "), err=True)
+    typer.echo(
+        f"{outcome.state}: {task.notebook.name} {_said(task)} ({outcome.seconds:.0f} s)".replace("  ", " "), err=True
+    )
 
 
 def _show_plan(tasks: Sequence[Task], resume: bool) -> None:

@@ -17,10 +17,9 @@ import pandas as pd
 from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
-from defenselib.experiments import profile as profiles
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.kit import times
-from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.claims import levels
 from defenselib.papers.kit.frame import entry, machine_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
@@ -66,10 +65,9 @@ def table(
         check_choice("attack", name, attack_registry.available())
     for name in defenses or ():
         check_choice("defense", name, defense_registry.available())
-    names = RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
     chosen = tuple(seeds) if seeds is not None else ((0,) if run else SEEDS)
     pairs = [(a, d) for a in attacks or attack_registry.available() for d in defenses or defense_registry.available()]
-    made = [_rows(dataset, pairs, Request(name, run, Thin(), chosen, store)) for name in names]
+    made = [_rows(dataset, pairs, Request(name, run, Thin(), chosen, store)) for name in levels(profile)]
     return max(made, key=lambda frame: int(((frame["n"] > 0) & (frame["defense"] != "none")).sum()))
 
 

@@ -26,7 +26,7 @@ from defenselib.papers.kit.cells import Need, needs, spoken_of
 from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.grid import Grid, mode_of
-from defenselib.papers.kit.request import AXES, Cell, Thin, checked_request
+from defenselib.papers.kit.request import AXES, Cell, checked_request
 from defenselib.papers.planned import Plan, Planned
 
 
@@ -55,9 +55,7 @@ def make(
         for profile in profiles:
             request = checked_request(key, profile, False, *chosen, seeds, where)
             for exhibit in papers.get(key).exhibits:
-                declared = Thin() if everything else exhibit.setting.thin.get(profile, Thin())
-                grid = Grid(key, request, exhibit.setting.seeds, declared, collected.sources)
-                collected.add(exhibit, grid)
+                collected.add(exhibit, exhibit.grid(request, everything, collected.sources))
     return Plan(tuple(collected.cells()), dict(collected.left_out), machine)
 
 

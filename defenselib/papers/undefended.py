@@ -16,9 +16,8 @@ import pandas as pd
 from defenselib import attacks
 from defenselib.errors import check_choice
 from defenselib.experiments import fields
-from defenselib.experiments import profile as profiles
 from defenselib.papers.kit import printed
-from defenselib.papers.kit.claims import RANK
+from defenselib.papers.kit.claims import RANK, levels
 from defenselib.papers.kit.frame import entry, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
@@ -102,11 +101,10 @@ def table(
 
     profile "best": the one that answers most rows. run: train what the store lacks (a profile must be named).
     """
-    names = RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
     listed = list(chosen or cases())
     made = [
         pd.DataFrame([_row(case, dataset, Request(name, run, Thin(), _tuple(seeds), store)) for case in listed])
-        for name in names
+        for name in levels(profile)
     ]
     return max(made, key=lambda frame: int(frame["asr"].notna().sum()))
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores, profiles
-from defenselib.experiments.experiment import hash_of
+from defenselib.papers.costs import same_but_seed
 from defenselib.papers.kit.exhibit import Exhibit, Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
@@ -130,8 +130,7 @@ def _origin(result: Result, store: Store) -> dict[str, object]:
         "data_digest": result.data_digest,
         "source": cell["source"],
         "created": result.created,
-        # What seeds have in common; an upstream is named by a hash that covers its seed.
-        "cell": hash_of({name: value for name, value in result.spec.items() if name not in ("seed", "upstream")}),
+        "cell": same_but_seed(result.spec),
     }
     row["gpu"], row["bf16"] = row["gpu"] or "none", row["bf16"] or "not recorded"
     return {name: row[name] for name in ORIGIN}

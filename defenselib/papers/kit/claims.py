@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
+from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.papers.kit.view import View
 from defenselib.plots import words as in_words
@@ -28,6 +29,11 @@ OUTCOMES = (HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN)
 RANK = ("paper", "gpu", "laptop")
 NAMED = 6  # cells that an outcome names, of each kind
 State = Literal["true", "false", "open", "absent"]
+
+
+def levels(profile: str) -> tuple[str, ...]:
+    """The profiles that a name stands for: "best" for all that are evidence. Errors: UnknownNameError."""
+    return RANK if profile == "best" else (check_choice("profile", profile, profiles.available()),)
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,10 @@ class Exhibit:
         """The exhibit's claims on `frame`, see `claims.table_of`."""
         return table_of(self.checks, frame)
 
-    def grid(self, request: Request) -> Grid:
-        declared = self.setting.thin.get(request.profile, Thin())
-        return Grid(self.paper, request, self.setting.seeds, declared)
+    def grid(self, request: Request, everything: bool = False, sources: dict[str, str] | None = None) -> Grid:
+        """everything: also what the paper leaves out at a profile. sources: see `Grid`."""
+        declared = Thin() if everything else self.setting.thin.get(request.profile, Thin())
+        return Grid(self.paper, request, self.setting.seeds, declared, sources)
 
     def _levels(self, request: Request) -> dict[str, pd.DataFrame]:
         return {name: self._reproduce(replace(request, profile=name, run=False)) for name in RANK}
