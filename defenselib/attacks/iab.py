@@ -85,7 +85,7 @@ class InputAware(TrainedAttack):
         check_fields(self, 0.0, 1.0, "cross_share", "density")
         check_range("backdoor_share", self.backdoor_share, 1 / self.batch_size if self.batch_size > 0 else 0.0, 0.5)
         check_range("degrees", self.degrees, 0.0, 180.0)
-        check_counts(self, "mask_epochs", "epochs", "batch_size")
+        check_counts(self, "mask_epochs", "epochs")
         check_positive(self, "mask_learning_rate", "learning_rate", "classifier_learning_rate")
         check_fields(self, 0.0, float("inf"), "density_weight", "diversity_weight")
         for what in ("mask_milestones", "milestones", "classifier_milestones"):
