@@ -57,8 +57,8 @@ def launch_buttons(app: Any, pagename: str, templatename: str, context: dict[str
 
 
 def write_out(app: Any, docname: str, source: list[str]) -> None:
-    """A block {citation} becomes the entry for BibTeX that `CITATION.cff` makes, {launch-places} a sentence on the buttons
-    that this copy of the book has."""
+    """A block {citation} becomes the entry for BibTeX that `CITATION.cff` makes, {launch-places} a sentence on the
+    buttons that this copy of the book has."""
     if CITATION.search(source[0]):
         path = Path(app.srcdir) / "CITATION.cff"
         app.env.note_dependency(str(path))

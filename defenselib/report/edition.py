@@ -1,5 +1,5 @@
-"""Which edition of the book a page is from, how to cite it, and where its notebooks can be run: from git, `CITATION.cff`
-and the address of the repository, each only where there is one."""
+"""Which edition of the book a page is from, how to cite it, and where its notebooks can be run: from git,
+`CITATION.cff` and the address of the repository, each only where there is one."""
 
 from __future__ import annotations
 

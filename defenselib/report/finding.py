@@ -1,5 +1,5 @@
-"""Sphinx extension (named in `_config.yml`): what helps to find and to understand. The texts of the pages, from which the
-search shows an excerpt of each hit without a server, and the glossary's sentences as hover texts of its terms."""
+"""Sphinx extension (named in `_config.yml`): what helps to find and to understand. The texts of the pages, from which
+the search shows an excerpt of each hit without a server, and the glossary's sentences as hover texts of its terms."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def write(app: Any, exception: Exception | None) -> None:
 
 def definitions(doctree: Any) -> dict[str, str]:
     """The glossary: id of a term to its sentences."""
-    found = {}
+    found: dict[str, str] = {}
     for item in doctree.findall(nodes.definition_list_item):
         said = " ".join(" ".join(part.astext() for part in item.findall(nodes.definition)).split())
         found |= {name: said for term in item.findall(nodes.term) for name in term["ids"]}
