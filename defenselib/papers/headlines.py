@@ -95,8 +95,13 @@ def outcomes(headline: Headline, frames: Frames) -> dict[str, list[Outcome]]:
 
 
 def _outcome(headline: Headline, exhibit: str, key: str, profile: str, frames: Frames) -> Outcome:
-    frame, claim = frames[exhibit][profile], headline.claim(exhibit, key)
-    return Outcome(exhibit, claim, profile, str(claim.judge(frame)["outcome"]), tuple(claim.points(frame)))
+    return judged(exhibit, headline.claim(exhibit, key), frames[exhibit][profile])
+
+
+def judged(exhibit: str, claim: Claim, frame: pd.DataFrame) -> Outcome:
+    """A claim on the frame of one profile."""
+    found = claim.judge(frame)
+    return Outcome(exhibit, claim, str(found["profile"]), str(found["outcome"]), tuple(claim.points(frame)))
 
 
 def answer(found: Iterable[Outcome]) -> str:

@@ -30,7 +30,7 @@ def decision(rows: pd.DataFrame, low: float, title: str = "") -> Figure:
             _panel(axis, ran[ran["metric"] == metric], cells)
             axis.set(title=said, ylabel="%", ylim=(-4, 104))
         axes[0, 0].axhline(low, color=style.INK, ls=":", lw=1.2)
-        figure.legend(handles=_legend(ran), loc="outside lower center", ncols=4)
+        figure.legend(handles=_legend(ran), loc="outside lower center", ncols=6, columnspacing=1.2)
         figure.suptitle(title)
         return figure
 

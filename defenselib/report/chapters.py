@@ -1,4 +1,4 @@
-"""What a chapter trains while it is built: on drawn images the pair that it is about, elsewhere the cells of exhibits."""
+"""What a chapter trains while it is built: on drawn images what it is about, elsewhere the cells of exhibits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from defenselib import experiments
 from defenselib.errors import check_choice
 from defenselib.experiments import Experiment, Result
 from defenselib.experiments import profile as profiles
-from defenselib.papers import get
-from defenselib.papers.headlines import HEADLINES
+from defenselib.papers import get, headlines
+from defenselib.papers.headlines import HEADLINES, Outcome
+from defenselib.papers.kit.claims import FAILS, NOT_RUN
+from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_LOW
 from defenselib.plots import words
-from defenselib.report import tables
-from defenselib.report.html import Html, render
+from defenselib.report import boxes, tables
+from defenselib.report.html import Html, badge, render
 
 DRAWN = "shapes"
 
@@ -49,8 +51,41 @@ def drawn(paper: str, profile: str) -> Html:
         for attack, defense in pairs
     ]
     rows = [_row(attack, defense, result) for (attack, defense), result in zip(pairs, results, strict=True)]
-    said = f"Trained for this page: drawn images, profile {profile}, seed 0; percent. It shows the code at work and is no evidence about the paper"
+    said = (
+        f"Trained for this page: drawn images, profile {profile}, seed 0; percent. It shows the code at work and is no "
+        "evidence about the paper"
+    )
     return Html(f"{render(pd.DataFrame(rows), said, headers=2)}<p>{escape(verdict(results))}</p>")
+
+
+def claims(exhibit: Exhibit, frame: pd.DataFrame) -> Html:
+    """The claims of an exhibit that were run, a line each: outcome, sentence, and the cells for and against it. How many
+    wait, and where all stand with their rules: on the page of verdicts."""
+    judged = [headlines.judged(exhibit.key, claim, frame) for claim in exhibit.checks]
+    ran = [one for one in judged if one.outcome != NOT_RUN]
+    name, profile = words.exhibit(exhibit.key), tables.profile_of(frame)
+    place = escape(f"verdicts-{exhibit.paper}.html#exhibit-{exhibit.key}")
+    wait = len(judged) - len(ran)
+    rest = f" {wait} of {len(judged)} claims wait for cells that were not run." if wait else ""
+    link = f'<a href="{place}">{escape(name)}: all claims, with their rules and numbers</a>'
+    rules = f'<p class="claim-rest">{rest} {link}.</p>'
+    if not ran:
+        return Html(rules)
+    lines = "".join(f"<li>{_claim(one)}</li>" for one in ran)
+    said = f"What the authors say about {name}, profile {profile}"
+    return Html(f'<p class="claim-head">{escape(said)}</p><ul class="claims">{lines}</ul>{rules}')
+
+
+def _claim(one: Outcome) -> str:
+    claim = one.claim
+    decided = boxes.short(one)
+    return f"{badge(one.outcome)} {escape(claim.sentence)} ({escape(claim.source)}) <span>{escape(decided)}.</span>"
+
+
+def failing(judged: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Of several tables of claims, those that fail."""
+    rows = pd.concat(judged, ignore_index=True)
+    return rows[rows["outcome"] == FAILS]
 
 
 def _row(attack: str, defense: str, result: Result) -> dict[str, str]:
@@ -71,8 +106,11 @@ def verdict(results: Sequence[Result]) -> str:
     before, after = results[0], results[-1]
     name = words.label(str(after.experiment["defense"]))
     fall = f"{name} brings the attack success from {before.asr:.1f} to {after.asr:.1f} percent"
+    kept = after.metrics.get("poison_kept")
+    fall = fall if kept is None else f"The split of {name} lets {kept:.0f} percent of the poison through. {fall}"
     price = before.acc - after.acc
     paid = f"costs {price:.1f} points of accuracy" if price > 0 else "costs no accuracy"
     if after.asr > ASR_LOW:
-        return f"{fall} and {paid}: the backdoor is {'weaker' if after.asr < before.asr else 'as strong as before'}, not gone."
+        left = "weaker" if after.asr < before.asr else "as strong as before"
+        return f"{fall} and {paid}: the backdoor is {left}, not gone."
     return f"{fall} and {paid}: the backdoor is gone{'' if price <= ACC_MARGIN else ', at a high price'}."
