@@ -35,6 +35,7 @@ def plan_command(
     dataset: Annotated[list[str] | None, typer.Option(help="Only this data set; several may be given.")] = None,
     attack: Annotated[list[str] | None, typer.Option(help="Only this attack; several may be given.")] = None,
     defense: Annotated[list[str] | None, typer.Option(help="Only this defense; several may be given.")] = None,
+    exhibit: Annotated[list[str] | None, typer.Option(help="Only this exhibit, table-2; several may be given.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what a profile leaves out unasked.")] = False,
     by: Annotated[str, typer.Option(help="Order: paper, or yield (numbers answered a minute).")] = "paper",
     budget: Annotated[str | None, typer.Option(help="Cut to what fits: 90m, 5h, 2d.")] = None,
@@ -61,6 +62,7 @@ def plan_command(
         defense,
         machine=machine or _this_machine(),
         everything=everything,
+        exhibits=exhibit,
     ).sorted(by)
     if seconds is not None:
         made = made.within(seconds, jobs)

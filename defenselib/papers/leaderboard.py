@@ -20,7 +20,7 @@ from defenselib.errors import check_choice
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import levels
-from defenselib.papers.kit.frame import entry, machine_of, sources_of
+from defenselib.papers.kit.frame import entry, machine_of, seed_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
@@ -54,9 +54,10 @@ def table(
 ) -> pd.DataFrame:
     """One row a pair of attack and defense, and one more where the defense's own paper sets the attack otherwise:
     attack, preset (shared, or the paper's key), defense, acc, asr, der, ra, recall (of the target), ceiling (the DER of
-    a perfect defense), percent, means over seeds, NaN where not run; gate (why a low ASR or the DER does not count),
-    sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given, suspects,
-    suspects_poisoned, poisoned, profile, ran_on, source (copies of the data set), reason.
+    a perfect defense), drop (points of ACC that it costs, seed by seed), percent, means over seeds, NaN where not run;
+    gate (why a low ASR or the DER does not count), sd_acc, sd_asr, n, seconds (with what the model it repairs and
+    shared stages cost), clean_given, suspects, suspects_poisoned, poisoned, profile, ran_on, source (copies of the data
+    set), reason.
 
     der is taken seed by seed against the undefended model of that seed; NaN for "none" and where that is missing.
     seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the one that has most pairs.
@@ -156,6 +157,7 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     attacked = attack != "none"
     reached = _mean([result.asr for result in plain.results]) if attacked else math.nan
     row["der"] = _mean(list(ders(found, plain).values())) if attacked and defense != "none" else math.nan
+    row["drop"] = _mean(_drops(found, plain)) if defense != "none" else math.nan
     row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
     row["recall"] = _mean([_recall(result) for result in found.results]) if attacked else math.nan
     row["ceiling"] = (reached + 100) / 2
@@ -177,6 +179,12 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     row["reason"] = found.reason
     row["hashes"] = tuple(result.hash for result in found.results)
     return row
+
+
+def _drops(found: Answer, plain: Answer) -> list[float]:
+    """Points of ACC that a defense costs, over the seeds that the undefended model has as well."""
+    before = {seed_of(result): result.acc for result in plain.results}
+    return [before[seed_of(one)] - one.acc for one in found.results if seed_of(one) in before]
 
 
 def _recall(result: Result) -> float:

@@ -40,21 +40,25 @@ def make(
     store: Store | None = None,
     machine: str = "unknown",
     everything: bool = False,
+    exhibits: Sequence[str] | None = None,
 ) -> Plan:
     """The plan of some papers (all if None) at some profiles.
 
     seeds, datasets, attacks, defenses: as `Exhibit.reproduce` takes them, with names that one of the papers knows.
     machine: kind of the machine that is to run it (see `costs.kind_of`). everything: also what a paper leaves out at a
-    profile unless somebody asks for it. Errors: UnknownNameError, InvalidValueError.
+    profile unless somebody asks for it. exhibits: only these (`table-2`), of the papers that have one of this key.
+    Errors: UnknownNameError, InvalidValueError.
     """
     where = store or default_stores()
     collected = _Collected(where, Costs(where.results(), machine))
     wanted = _named(keys or papers.available(), dict(zip(AXES, (datasets, attacks, defenses), strict=True)))
+    known = dict.fromkeys(one.key for key in wanted for one in papers.get(key).exhibits)
+    shown = {check_choice("exhibit", name, known) for name in exhibits or known}
     for key, names in wanted.items():
         chosen = (names["dataset"], names["attack"], names["defense"])
         for profile in profiles:
             request = checked_request(key, profile, False, *chosen, seeds, where)
-            for exhibit in papers.get(key).exhibits:
+            for exhibit in (one for one in papers.get(key).exhibits if one.key in shown):
                 collected.add(exhibit, exhibit.grid(request, everything, collected.sources))
     return Plan(tuple(collected.cells()), dict(collected.left_out), machine)
 

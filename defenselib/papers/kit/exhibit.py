@@ -81,8 +81,8 @@ class Exhibit:
 
     @property
     def command(self) -> str:
-        """The command that regenerates it, with the whole notebook of its paper."""
-        return f"defenselib reproduce --paper {self.paper} --profile laptop"
+        """The command that regenerates it, with the notebook of its paper."""
+        return f"defenselib reproduce --paper {self.paper} --profile laptop -p exhibits={self.key}"
 
     def reproduce(
         self,
