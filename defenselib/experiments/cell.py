@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack, poison
+from defenselib.data.host.placing import place
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
@@ -99,7 +100,7 @@ class Cell:
                 f"the {resolved.dataset!r} at hand is {found!r}, the experiment asks for {resolved.source!r}; get "
                 f"that copy, or ask for this one with source={found!r} (its results are kept apart)"
             )
-        return dataset.to(self.device)
+        return place(dataset, self.device)
 
     def attack(self, dataset: Dataset) -> Attack:
         """The attack, ready to use; what it trains first comes from the store if it is there."""
