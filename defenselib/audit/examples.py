@@ -1,0 +1,73 @@
+"""Folders of pictures to try a scan and a defense on: a data set, poisoned or not, written as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from defenselib import folders
+from defenselib.attacks import create, poison
+from defenselib.attacks.base import Attack
+from defenselib.data.types import Dataset, ImageSet
+
+
+@dataclass(frozen=True)
+class Example:
+    """A folder that was written, and what whoever scans it does not know.
+
+    folder: PNG files, a folder a class. files: their paths in it, in the order of the images. is_poisoned: bool (N,) in
+    that order. attack, target: None where nothing was poisoned. test, triggered: images that the folder does not hold,
+    plain ones and with the trigger, these labelled as the attacker wants.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    is_poisoned: Tensor
+    attack: Attack | None
+    target: int | None
+    test: ImageSet
+    triggered: ImageSet | None
+
+    def poisoned_among(self, files: Sequence[str]) -> Tensor:
+        """bool (N,) for these paths, in whatever order they were read."""
+        known = dict(zip(self.files, self.is_poisoned.tolist(), strict=True))
+        return torch.tensor([known[name] for name in files], dtype=torch.bool)
+
+
+def write_folder(folder: Path, images: ImageSet, classes: Sequence[str]) -> tuple[str, ...]:
+    """Write `images` as CLASS/NUMBER.png; their paths below `folder`, in order. Errors: FolderError."""
+    names = tuple(f"{classes[label]}/{i:06d}.png" for i, label in enumerate(images.labels.tolist()))
+    for name in dict.fromkeys(name.partition("/")[0] for name in names):
+        folders.make(folder / name)
+    with folders.writing(folder):
+        for name, image in zip(names, images.images.cpu(), strict=True):
+            Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(folder / name)
+    return names
+
+
+def poisoned_folder(
+    folder: str | Path,
+    dataset: Dataset,
+    attack: str | None = "badnets",
+    rate: float | None = None,
+    seed: int = 0,
+    **hyper: Any,
+) -> Example:
+    """Write a data set as a folder, poisoned by an attack whose trigger needs no training; None poisons nothing.
+
+    rate: share of the images, as the attack's paper counts them; None takes the paper's.
+    """
+    place = Path(folder)
+    if attack is None:
+        files = write_folder(place, dataset.train, dataset.classes)
+        return Example(place, files, torch.zeros(len(files), dtype=torch.bool), None, None, dataset.test, None)
+    made = create(attack, image_size=dataset.train.image_size, seed=seed, **hyper)
+    found = poison(dataset, made, rate, None, seed)
+    files = write_folder(place, found.train, dataset.classes)
+    return Example(place, files, found.is_poisoned, made, found.target, found.test, found.triggered_test)
