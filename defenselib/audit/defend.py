@@ -203,6 +203,7 @@ def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
     predicted = predict(fit.model, plan.data.images.images)
     return Delivery(
         defense=plan.settings.defense,
+        scan=found,
         model=fit.model,
         suspects=suspects,
         score=score,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from defenselib.audit.scan import ScanReport
 from defenselib.models import Classifier
 
 
@@ -30,14 +31,15 @@ class Accuracy:
 class Delivery:
     """A defended model and what it says of the data.
 
-    defense: its name. suspects: bool (N,), the method's own set. score: float (N,), higher is more suspicious, NaN
-    where a file was held out; None for a method without one. target: the class that the method takes for the
-    attacker's. predicted: int64 (N,), what the model takes each file for. held_out: bool (N,), not trained on. removed:
-    bool (N,), what the cleaned list leaves out. accuracy: None where nothing was held out. settings: what was asked
-    for, in words. files: what was written, with a line on each.
+    defense: its name. scan: what was found before. suspects: bool (N,), the method's own set. score: float (N,), higher
+    is more suspicious, NaN where a file was held out; None for a method without one. target: the class that the method
+    takes for the attacker's. predicted: int64 (N,), what the model takes each file for. held_out: bool (N,), not
+    trained on. removed: bool (N,), what the cleaned list leaves out. accuracy: None where nothing was held out.
+    settings: what was asked for, in words. files: what was written, with a line on each.
     """
 
     defense: str
+    scan: ScanReport
     model: Classifier
     suspects: Tensor
     score: Tensor | None

@@ -25,7 +25,7 @@ def thumbnail(image: Tensor, alt: str) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt, quote=True)}" loading="lazy">'
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt, quote=True)}">'
 
 
 def change(pattern: Tensor) -> Tensor:

@@ -14,7 +14,11 @@ from torch import Tensor
 from defenselib import folders
 from defenselib.attacks import create, poison
 from defenselib.attacks.base import Attack
+from defenselib.data import load_dataset
 from defenselib.data.types import Dataset, ImageSet
+from defenselib.experiments import profile as profiles
+from defenselib.learning.evaluation import accuracy
+from defenselib.models import Classifier
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Example:
 
     folder: PNG files, a folder a class. files: their paths in it, in the order of the images. is_poisoned: bool (N,) in
     that order. attack, target: None where nothing was poisoned. test, triggered: images that the folder does not hold,
-    plain ones and with the trigger, these labelled as the attacker wants.
+    plain ones and with the trigger, these labelled as the attacker wants, both in the order of `classes`.
     """
 
     folder: Path
@@ -33,11 +37,29 @@ class Example:
     target: int | None
     test: ImageSet
     triggered: ImageSet | None
+    classes: tuple[str, ...]
 
     def poisoned_among(self, files: Sequence[str]) -> Tensor:
         """bool (N,) for these paths, in whatever order they were read."""
         known = dict(zip(self.files, self.is_poisoned.tolist(), strict=True))
         return torch.tensor([known[name] for name in files], dtype=torch.bool)
+
+    def accuracy(self, model: Classifier, classes: Sequence[str]) -> tuple[float, float | None]:
+        """Of a model with these `classes`: accuracy on the plain images, and how often the trigger gets what the
+        attacker wants, in percent. None where nothing was poisoned."""
+        place = torch.tensor([list(classes).index(name) for name in self.classes], dtype=torch.int64)
+
+        def share(images: ImageSet) -> float:
+            return accuracy(model, ImageSet(images.images, place[images.labels]))
+
+        return share(self.test), None if self.triggered is None else share(self.triggered)
+
+
+def drawn_folder(folder: str | Path, images: int = 600, attack: str | None = "badnets", seed: int = 0) -> Example:
+    """Drawn shapes as a folder, poisoned by an attack with the settings of the profile `demo`; None poisons nothing."""
+    settings = {} if attack is None else dict(profiles.load("demo").attack[attack].values)
+    rate = settings.pop("rate", None)
+    return poisoned_folder(folder, load_dataset("shapes", limit=images), attack, rate, seed, **settings)
 
 
 def write_folder(folder: Path, images: ImageSet, classes: Sequence[str]) -> tuple[str, ...]:
@@ -66,8 +88,12 @@ def poisoned_folder(
     place = Path(folder)
     if attack is None:
         files = write_folder(place, dataset.train, dataset.classes)
-        return Example(place, files, torch.zeros(len(files), dtype=torch.bool), None, None, dataset.test, None)
+        return Example(
+            place, files, torch.zeros(len(files), dtype=torch.bool), None, None, dataset.test, None, dataset.classes
+        )
     made = create(attack, image_size=dataset.train.image_size, seed=seed, **hyper)
     found = poison(dataset, made, rate, None, seed)
     files = write_folder(place, found.train, dataset.classes)
-    return Example(place, files, found.is_poisoned, made, found.target, found.test, found.triggered_test)
+    return Example(
+        place, files, found.is_poisoned, made, found.target, found.test, found.triggered_test, dataset.classes
+    )

@@ -54,11 +54,11 @@ def working_in(out: Path, request: Request) -> Iterator[Path]:
     place = check_free(out)
     work = folders.make(place / UNFINISHED)
     lock = filelock.FileLock(work / LOCK)
-    try:
-        with folders.writing(work / LOCK):
+    with folders.writing(work / LOCK):
+        try:
             lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise InvalidValueError(f"--out {out}: another process is at work there; choose another folder") from error
+        except filelock.Timeout as error:  # an OSError too
+            raise InvalidValueError(f"--out {out}: another process is at work there; choose another folder") from error
     try:
         _same(work, request, out)
         yield work

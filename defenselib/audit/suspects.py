@@ -37,8 +37,8 @@ def write_suspects(path: Path, data: UserData, scan: ScanReport, delivery: Deliv
     """Write one line a file, the most suspicious first. Errors: FolderError."""
     columns = ["rank", "file", "label", "flagged_by", "suspicion", *(f"scan_{sign.key}" for sign in scan.signs)]
     if delivery is not None:
-        name = delivery.defense
-        columns += [f"{name}_score", f"{name}_suspect", "model_says", "held_out", "kept"]
+        columns += [f"{delivery.defense}_score"] * (delivery.score is not None)
+        columns += [f"{delivery.defense}_suspect", "model_says", "held_out", "kept"]
     write_table(path, columns, _rows(data, scan, delivery))
 
 
@@ -50,8 +50,8 @@ def _rows(data: UserData, scan: ScanReport, delivery: Delivery | None) -> Iterat
         row += [_number(scan.score[i]), *signs]
         if delivery is not None:
             held = bool(delivery.held_out[i])
+            row += [] if delivery.score is None else [_number(delivery.score[i])]
             row += [
-                None if delivery.score is None or held else _number(delivery.score[i]),
                 None if held else int(delivery.suspects[i]),
                 data.classes[int(delivery.predicted[i])],
                 int(held),
