@@ -168,7 +168,7 @@ def defend(
     *,
     progress: bool = False,
     checkpoint_every: float = 60.0,
-    scanner: Scanner = scan,
+    scanner: Scanner | None = None,
 ) -> Delivery:
     """Scan the data, train with the defense, and write model, lists and report to `out`.
 
@@ -178,14 +178,14 @@ def defend(
     place = Path(out)
     with outfolder.working_in(place, plan.request()) as work:
         seed, device = plan.settings.seed, chosen_device(plan.device)
-        found = kept.scanned(work, lambda: scanner(plan.data, seed=seed, device=device, progress=progress))
+        found = kept.scanned(work, lambda: (scanner or scan)(plan.data, seed=seed, device=device, progress=progress))
         trainer = plan.trainer(Store(work), progress, checkpoint_every)
         fit = trainer.fit(plan.train, plan.clean_images, plan.meter(trainer))
         delivery = judged(plan, found, fit)
         write_suspects(place / SUSPECTS, plan.data, found, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
         write_skipped(place / SKIPPED, plan.data)
-        files = write_model(place, fit.model, plan.architecture, plan.data.classes, _about(plan, delivery))
+        files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))
         write_report(place / REPORT, plan.data, found, _with_files(delivery, files))
     return _with_files(delivery, files)
 
@@ -200,18 +200,19 @@ def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
     if fit.score is not None:
         score = torch.full((count,), float("nan"))
         score[positions] = fit.score
-    predicted = predict(fit.model, plan.data.images.images)
+    predicted = predict(fit.model, plan.data.images.images).cpu()
+    accuracy = _accuracy(plan, found, fit, predicted)
     return Delivery(
         defense=plan.settings.defense,
         scan=found,
-        model=fit.model,
+        model=fit.model.cpu(),
         suspects=suspects,
         score=score,
         target=fit.target,
         predicted=predicted,
         held_out=plan.held_out,
         removed=removed_by_rule(found, labels, suspects, predicted),
-        accuracy=_accuracy(plan, found, fit, predicted),
+        accuracy=accuracy,
         settings=described(plan),
         seconds=fit.seconds,
         architecture=plan.architecture,
@@ -238,7 +239,7 @@ def described(plan: Plan) -> dict[str, str]:
 def _accuracy(plan: Plan, found: ScanReport, fit: Fit, predicted: Tensor) -> Accuracy | None:
     classes = len(plan.data.classes)
     if plan.test_images is not None:
-        said = predict(fit.model, plan.test_images.images)
+        said = predict(fit.model, plan.test_images.images).cpu()
         return _measured("test folder", said, plan.test_images.labels, classes)
     held = plan.held_out
     if not bool(held.any()):

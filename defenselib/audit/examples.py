@@ -16,6 +16,7 @@ from defenselib.attacks import create, poison
 from defenselib.attacks.base import Attack
 from defenselib.data import load_dataset
 from defenselib.data.types import Dataset, ImageSet
+from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.learning.evaluation import accuracy
 from defenselib.models import Classifier
@@ -56,8 +57,13 @@ class Example:
 
 
 def drawn_folder(folder: str | Path, images: int = 600, attack: str | None = "badnets", seed: int = 0) -> Example:
-    """Drawn shapes as a folder, poisoned by an attack with the settings of the profile `demo`; None poisons nothing."""
-    settings = {} if attack is None else dict(profiles.load("demo").attack[attack].values)
+    """Drawn shapes as a folder, poisoned by an attack with the settings of the profile `demo`; None poisons nothing.
+
+    Errors: UnknownNameError for an attack that the profile has no settings for, or that trains something first.
+    """
+    known = {name: dict(section.values) for name, section in profiles.load("demo").attack.items()}
+    untrained = [name for name, values in known.items() if "rate" in values or name == "trojan"]
+    settings = {} if attack is None else known[check_choice("attack on drawn shapes", attack, untrained)]
     rate = settings.pop("rate", None)
     return poisoned_folder(folder, load_dataset("shapes", limit=images), attack, rate, seed, **settings)
 

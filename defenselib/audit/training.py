@@ -36,7 +36,7 @@ class Fit:
     """What a defense made of its training images.
 
     suspects: bool (N,). score: float (N,), higher is more suspicious; None for a method without one. target: the class
-    that the method takes for the attacker's, if it looks for one. seconds: by stage.
+    that the method takes for the attacker's, if it looks for one. seconds: by stage. The model is on its device.
     """
 
     model: Classifier
@@ -124,7 +124,7 @@ class Trainer:
             suspects[found[found < count]] = True
         rule = METHODS[self.work.defense.name].score
         score = None if rule is None else rule(recorder.scores)[:count]
-        return Fit(fitted.model.cpu().eval(), suspects, score, recorder.target, seconds)
+        return Fit(fitted.model.eval(), suspects, score, recorder.target, seconds)
 
 
 @dataclass
