@@ -8,7 +8,8 @@ where that is another setting. Ranked is over a common set of attacks that took;
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from defenselib.papers.kit.frame import entry, machine_of, seed_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
+from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.kit.table import ders
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ def table(
     pairs = [(a, d) for a in attacks or attack_registry.available() for d in defenses or defense_registry.available()]
     made = [_rows(dataset, pairs, Request(name, run, Thin(), chosen, store)) for name in levels(profile)]
     return max(made, key=lambda frame: int(((frame["n"] > 0) & (frame["defense"] != "none")).sum()))
+
+
+def cells(request: Request, sources: dict[str, str]) -> Iterator[tuple[Grid, Cell]]:
+    """What `table` would run of a request that names data sets (CIFAR-10 if none), attacks and defenses (all); sources:
+    see `Grid`. A pair under its own paper's setting is only looked up."""
+    names = request.thin
+    grid = Grid("", replace(request, thin=Thin()), one_seed, Thin(), sources)
+    for dataset in names.datasets or ("cifar10",):
+        for attack in names.attacks or attack_registry.available():
+            for defense in names.defenses or defense_registry.available():
+                yield grid, Cell(dataset, attack, defense)
 
 
 def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> pd.DataFrame:
