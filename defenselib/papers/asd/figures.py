@@ -148,4 +148,5 @@ def pipeline(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
 # Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.
 losses = drawing(lambda ran: panels.histograms(ran, "defense", xlabel="loss $L_1$")[0])
 splits, progress = drawing(_splits, titled=False), drawing(_progress)
-combined, epochs, times = drawing(_combined), drawing(_epochs), drawing(_times)
+combined, times = drawing(_combined), drawing(_times, printed=True)
+epochs = drawing(_epochs, sweep=("without", "speed"))
