@@ -11,8 +11,10 @@ from defenselib.commands import batch, results
 from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
 from defenselib.commands.run import run_command
-from defenselib.errors import DefenseLibError, TrainingDivergedError, printable
+from defenselib.errors import BusyError, DefenseLibError, TrainingDivergedError, printable
 
+# What is no mistake of the command line; 75 is what other programs, too, say of what may be tried again later.
+CODES: dict[type[DefenseLibError], int] = {TrainingDivergedError: 1, BusyError: 75}
 # What a command line is refused with; typer brings its own copy of click, or not, by its version.
 Usage: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -39,7 +41,7 @@ class Commands(TyperGroup):
         except Usage as error:
             raise _refused(_message(error), 2) from None
         except DefenseLibError as error:
-            raise _refused(str(error), 1 if isinstance(error, TrainingDivergedError) else 2) from None
+            raise _refused(str(error), CODES.get(type(error), 2)) from None
         except KeyboardInterrupt:
             raise _refused("interrupted", 130) from None
 

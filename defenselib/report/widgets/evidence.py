@@ -17,9 +17,8 @@ from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.request import Cell
 from defenselib.plots import style
 
-SMOKE = "smoke"
 # On drawn data: no evidence on a paper.
-DRAWN = ("demo", SMOKE)
+DRAWN = ("demo", "smoke")
 # The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.
 OWN = {"asd": "asd", "bsd": "bsd", "vab": "vab", "dst": "dst_dbr", "dbr": "dst_dbr", "aabl": "aabl"}
 
@@ -35,7 +34,7 @@ def best(
 
     stopped: also trainings that were stopped after a stage, where there is no whole one.
 
-    Results of `smoke` only for a defense that has nothing else. train: a profile at which a defense that has no
+    Results on drawn images only for a defense that has nothing else. train: a profile at which a defense that has no
     result at all is trained under BadNets, if it is a paper's own method; empty: none is.
     """
     reader = store or default_stores()
@@ -102,10 +101,11 @@ def setting(result: Result) -> str:
 
 
 def words_of(result: Result) -> str:
-    """What stands behind a picture: profile, network, images, seed; of `smoke` that it is no evidence."""
+    """What stands behind a picture: profile, network, images, seed; of drawn images that they are no evidence."""
     asked: dict[str, Any] = result.experiment
-    words = f"{result.profile}: {asked['model']}, {asked['train_size']:,} training images, seed {asked['seed']}"
-    return f"smoke: machinery only, no evidence ({words.partition(': ')[2]})" if result.profile == SMOKE else words
+    words = f"{asked['model']}, {asked['train_size']:,} training images, seed {asked['seed']}"
+    drawn = f"drawn images, no evidence on a paper ({words})"
+    return f"{result.profile}: {drawn if result.profile in DRAWN else words}"
 
 
 def _by_setting(results: Sequence[Result]) -> dict[str, Result]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from defenselib import attacks
 from defenselib import defenses as registry
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
@@ -40,14 +42,14 @@ def _start(found: Sequence[Mapping[str, Result]]) -> int:
     """The first method to show: one that divides the data, with results that are evidence, if there is any."""
     for place, results in enumerate(found):
         first = next(iter(results.values()))
-        if first.profile != evidence.SMOKE and sum("clean_size" in row for row in first.history) > 1:
+        if first.profile not in evidence.DRAWN and sum("clean_size" in row for row in first.history) > 1:
             return place
     return 0
 
 
 def _run(name: str, result: Result) -> dict[str, Any]:
-    """Name, evidence, final numbers, and a row an epoch: stage, epoch, acc, asr, pool, poison in it (None: not
-    recorded)."""
+    """Name, evidence, final numbers, what it may be held against, and a row an epoch: stage, epoch, acc, asr, pool,
+    poison in it (None: not recorded)."""
     rows = [
         [row["stage"], int(row["epoch"]), *(number(row.get(column, float("nan")), 6) for column in COLUMNS)]
         for row in result.history
@@ -60,5 +62,31 @@ def _run(name: str, result: Result) -> dict[str, Any]:
         "acc": number(result.acc, 4),
         "asr": number(result.asr, 4) if poisoned else None,
         "poisoned": result.poisoned_count,
+        "field": _field(result),
+        "poison": _poison(result),
+        "poison_words": _poison_words(result),
         "rows": rows,
     }
+
+
+def _field(result: Result) -> str:
+    """Runs of one field may stand side by side: the same images, network and profile, an attack of the same name."""
+    asked = result.experiment
+    names = ("dataset", "source", "train_size", "model", "width", "attack")
+    return "/".join([result.profile, *(str(asked[name]) for name in names)])
+
+
+def _poison(result: Result) -> str:
+    """What is the same where two runs have the same poison."""
+    asked = result.experiment
+    return json.dumps([asked[name] for name in ("attack", "attack_args", "rate", "target", "count")])
+
+
+def _poison_words(result: Result) -> str:
+    """The attack as this paper runs it: with a name in common, papers differ in trigger, rate and target."""
+    asked = result.experiment
+    if asked["attack"] == "none":
+        return "no poison"
+    target = "the next class" if asked["target"] is None else f"class {asked['target']}"
+    whose = style.label(asked["paper"] or attacks.presets(asked["attack"])[0])
+    return f"{100 * asked['rate']:g} % poison towards {target}, the attack as in {whose}"
