@@ -8,6 +8,7 @@ where that is another setting. Ranked is over a common set of attacks that took;
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -18,10 +19,11 @@ import pandas as pd
 from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
+from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import times
-from defenselib.papers.kit.claims import levels
+from defenselib.papers.kit.claims import RANK, levels
 from defenselib.papers.kit.frame import entry, hashes_of, machine_of, seed_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
@@ -86,6 +88,15 @@ def cells(request: Request, sources: dict[str, str]) -> Iterator[tuple[Grid, Cel
                 yield grid, Cell(dataset, attack, defense)
 
 
+def there(store: Store | None = None) -> list[tuple[str, str]]:
+    """Data set and profile of every board that there can be, the one with most results of defenses first. Drawn images
+    are no evidence."""
+    results = (store or default_stores()).results()
+    defended = [(one.experiment, one.profile) for one in results if one.experiment["defense"] != "none"]
+    counted = Counter((str(told["dataset"]), profile) for told, profile in defended if profile in RANK)
+    return [pair for pair, _ in counted.most_common()]
+
+
 def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> pd.DataFrame:
     shared = Grid("", request, lambda cell, profile: SEEDS, Thin())
     own = {paper: Grid(paper, request, lambda cell, profile: SEEDS, Thin()) for paper in dict.fromkeys(OWN.values())}
@@ -122,8 +133,9 @@ def common(frame: pd.DataFrame) -> tuple[str, ...]:
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
-    set), lacks (the others of it), worst_der, worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose
-    gate is closed), seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
+    set), lacks (the others of it), worst_der, worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der,
+    mean_acc, open (attacks whose gate is closed), seconds (mean), clean_given (most), seeds_from, seeds_to; the best
+    worst case first.
 
     Worst and mean are over the common set; of an unranked defense over what it has of it. Where a gate is closed the
     DER is nobody's merit and counts as the lowest there is: 50, that of the undefended model.

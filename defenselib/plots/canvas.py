@@ -26,9 +26,11 @@ class Picture(Figure):
 
     It brings along its alternative text, which the book puts on the image (`report.myst`), and the words that stand in
     it, so that a caption can be held against them. `nothing`: no result to draw.
+    `shown`: data sets, attacks and defenses whose numbers are drawn, in words, whether or not they stand in it.
     """
 
     nothing = False
+    shown: tuple[str, ...] = ()
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -40,7 +42,7 @@ class Picture(Figure):
     ) -> tuple[dict[str, str], dict[str, Any]]:
         words = describe(self)
         shown = {"image/png": base64.b64encode(self._repr_png_()).decode(), "text/plain": words}
-        return shown, {"image/png": {"alt": words, "nothing": self.nothing, "drawn": named_in(self)}}
+        return shown, {"image/png": {"alt": words, "nothing": self.nothing, "drawn": [*named_in(self), *self.shown]}}
 
 
 def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from defenselib.plots import style, words
-from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, level_words
+from defenselib.plots.canvas import Picture, empty, grid, group_histograms, leave_empty, level_words
 
 Drawer = Callable[[pd.DataFrame, str], Figure]
 Panel = tuple[Axes, pd.DataFrame, dict[str, Any]]  # an axis, its rows, and where it stands
@@ -47,6 +47,8 @@ def drawing(
             if shown.empty or (sweep and swept < 2 and shown is ran):
                 return empty(title)
             figure = body(shown)
+            if isinstance(figure, Picture):
+                figure.shown = tuple(named(name, column) for column in PLACES for name in names_of(shown, column))
             figure.suptitle(((textwrap.fill(title, 70) if titled else "") + said).strip())
             return figure
 

@@ -59,7 +59,7 @@ def drawn(paper: str, profile: str) -> Html:
 
 
 def claims(exhibit: Exhibit, frame: pd.DataFrame) -> Html:
-    """The claims of an exhibit that were run, a line each: outcome, sentence, and the cells for and against it. How many
+    """The claims of an exhibit that were run, a line each: outcome, sentence, the cells for and against it. How many
     wait, and where all stand with their rules: on the page of verdicts."""
     judged = [headlines.judged(exhibit.key, claim, frame) for claim in exhibit.checks]
     ran = [one for one in judged if one.outcome != NOT_RUN]

@@ -125,6 +125,8 @@ def _numbers(found: Sequence[frames.Row | None], metric: str | None, rows: pd.Da
         cells = {
             name: texts for name, texts in cells.items() if name == "reproduced" or (name == "verdict" and not silent)
         }
+    if rows["reproduced"].isna().all():
+        cells = {"printed": cells["printed"]}
     if metric is None:
         return {name: texts for name, texts in cells.items()}
     return {(words.value(metric, "metric"), name): texts for name, texts in cells.items()}

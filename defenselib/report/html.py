@@ -25,6 +25,7 @@ from defenselib.plots.alt import describe
 from defenselib.plots.canvas import Picture
 
 COLUMN, LETTER, PADDING, WRAPPED = 670, 7.0, 16, 30  # pixels of the text's column, of a letter; letters of a sentence
+ARROW = "→"
 NUMERIC = re.compile(rf"[{words.NONE}\d.,±{words.SPACE} -]*")
 
 
@@ -185,13 +186,15 @@ def embedded(figure: Figure, caption: str) -> Html:
 def _width(name: Column, texts: Sequence[str], marked: bool) -> float:
     """About how many pixels a column takes; marked: with a mark in each cell."""
     head = name if isinstance(name, str) else name[1]
-    longest = min(max(map(len, texts), default=0), WRAPPED)
+    longest = min(max((len(part) for text in texts for part in text.split(f" {ARROW}")), default=0), WRAPPED)
     return LETTER * max(len(head), longest + 2 * marked) + PADDING
 
 
 def _side(texts: Sequence[str]) -> str:
     # Names stay on one line; sentences get room, so that they do not grow into towers.
     longest = max(map(len, texts), default=0)
+    if any(ARROW in text for text in texts):  # printed above, reproduced below
+        return ' style="text-align:left;min-width:4em"'
     width = "white-space:nowrap" if longest <= 24 else "min-width:10em" if longest <= 120 else "min-width:14em"
     return f' style="text-align:left;{width}"'
 

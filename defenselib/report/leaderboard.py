@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -10,9 +12,10 @@ from matplotlib.figure import Figure
 
 from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED, asr_class
 from defenselib.papers.leaderboard import OWN, SHARED, common
+from defenselib.papers.leaderboard import summary as ranked
 from defenselib.plots import scatter, words
 from defenselib.report import interactive
-from defenselib.report.html import Html, boxed, render
+from defenselib.report.html import Html, boxed, render, tabs
 from defenselib.report.provenance import made_of
 from defenselib.report.tables import copies
 
@@ -131,6 +134,16 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
     return render(shown, f"{caption}. {said}", headers=2, links=links)
 
 
+def rankings(frames: Mapping[tuple[str, str], pd.DataFrame]) -> Html:
+    """The ranking of every board, a tab each: by data set and profile, the tables of `papers.leaderboard`."""
+    parts = {}
+    for (dataset, profile), frame in frames.items():
+        name = f"{words.value(dataset, 'dataset')}, {profile}"
+        ranks = f"ranks are over {over(frame)}" if common(frame) else "no attack that took is common to any"
+        parts[name] = str(summary(ranked(frame), f"Worst case of every defense on {name}; {ranks}"))
+    return tabs(parts, "Data set and profile", next(iter(parts), ""))
+
+
 def _why(row: dict[Any, Any]) -> str:
     """Why a defense has no rank; empty for one that has."""
     if not pd.isna(row["rank"]):
@@ -202,4 +215,10 @@ def pareto(frame: pd.DataFrame, title: str = "") -> Figure:
     points = ran.groupby("defense", sort=False).agg(
         der=("der", "mean"), minutes=("minutes", "mean"), failed=("failed", "any")
     )
-    return scatter.effect(points, title)
+    lost = [
+        words.label(name)
+        for name in dict.fromkeys(frame.loc[frame["der"].notna(), "defense"])
+        if name not in points.index
+    ]
+    without = f"no minutes on this kind of machine{machine(ran)}: {', '.join(lost)}" if lost else ""
+    return scatter.effect(points, "\n".join(filter(None, (title, textwrap.fill(without, 80)))))

@@ -86,10 +86,11 @@ def _cell(row: pd.Series, doubtful: bool) -> str:
     printed = words.number(row["published"], digits) + (f" {DOUBTFUL}" if doubtful else "")
     if pd.isna(row["reproduced"]):
         return printed
-    return f"{printed} → {words.number(row['reproduced'], digits)} {words.MARKS[str(row['verdict'])]}"
+    found = words.number(row["reproduced"], digits)
+    return f"{printed} →{words.SPACE}{found}{words.SPACE}{words.MARKS[str(row['verdict'])]}"
 
 
-def missing(frame: pd.DataFrame, caption: str = "What was not run, and why") -> Html:
+def missing(frame: pd.DataFrame, caption: str = "What has no number, and why") -> Html:
     """Every reason with the number of rows it holds for: nothing is left out without being listed here."""
     rows = frame[frame["reproduced"].isna()]
     if rows.empty:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from defenselib.plots import panels as shared
 from defenselib.plots import style
-from defenselib.plots.canvas import grid
+from defenselib.plots.canvas import grid, logarithmic
 from defenselib.plots.diagrams import arrow, box, canvas
 from defenselib.plots.panels import PERCENT, beside, by, drawing, histograms, legend, line, named, names_of, only
 
@@ -65,7 +65,8 @@ def hours(ran: pd.DataFrame) -> Figure:
     places = _listed(axis, ran, "dataset")
     for defense, rows in by(ran, "defense"):
         beside(axis, rows, rows["dataset"].map(places), style.method(defense), named(defense, "defense"), across=False)
-    axis.set(xscale="log", xlabel="hours")
+    logarithmic(axis)
+    axis.set_xlabel("hours")
     legend(figure)
     return figure
 

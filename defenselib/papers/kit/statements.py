@@ -107,7 +107,8 @@ class Change(All):
         both = [key for key in sides[0] if key in sides[1]]
         limit = bound_at(self.bound, view.mode)
         points = [self._point(sides[0][key], sides[1][key], limit, keys) for key in both]
-        points += _unpaired(*({k: row for k, row in side.items() if k not in both} for side in sides), keys)
+        first, second = ({key: row for key, row in side.items() if key not in both} for side in sides)
+        points += _unpaired(first, second, keys)
         steps = {k: f"{words.value(self.first.get(k), k)} → {words.value(v, k)}" for k, v in self.second.items()}
         return [replace(point, where={**point.where, **steps}) for point in points]
 

@@ -88,7 +88,7 @@ def test_smoke_leaves_out_by_declared_rules_and_never_judges(put, store):
     # shapes stand in for every data set at smoke: the one result must not show up as GTSRB's.
     other = row(found, "badnets", "asd", "acc", "gtsrb")
     assert math.isnan(other["reproduced"])
-    assert other["reason"] == "left out at this profile: data set gtsrb"
+    assert other["reason"] == "left out at this profile: data set GTSRB"
 
 
 def test_smoke_trains_at_most_twelve_cells():
@@ -134,7 +134,7 @@ def test_average_is_the_mean_of_its_parts():
 def test_average_of_missing_parts_is_not_run_and_names_them():
     made = averaged({"a": 80.0, "b": math.nan})
     assert math.isnan(made["reproduced"])
-    assert made["reason"] == "average of 2 attacks, missing: b"
+    assert made["reason"] == "average of 2 attacks, missing: B"
 
 
 def test_an_average_counts_only_where_all_of_its_parts_do():
@@ -144,7 +144,7 @@ def test_an_average_counts_only_where_all_of_its_parts_do():
 def test_average_of_the_table_needs_all_six(put, store):
     put(70.0, 1.0, attack="blend", defense="asd")
     reason = row(TABLE.reproduce("laptop", store=store), "average", "asd", "acc")["reason"]
-    assert reason == "average of 6 attacks, missing: badnets, wanet, iab, refool, clb"
+    assert reason == "average of 6 attacks, missing: BadNets, WaNet, Input-aware, Refool, Label-consistent"
 
 
 def test_best_is_one_profile_for_the_whole_exhibit(put, store):
