@@ -69,15 +69,15 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     for metric in metrics:
         shown |= _numbers([_of(group, metric) for group in groups], metric, rows)
     if short:
-        beside = {(name[0], "reproduced"): shown.pop(name) for name in list(shown) if name[1] == "verdict"}
+        beside = {(name[0], "reproduced"): shown.pop(name) for name in list(shown) if _called(name) == "verdict"}
     more = {"seeds": "n", "machine": "ran_on", "note": "reason"}
     varied = {name: column for name, column in more.items() if rows[column].nunique() > 1}
     shown |= {name: [_joined(group, column) for group in groups] for name, column in varied.items() if name != "note"}
     notes = [_joined(group, "reason", SEEDS if "seeds" in shown else None) for group in groups]
     said = _caption(caption, frame, rows, told, [column for name, column in more.items() if name not in varied])
-    openers: list[Column] = [name for name in shown if "reproduced" in (name, name[1])]
+    openers = [name for name in shown if _called(name) == "reproduced"]
     below = [_below(group, rows, keys) for group in groups]
-    marked: list[Column] = [name for name in shown if "verdict" in (name, name[1])]
+    marked = [name for name in shown if _called(name) == "verdict"]
     return render(
         pd.DataFrame(shown.values(), index=pd.Index(list(shown), tupleize_cols=False)).T,
         _legend(said, rows) if short else said, headers=heads, marked=marked, foot=copies(rows), below=below,
@@ -85,12 +85,15 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     )  # fmt: skip
 
 
+def _called(name: Column) -> str:
+    return name if isinstance(name, str) else name[1]
+
+
 def _settings(rows: pd.DataFrame, told: Sequence[str]) -> list[list[frames.Row]]:
-    """The rows of each setting, which differ in the metric alone; each row for itself where metrics are many, or where
-    nothing but the metric tells rows apart."""
+    """The rows of each setting, which differ in the metric alone; each row for itself where metrics are many."""
     listed: list[frames.Row] = list(frames.records(rows))
     keys = [name for name in told if name != "metric"]
-    if "metric" not in told or not keys or rows["metric"].nunique() > SIDE_BY_SIDE:
+    if "metric" not in told or rows["metric"].nunique() > SIDE_BY_SIDE:
         return [[row] for row in listed]
     groups: dict[tuple[str, ...], list[frames.Row]] = {}
     for row in listed:

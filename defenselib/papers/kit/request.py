@@ -78,7 +78,8 @@ class Thin:
             # A variant that papers count as an attack of its own (`cl-16`) goes by its own name too.
             variant = cell.options.get("attack_args", {}).get("preset") if axis == "attack" else None
             if wanted is not None and not {name, variant} & set(wanted):
-                return f"{'data set' if axis == 'dataset' else axis} {words.value(name, axis)}"
+                said = name if name == "none" else words.value(name, axis)
+                return f"{'data set' if axis == 'dataset' else axis} {said}"
         return "settings other than the usual ones" if self.plain and (cell.options or cell.times) else ""
 
     def without(self, other: Thin) -> Thin:

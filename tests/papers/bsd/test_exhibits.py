@@ -65,7 +65,10 @@ def test_averages_over_attacks_targets_and_data_sets(put, store):
     put(80, 0, dataset="gtsrb")
     hours = bsd.PAPER.exhibit("table-5").reproduce("laptop", seeds=[0], store=store)
     assert row(hours, dataset="gtsrb", defense="bsd")["reproduced"] == 1.0
-    assert row(hours, dataset="average", defense="bsd")["reason"] == "average of 3 data sets, missing: ImageNet (30 classes)"
+    assert (
+        row(hours, dataset="average", defense="bsd")["reason"]
+        == "average of 3 data sets, missing: ImageNet (30 classes)"
+    )
     # The time of Table 9 stands in its average rows, but is a single number.
     costs = bsd.PAPER.exhibit("table-9").reproduce("laptop", seeds=[0], store=store)
     assert row(costs, attack="average", defense="bsd", metric="hours")["reproduced"] == 1.0

@@ -67,7 +67,7 @@ def test_a_request_does_not_hide_the_partner(put, store):
 def test_every_row_without_number_says_why(store):
     found = TABLE.reproduce("laptop", store=store, attacks=["badnets"])
     assert len(found) == 252
-    assert row(found, "blend", "asd", "acc")["reason"] == "left out by request: attack blend"
+    assert row(found, "blend", "asd", "acc")["reason"] == "left out by request: attack Blend"
     assert row(found, "badnets", "asd", "acc")["reason"] == "no result in the store"
     left_out = row(found, "badnets", "asd", "acc", "imagenet-subset")["reason"]
     assert left_out.startswith("left out at this profile: ")
@@ -260,7 +260,7 @@ def test_a_cell_that_diverges_stops_no_other_and_says_why(put, store, monkeypatc
 def test_a_request_overrides_the_declared_rule():
     declared = asd.THIN["laptop"].without(Thin(attacks=("iab",)))
     assert not declared.excludes(Cell("cifar10", "iab", "asd"))
-    assert asd.THIN["laptop"].excludes(Cell("cifar10", "iab", "asd")) == "attack iab"
+    assert asd.THIN["laptop"].excludes(Cell("cifar10", "iab", "asd")) == "attack Input-aware"
 
 
 def test_an_exhibit_is_a_few_lines(put, store):
