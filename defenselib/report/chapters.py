@@ -21,18 +21,19 @@ from defenselib.plots import words
 from defenselib.report import boxes, tables
 from defenselib.report.html import Html, badge, render
 
-DRAWN = "shapes"
+DRAWN, ALL = "shapes", "all"
 
 
 def live(paper: str, profile: str, exhibits: Sequence[str], run: bool, asked: Mapping[str, Any]) -> Html:
     """Train what a chapter trains, and show it.
 
     At a profile of drawn images: what the paper's headline declares, seed 0. At laptop, gpu and paper: the cells of
-    `exhibits` as far as the store lacks them, narrowed to `asked` (see `Exhibit.reproduce`). Without `run`, and at
-    "best", nothing is trained. Errors: UnknownNameError for an exhibit that the paper has not.
+    `exhibits` ("all": of every one) as far as the store lacks them, narrowed to `asked` (see `Exhibit.reproduce`).
+    Without `run`, and at "best", nothing is trained. Errors: UnknownNameError for an exhibit that the paper has not.
     """
     known = {one.key: one for one in get(paper).exhibits}
-    chosen = [known[check_choice(f"exhibit of {paper!r}:", key, known)] for key in exhibits]
+    named = [check_choice(f"exhibit of {paper!r}:", key, (*known, ALL)) for key in exhibits]
+    chosen = [one for key, one in known.items() if key in named or (ALL in named and one.status == "available")]
     if not run or profile == "best":
         return Html("<p>Nothing was trained for this page; it shows what the store holds.</p>")
     if profiles.load(profile).verdict == "none":

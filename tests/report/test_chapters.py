@@ -68,6 +68,15 @@ def test_elsewhere_the_cells_of_the_named_exhibits_are(monkeypatch: pytest.Monke
     assert called[0][1] == {"profile": "laptop", "run": True, "attacks": ["badnets"]}
 
 
+def test_all_stands_for_every_exhibit_that_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    for exhibit in {type(one) for one in papers.get("asd").exhibits}:
+        monkeypatch.setattr(exhibit, "reproduce", lambda self, **given: called.append(self.key) or frame.unanswered(
+            frame.rows_of([{}]), "laptop", "no result in the store"))  # fmt: skip
+    chapters.live("asd", "laptop", ["all"], True, {})
+    assert called == [one.key for one in papers.get("asd").exhibits if one.status == "available"]
+
+
 BEFORE = result("none", 99.8, 100.0)
 
 
