@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.photos import augmentation
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import (
     check_batch_sizes,
@@ -31,16 +32,22 @@ from defenselib.models import Classifier
 
 @dataclass(frozen=True, kw_only=True)
 class Augmented(Defense):
-    """Random crop after padding, and flip where the data set has it."""
+    """Random crop after padding, and flip where the data set has it.
+
+    crop: "resized" takes crops of random size in place of padded ones (see `augment.photos`), and padding has no
+    meaning then. degrees: by which images are turned at most.
+    """
 
     padding: int = 4
     padding_mode: str = "reflect"
+    crop: str = "padded"
+    degrees: float = 0.0
 
     def __post_init__(self) -> None:
-        Augment(self.padding, self.padding_mode)
+        augmentation(Augment(self.padding, self.padding_mode), self.crop, self.degrees)
 
     def augment(self, context: Context) -> Augment:
-        return Augment(self.padding, self.padding_mode, flip=context.flip)
+        return augmentation(Augment(self.padding, self.padding_mode, flip=context.flip), self.crop, self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +58,12 @@ class CutOut(Augmented):
     cutout: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         CutoutAugment(self.padding, self.padding_mode, length=self.cutout)
 
-    def augment(self, context: Context) -> CutoutAugment:
-        return CutoutAugment(self.padding, self.padding_mode, context.flip, self.cutout)
+    def augment(self, context: Context) -> Augment:
+        padded = CutoutAugment(self.padding, self.padding_mode, context.flip, self.cutout)
+        return augmentation(padded, self.crop, self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True)

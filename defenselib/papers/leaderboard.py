@@ -8,7 +8,8 @@ where that is another setting. Ranked is over a common set of attacks that took;
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,11 @@ from defenselib.errors import check_choice
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import levels
-from defenselib.papers.kit.frame import entry, machine_of, sources_of
+from defenselib.papers.kit.frame import entry, machine_of, seed_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
+from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.kit.table import ders
 
 if TYPE_CHECKING:
@@ -54,9 +56,10 @@ def table(
 ) -> pd.DataFrame:
     """One row a pair of attack and defense, and one more where the defense's own paper sets the attack otherwise:
     attack, preset (shared, or the paper's key), defense, acc, asr, der, ra, recall (of the target), ceiling (the DER of
-    a perfect defense), percent, means over seeds, NaN where not run; gate (why a low ASR or the DER does not count),
-    sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given, suspects,
-    suspects_poisoned, poisoned, profile, ran_on, source (copies of the data set), reason.
+    a perfect defense), drop (points of ACC that it costs, seed by seed), percent, means over seeds, NaN where not run;
+    gate (why a low ASR or the DER does not count), sd_acc, sd_asr, n, seconds (with what the model it repairs and
+    shared stages cost), clean_given, suspects, suspects_poisoned, poisoned, profile, ran_on, source (copies of the data
+    set), reason.
 
     der is taken seed by seed against the undefended model of that seed; NaN for "none" and where that is missing.
     seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the one that has most pairs.
@@ -69,6 +72,17 @@ def table(
     pairs = [(a, d) for a in attacks or attack_registry.available() for d in defenses or defense_registry.available()]
     made = [_rows(dataset, pairs, Request(name, run, Thin(), chosen, store)) for name in levels(profile)]
     return max(made, key=lambda frame: int(((frame["n"] > 0) & (frame["defense"] != "none")).sum()))
+
+
+def cells(request: Request, sources: dict[str, str]) -> Iterator[tuple[Grid, Cell]]:
+    """What `table` would run of a request that names data sets (CIFAR-10 if none), attacks and defenses (all); sources:
+    see `Grid`. A pair under its own paper's setting is only looked up."""
+    names = request.thin
+    grid = Grid("", replace(request, thin=Thin()), one_seed, Thin(), sources)
+    for dataset in names.datasets or ("cifar10",):
+        for attack in names.attacks or attack_registry.available():
+            for defense in names.defenses or defense_registry.available():
+                yield grid, Cell(dataset, attack, defense)
 
 
 def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> pd.DataFrame:
@@ -156,6 +170,7 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     attacked = attack != "none"
     reached = _mean([result.asr for result in plain.results]) if attacked else math.nan
     row["der"] = _mean(list(ders(found, plain).values())) if attacked and defense != "none" else math.nan
+    row["drop"] = _mean(_drops(found, plain)) if defense != "none" else math.nan
     row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
     row["recall"] = _mean([_recall(result) for result in found.results]) if attacked else math.nan
     row["ceiling"] = (reached + 100) / 2
@@ -177,6 +192,12 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     row["reason"] = found.reason
     row["hashes"] = tuple(result.hash for result in found.results)
     return row
+
+
+def _drops(found: Answer, plain: Answer) -> list[float]:
+    """Points of ACC that a defense costs, over the seeds that the undefended model has as well."""
+    before = {seed_of(result): result.acc for result in plain.results}
+    return [before[seed_of(one)] - one.acc for one in found.results if seed_of(one) in before]
 
 
 def _recall(result: Result) -> float:

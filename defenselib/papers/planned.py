@@ -25,9 +25,10 @@ ORDERS = ("paper", "yield")
 class Planned:
     """A cell of a plan at one seed.
 
-    fields: those of its Experiment, as `written.as_dict` gives them. upstream: hash of the cell whose model it starts
-    from. stages: what it shares with cells that name the same. seconds, guess: see `costs`; 0 where it is stored.
-    numbers, claims: what it would answer, see `plan`. exhibits: "asd table-2", in the papers' order.
+    fields: those of its Experiment, as `written.as_dict` gives them. stored: its result is there. retrain: but not the
+    weights of its model, which a missing cell starts from. upstream: hash of the cell whose model it starts from.
+    stages: what it shares with cells that name the same. seconds, guess: see `costs`. numbers, claims: what it would
+    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name.
     """
 
     fields: Mapping[str, Any]
@@ -41,6 +42,12 @@ class Planned:
     numbers: float = 0.0
     claims: int = 0
     exhibits: tuple[str, ...] = ()
+    retrain: bool = False
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is something to train."""
+        return self.retrain or not self.stored
 
     @property
     def experiment(self) -> Experiment:
@@ -67,7 +74,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[Planned, ...]:
-        return tuple(cell for cell in self.cells if not cell.stored)
+        return tuple(cell for cell in self.cells if cell.missing)
 
     def cell(self, key: str) -> Planned:
         """The cell of a hash. Errors: InvalidValueError."""
@@ -87,7 +94,7 @@ class Plan:
     def within(self, seconds: float, jobs: int) -> Plan:
         """What is there, and of the missing cells in their order those that `jobs` at once finish in time. A cell that
         does not fit is passed over, with all that starts from it."""
-        ends, free = {cell.hash: 0.0 for cell in self.cells if cell.stored}, [0.0] * jobs
+        ends, free = {cell.hash: 0.0 for cell in self.cells if not cell.missing}, [0.0] * jobs
         for cell in self.missing:
             begins = max(free[0], ends.get(cell.upstream or "", 0.0))
             waits = cell.upstream is not None and cell.upstream not in ends
@@ -95,7 +102,8 @@ class Plan:
                 continue
             heapq.heapreplace(free, begins + cell.seconds)
             ends[cell.hash] = begins + cell.seconds
-        return dataclasses.replace(self, cells=tuple(cell for cell in self.cells if cell.hash in ends))
+        kept = (cell if cell.hash in ends else dataclasses.replace(cell, retrain=False) for cell in self.cells)
+        return dataclasses.replace(self, cells=tuple(cell for cell in kept if cell.hash in ends or cell.stored))
 
     def to_json(self) -> str:
         """A cell a line."""
@@ -105,10 +113,7 @@ class Plan:
 
     def write(self, path: Path) -> Path:
         """Write it as JSON. Errors: FolderError."""
-        folders.make(path.absolute().parent)
-        with folders.writing(path), folders.atomic(path) as temporary:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-        return path
+        return folders.write_text(path, self.to_json())
 
 
 def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
@@ -129,6 +134,7 @@ def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
 _TYPES = {
     "fields": Mapping[str, Any], "hash": str, "stem": str, "stored": bool, "upstream": str | None, "guess": str,
     "stages": tuple[str, ...], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
+    "retrain": bool,
 }  # fmt: skip
 
 

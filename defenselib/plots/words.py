@@ -200,6 +200,11 @@ def label(name: str, kind: str = "defense") -> str:
     return NAMES.get(name, name.upper() if len(name) <= 4 else name)
 
 
+def exhibit(key: str) -> str:
+    """An exhibit's name: "Table 2" for table-2."""
+    return "Running text" if key.startswith("text-") else key.replace("-", " ").capitalize()
+
+
 def run_label(name: str) -> str:
     """The words for one of several runs under an attack, named "attack" or "attack, more words"."""
     attack_name, comma, more = name.partition(", ")

@@ -22,7 +22,7 @@ from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
-from defenselib.papers.kit.spread import SeedRule
+from defenselib.papers.kit.spread import SeedRule, one_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ class Setting:
     one for the row.
     """
 
-    seeds: SeedRule = lambda cell, profile: (0,)
+    seeds: SeedRule = one_seed
     thin: Mapping[str, Thin] = field(default_factory=dict)
     reference: str | tuple[str, ...] = ""
 
@@ -81,8 +81,8 @@ class Exhibit:
 
     @property
     def command(self) -> str:
-        """The command that regenerates it, with the whole notebook of its paper."""
-        return f"defenselib reproduce --paper {self.paper} --profile laptop"
+        """The command that regenerates it, with the notebook of its paper."""
+        return f"defenselib reproduce --paper {self.paper} --profile laptop -p exhibits={self.key}"
 
     def reproduce(
         self,

@@ -117,6 +117,12 @@ def checked_request(
     return Request(profile, run, Thin(**wanted), None if seeds is None else _seeds(seeds), store)
 
 
+def page_request(profile: str, thin: Thin, seeds: Sequence[int] | None, store: Any) -> Request:
+    """What a page that belongs to no paper looks up, its names checked already. Errors: as `checked_request`."""
+    check_choice("profile", profile, profiles.available())
+    return Request(profile, False, thin, None if seeds is None else _seeds(seeds), store)
+
+
 def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise InvalidValueError(f"{axis}s is {names!r}, it must be a list of names")
