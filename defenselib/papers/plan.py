@@ -29,6 +29,8 @@ from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.request import AXES, Cell, checked_request
 from defenselib.papers.planned import Plan, Planned
 
+ABSENT = "absent"  # in place of the digest of a copy that is not at hand
+
 
 def make(
     keys: Sequence[str] | None = None,
@@ -199,7 +201,8 @@ class _Collected:
         return _Group(
             experiment=experiment,
             resolved=resolved,
-            fields=as_dict(experiment.replace(source=resolved.source)),
+            # Of a copy that is not there nobody can say which it is: whoever runs the cell takes the one at hand then.
+            fields=as_dict(experiment.replace(source=None if _absent(resolved) else resolved.source)),
             spec=resolved.spec(),
             stages=shared_stages(resolved),
             cost=self._costs.of(resolved),
@@ -239,15 +242,22 @@ class _Collected:
                 numbers=round(entry.numbers, 4),
                 claims=len(entry.claims),
                 exhibits=tuple(entry.exhibits),
+                waits_for=group.resolved.dataset if _absent(group.resolved) else "",
             )
 
 
 def _source(dataset: str, store: Store) -> str:
-    """Which copy of a data set to plan with: that of the stored results, else the one at hand, else none (empty)."""
+    """Which copy of a data set to plan with: that of the stored results, else the one at hand, else none in particular,
+    so that what it would take is planned all the same."""
     stored = min({result.experiment["source"] for result in store.results(dataset)}, default="")
     if stored:
         return str(stored)
     try:
         return data.source_of(data.load_dataset(dataset, fetch=False))
     except DataError:
-        return ""
+        return f"{dataset}:{ABSENT}"
+
+
+def _absent(resolved: Resolved) -> bool:
+    """Whether no copy of an experiment's data is at hand, and no result says which one it would be."""
+    return resolved.source == f"{resolved.dataset}:{ABSENT}"
