@@ -28,8 +28,8 @@ class Planned:
     fields: those of its Experiment, as `written.as_dict` gives them. stored: its result is there. retrain: but not the
     weights of its model, which a missing cell starts from. upstream: hash of the cell whose model it starts from.
     stages: what it shares with cells that name the same. seconds, guess: see `costs`. numbers, claims: what it would
-    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name. waits_for: a data set that
-    it needs and of which no copy is at hand: its hash holds a place until one is, and it cannot be run.
+    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name. waits_for: a data set
+    that it needs and of which no copy is at hand: its hash holds a place until one is, and it cannot be run.
     """
 
     fields: Mapping[str, Any]
