@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from defenselib.commands.output import show
@@ -87,6 +86,8 @@ def clean(
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
     result. Only what has lain still for an hour goes."""
+    import pandas as pd
+
     from defenselib import folders
     from defenselib.experiments import default_stores
     from defenselib.experiments.leftovers import leftovers, remove

@@ -20,7 +20,7 @@ from defenselib.experiments import journal
 from defenselib.experiments.cell import Cell, model_factory
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
-from defenselib.experiments.store import Store, default_stores
+from defenselib.experiments.store import Store, reader
 
 CHECKPOINT_EVERY = 60.0
 
@@ -41,7 +41,7 @@ def run(
     """
     chosen, resolved = chosen_device(device), experiment.resolve()
     interval = _interval() if checkpoint_every is None else _seconds("checkpoint_every", checkpoint_every)
-    store = _store(store)
+    store = reader(store)
     found = store.get(resolved)
     if found is not None:
         journal.note("store", resolved.stem)
@@ -67,15 +67,11 @@ def attacked(
 
     What the attack trains first comes from the store or is trained now and kept there.
     """
-    cell = Cell(experiment.resolve(), _store(store), chosen_device(device), progress, _interval())
+    cell = Cell(experiment.resolve(), reader(store), chosen_device(device), progress, _interval())
     with cell.store.lock(cell.resolved.hash), bf16_arithmetic(cell.device):
         dataset = cell.load()
         attack = cell.attack(dataset)
     return dataset, attack, cell.poison(dataset, attack)
-
-
-def _store(store: Store | str | Path | None) -> Store:
-    return store if isinstance(store, Store) else default_stores() if store is None else Store(store)
 
 
 def _interval() -> float:

@@ -21,6 +21,7 @@ from defenselib.papers.kit.claims import RANK, Claim, table_of
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Grid, mode_of
+from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
 from defenselib.papers.kit.spread import SeedRule
 
@@ -58,6 +59,7 @@ class Exhibit:
     setting: Setting = Setting()
     plot: Drawer | None = None
     checks: tuple[Claim, ...] = ()
+    _frames: Frames = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class Exhibit:
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
         if profile == "best":
             return best_of(self._levels(request))
-        return self._reproduce(request)
+        return kept(self._frames, request, self._reproduce)
 
     def evidence(self, store: Any = None) -> dict[str, pd.DataFrame]:
         """The frames of every profile that counts (paper, gpu, laptop), as `reproduce` gives them."""
@@ -132,7 +134,8 @@ class Exhibit:
         return Grid(self.paper, request, self.setting.seeds, declared, sources)
 
     def _levels(self, request: Request) -> dict[str, pd.DataFrame]:
-        return {name: self._reproduce(replace(request, profile=name, run=False)) for name in RANK}
+        asked = {name: replace(request, profile=name, run=False) for name in RANK}
+        return {name: kept(self._frames, one, self._reproduce) for name, one in asked.items()}
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)
