@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from defenselib.commands.output import show
@@ -89,6 +88,8 @@ def clean(
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
     result. Only what has lain still for an hour goes. With --outdated also working results that older code made, with
     their models, and checkpoints and shared stages beside them; committed results stay."""
+    import pandas as pd
+
     from defenselib import folders
     from defenselib.experiments import default_stores
     from defenselib.experiments.leftovers import leftovers, outdated, remove

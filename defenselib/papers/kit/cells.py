@@ -60,9 +60,7 @@ def needs(exhibit: Exhibit, profile: str) -> list[Need]:
 
 @needs.register
 def _of_table(exhibit: Table, profile: str) -> list[Need]:
-    rows = exhibit._printed()
-    means, mode = frames.parts_of_averages(rows), mode_of(profile)
-    listed = frames.records(rows)
+    means, listed, mode = exhibit.means, exhibit.listed, mode_of(profile)
     own = [None if place in means else _of_row(exhibit, row, mode) for place, row in enumerate(listed)]
     found = [need for need in own if need is not None]
     for place, parts in means.items():
