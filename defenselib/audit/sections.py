@@ -11,8 +11,9 @@ from defenselib.audit.forecast import spoken
 from defenselib.audit.markup import bullets, folded, number, paragraph, shown, table
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible
-from defenselib.audit.scan import ScanReport
+from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import flagged_by
+from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
 LONG = 30  # rows; longer tables are folded
@@ -42,7 +43,7 @@ def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
         facts.append((number(int(delivery.removed.sum())), "left out of the cleaned list"))
     items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for value, name in facts)
     return (
-        f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.sentence)}</div>'
+        f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.words)}</div>'
         f'<ul class="facts">{items}</ul>'
     )
 
@@ -100,9 +101,11 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     if delivery is not None and delivery.target is not None:
         name = shown(data.classes[delivery.target])
         says = "This method names a class whatever the data; " if scan.alarm == "calm" else ""
-        parts.append(f"<p>{says}{escape_name(delivery.defense)} takes <code>{name}</code> for the target.</p>")
+        parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
     if scan.pattern is None:
-        parts.append(paragraph("The suspects have no pattern in common that could be drawn."))
+        parts.append(paragraph("There is no pattern that could be drawn."))
+    elif scan.alarm == "calm":
+        parts.append(paragraph("The strongest pattern is no stronger than patterns of clean data are."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
         parts.append(f'<figure class="trigger">{picture}</figure>')
@@ -110,17 +113,10 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
             paragraph("What the suspects have in common against other files of their label, around grey: no change.")
         )
     if scan.target_votes:
-        rows = [(str(sign), _class_name(data, vote)) for sign, vote in scan.target_votes.items()]
+        titles = {sign.key: sign.title for sign in scan.signs}
+        rows = [(titles.get(key, key), name) for key, name in scan.target_votes.items()]
         parts.append(table(("sign", "votes for"), rows, "Votes on the target", texts=(0, 1)))
     return "".join(parts)
-
-
-def escape_name(defense: str) -> str:
-    return shown(defense.upper() if len(defense) <= 4 else defense)
-
-
-def _class_name(data: UserData, vote: object) -> str:
-    return data.classes[vote] if isinstance(vote, int) and 0 <= vote < len(data.classes) else str(vote)
 
 
 def model(data: UserData, delivery: Delivery) -> str:
@@ -196,7 +192,7 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
             said += f" {int(delivery.suspects.sum())} files are suspects of the method: {method.suspects}."
         if bool(delivery.held_out.any()):
             said += " Held-out files have no score."
-        title = f"The defense, {delivery.defense}"
+        title = f"The defense, {style.label(delivery.defense)}"
         drawn = histogram(delivery.score, scan.flagged, title)
         cards.append(f"<div><h3>{shown(title)}</h3>{paragraph(said)}{drawn}</div>")
     note = paragraph("Higher is more suspicious. Grey: all files; red: those that the scan flags. Heights are on a "

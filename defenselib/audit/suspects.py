@@ -12,7 +12,7 @@ from defenselib import folders
 from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
 from defenselib.audit.names import write_table
-from defenselib.audit.scan import ScanReport
+from defenselib.audit.signs import ScanReport
 from defenselib.errors import printable
 
 SUSPECTS, CLEANED = "suspects.csv", "cleaned"
