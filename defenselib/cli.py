@@ -1,4 +1,4 @@
-"""The command line: run, defend, plan, run-cell, batch, reproduce, status, data, profile, keep, clean."""
+"""The command line: run, plan, run-cell, batch, reproduce, status, scan, defend, data, profile, keep, clean."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from defenselib.commands.defend import defend_command
 from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
 from defenselib.commands.run import run_command
+from defenselib.commands.scan import scan_command
 from defenselib.errors import DefenseLibError, TrainingDivergedError, printable
 
 # What a command line is refused with; typer brings its own copy of click, or not, by its version.
@@ -65,6 +66,7 @@ app.command("run")(run_command)
 app.command("defend")(defend_command)
 app.command()(reproduce)
 app.command("profile")(profile_command)
+app.command("scan")(scan_command)
 for command in (results.status, results.data, results.keep, results.clean):
     app.command()(command)
 app.add_typer(batch.commands)
