@@ -184,7 +184,7 @@ def defend(
         trainer = plan.trainer(Store(work), progress, checkpoint_every)
         fit = trainer.fit(plan.train, plan.clean_images, plan.meter(trainer))
         delivery = judged(plan, found, fit)
-        write_suspects(place / SUSPECTS, plan.data, found, delivery)
+        write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
         write_skipped(place / SKIPPED, plan.data)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))

@@ -12,7 +12,7 @@ from defenselib.audit.markup import bullets, folded, number, paragraph, shown, t
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible
 from defenselib.audit.signs import ScanReport
-from defenselib.audit.suspects import flagged_by
+from defenselib.audit.suspects import speaks_against
 from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
@@ -76,11 +76,13 @@ def _pictures(data: UserData, scan: ScanReport, delivery: Delivery | None, index
     found = []
     for i in index.tolist():
         label = int(data.images.labels[i])
-        who = flagged_by(scan, delivery, label, i)
+        who = ["scan"] if bool(scan.flagged[i]) else []
+        if delivery is not None and speaks_against(data, delivery, i):
+            who.append(style.label(delivery.defense))
         said = f"suspicion {float(scan.score[i]):.2f}"
         if delivery is not None and int(delivery.predicted[i]) != label:
             said += f"; the model says {visible(data.classes[int(delivery.predicted[i])])}"
-        flag = f"; flagged by {who}" if who else ""
+        flag = f"; flagged by {' and '.join(who)}" if who else ""
         picture = thumbnail(data.images.images[i], f"{visible(data.files[i])}, labelled {visible(data.classes[label])}")
         look = ' class="flagged"' if who else ""
         found.append(

@@ -76,7 +76,7 @@ def test_every_method_delivers(name: str, data: UserData, vouched: UserData, tmp
     with (out / "suspects.csv").open(newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     assert set(rows) == set(data.files)
-    assert {name for name, row in rows.items() if row["held_out"] == "1"} == {
+    assert {name for name, row in rows.items() if row["held_out"] == "yes"} == {
         name for name, out in zip(data.files, held.tolist(), strict=True) if out
     }
     assert (out / "cleaned" / "kept.txt").read_text().split("\n")[:-1] == list(data.files), (
