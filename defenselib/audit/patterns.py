@@ -21,6 +21,7 @@ LEAST = 4  # images that can be said to share something
 MOST = 256  # more members add nothing to a pattern's strength
 APART = 4.5  # robust deviations of the other classes from which on an image stands apart
 _DIRECTIONS, _ROUNDS, _KEPT = 6, 10, 3
+LEAST_OTHERS = 32  # images of other classes, below which they are no measure
 _STARTS, _OTHERS = 800, 1500  # images of a class, and of the others, that are looked at while searching
 _LOW = 8  # side in pixels at which images are compared as wholes
 
@@ -60,7 +61,7 @@ def find_patterns(vectors: Tensor, data: ImageSet, seed: int) -> list[Pattern]:
     found = []
     for label in data.labels.unique().tolist():
         inside = data.labels == label
-        if int(inside.sum()) >= 2 * LEAST and not bool(inside.all()):
+        if int(inside.sum()) >= 2 * LEAST and int((~inside).sum()) >= LEAST_OTHERS:
             stream = generator(seed, "audit", "patterns", label)
             found += _of_class(vectors, low, inside, label, stream)
     return sorted(found, key=lambda item: -item.strength)

@@ -147,7 +147,7 @@ def _pattern_sign(patterns: list[Pattern], data: UserData) -> Sign:
         scores[labels == item.label] = item.deviations.cpu() * (item.strength / max(strongest, 1e-9))
         per_class[data.classes[item.label]] = item.strength
     if not patterns:
-        words = "No class is large enough to be searched for a shared pattern (8 images)."
+        words = "No class can be searched for a shared pattern: that takes 8 images of it and 32 of others."
     else:
         first = patterns[0]
         words = (
