@@ -12,23 +12,31 @@ from defenselib import folders
 from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData, write_skipped
 from defenselib.audit.names import listed, write_table
-from defenselib.audit.signs import ScanReport
+from defenselib.audit.signs import ScanReport, Sign
 from defenselib.version import __version__
 
 
 def write_scan(out: Path, data: UserData, report: ScanReport) -> None:
     """Write all three files into `out`. Errors: FolderError."""
-    scored = [item for item in report.signs if not bool(item.scores.isnan().all())]
-    columns = ("rank", "file", "label", "score", "flagged", "flagged_by", *(item.key for item in scored))
-    write_table(out / "suspects.csv", columns, _rows(data, report))
+    write_table(out / "suspects.csv", columns(report), rows(data, report))
     write_skipped(out / "skipped.csv", data)
     with folders.writing(out), folders.atomic(out / "scan.json") as temporary:
         temporary.write_text(json.dumps(summary(data, report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _rows(data: UserData, report: ScanReport) -> Iterator[tuple[object, ...]]:
-    """A row an image, the most suspicious first."""
-    scored = [item for item in report.signs if not bool(item.scores.isnan().all())]
+def columns(report: ScanReport) -> tuple[str, ...]:
+    """Names of the columns of suspects.csv."""
+    return ("rank", "file", "label", "score", "flagged", "flagged_by", *(item.key for item in _scored(report)))
+
+
+def _scored(report: ScanReport) -> list[Sign]:
+    """The signs that speak of single images."""
+    return [item for item in report.signs if not bool(item.scores.isnan().all())]
+
+
+def rows(data: UserData, report: ScanReport) -> Iterator[tuple[object, ...]]:
+    """A row an image, in the order of `report.rank`, the most suspicious first."""
+    scored = _scored(report)
     by = [(item.key, report.flagged if item.key == "pattern" else top(item.scores)) for item in scored]
     by = [(key, suspects) for key, suspects in by if key != "duplicates"]
     for position, place in enumerate(report.rank.tolist()):

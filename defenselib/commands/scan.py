@@ -30,7 +30,9 @@ def scan_command(
         str | None,
         typer.Option(metavar="INTEGER", help="Side in pixels, 16 to 512; by the images if not given."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for suspects.csv, skipped.csv, scan.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, suspects.csv, skipped.csv, scan.json.")
+    ] = None,
     seed: Annotated[str, typer.Option(metavar="INTEGER", help="A whole number from 0 on.")] = "0",
     budget: Annotated[str, typer.Option(help="quick: patterns alone; standard: two small networks too.")] = "standard",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; the best there is if not given.")] = None,
@@ -41,6 +43,7 @@ def scan_command(
 ) -> None:
     """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
     from defenselib.audit.folder import read_folder
+    from defenselib.audit.page import write_report
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
     from defenselib.audit.tables import summary, write_scan
     from defenselib.cpu.devices import chosen_device
@@ -61,6 +64,7 @@ def scan_command(
         report = scan(data, seed=number, budget=budget, device=device, progress=progress, out=out)
         if out is not None:
             write_scan(out, data, report)
+            write_report(out / "report.html", data, report)
     except KeyboardInterrupt:
         goes_on = "the same command goes on" if out is not None else "with --out the same command would go on"
         typer.echo(f"interrupted; {goes_on}", err=True)
@@ -116,4 +120,4 @@ def _show(data: UserData, report: ScanReport, out: Path | None) -> None:
         to.print(files)
     to.print(Text(report.alarm.upper(), style=COLOURS[report.alarm]), Text(report.words))
     if out is not None:
-        to.print(Text(f"Written: {visible(str(out))}/suspects.csv, skipped.csv, scan.json"))
+        to.print(Text(f"Written: {visible(str(out))}/report.html, suspects.csv, skipped.csv, scan.json"))

@@ -13,7 +13,7 @@ from defenselib.audit.delivery import Delivery
 from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.names import visible
-from defenselib.audit.scan import ScanReport
+from defenselib.audit.signs import ScanReport
 from defenselib.experiments.store import results_folder
 from defenselib.plots.canvas import empty
 from defenselib.plots.pictures import captioned
@@ -62,7 +62,7 @@ def signs(data: UserData, scan: ScanReport, example: Example | None, caption: st
     rows = []
     for name, scores, said in [
         *((sign.title, sign.scores, sign.words) for sign in scan.signs),
-        ("agreement of the signs", scan.score, scan.sentence),
+        ("agreement of the signs", scan.score, scan.words),
     ]:
         row = {"sign": name, "says": said}
         if example is not None and bool(example.is_poisoned.any()):
