@@ -84,14 +84,19 @@ def keep(
 
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    pages: Annotated[
+        list[Path] | None, typer.Option(help="Also in this folder of executed notebooks; several may be given.")
+    ] = None,
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
-    result. Only what has lain still for an hour goes."""
+    result, notebooks whose execution was killed. Only what has lain still for an hour goes."""
     from defenselib import folders
     from defenselib.experiments import default_stores
     from defenselib.experiments.leftovers import leftovers, remove
 
-    found = leftovers(default_stores(), folders.cache_root())
+    clones = (Path.cwd(), Path(__file__).parents[2])
+    places = [*(clone / "book" / "_executed" for clone in clones), folders.cache_root() / "batch" / "executed"]
+    found = leftovers(default_stores(), folders.cache_root(), pages=[*places, *(pages or ())])
     if not found:
         typer.echo("nothing is left over")
         return
