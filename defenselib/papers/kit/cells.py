@@ -155,7 +155,7 @@ def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> 
     """Which claims speak of each number of an exhibit: those with a point there. A column that a point does not name
     may have any value."""
     found: list[list[Claim]] = [[] for _ in listed]
-    if not listed:
+    if not listed or not claims:
         return found
     view = View(frames.unanswered(frames.rows_of([need.row for need in listed]), profile, ""), mode_of(profile))
     for claim in claims:
