@@ -84,14 +84,18 @@ def keep(
 
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    older: Annotated[bool, typer.Option("--outdated", help="Also what older code left in the working store.")] = False,
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
-    result. Only what has lain still for an hour goes."""
+    result. Only what has lain still for an hour goes. With --outdated also working results that older code made, with
+    their models, and checkpoints and shared stages beside them; committed results stay."""
     from defenselib import folders
     from defenselib.experiments import default_stores
-    from defenselib.experiments.leftovers import leftovers, remove
+    from defenselib.experiments.leftovers import leftovers, outdated, remove
 
-    found = leftovers(default_stores(), folders.cache_root())
+    store = default_stores()
+    listed = [*leftovers(store, folders.cache_root()), *(outdated(store) if older else ())]
+    found = list({item.path: item for item in listed}.values())
     if not found:
         typer.echo("nothing is left over")
         return

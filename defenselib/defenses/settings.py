@@ -83,10 +83,10 @@ class Scheduled(Augmented):
         super().__post_init__()
         check_increasing(self, "milestones")
         check_batch_sizes(self, "batch_size")
-        check_not_negative(self, "learning_rate", zero=False)
+        check_positive(self, "learning_rate")
         check_shares(self, "momentum", "weight_decay")
         Schedule(self.schedule, tuple(self.milestones))
-        check_counts(self, "epochs", "batch_size")
+        check_counts(self, "epochs")
 
     def sgd(self, model: nn.Module) -> torch.optim.Optimizer:
         return make_optimizer(list(model.parameters()), "sgd", self.learning_rate, self.momentum, self.weight_decay)
@@ -114,10 +114,9 @@ class MixMatched(Augmented):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_batch_sizes(self, "batch_size")
-        check_not_negative(self, "temperature", "mixup_alpha", zero=False)
+        check_positive(self, "temperature", "mixup_alpha", "learning_rate")
         check_not_negative(self, "lambda_u", "rampup", "sce_alpha", "sce_beta")
-        check_counts(self, "iterations", "batch_size")
-        check_positive(self, "learning_rate")
+        check_counts(self, "iterations")
 
     def mixmatch(self) -> MixMatch:
         return part_of(self, MixMatch)

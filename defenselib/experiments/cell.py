@@ -67,6 +67,7 @@ class Cell:
             computed = time.process_time()
             probe, watch = perturbed.history_of(poisoned, resolved), distances.watch_of(poisoned, resolved)
             observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe, watch)
+            self._shared.observer = observer
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
             if upstream is not None and not resolved.defense.post_training:
                 # Nothing is poisoned, so nothing has to be trained that is not trained already: these cells are there

@@ -41,6 +41,24 @@ def leftovers(store: Store, cache: Path | None = None, age: float = HOUR) -> lis
     )
 
 
+def outdated(store: Store) -> list[Leftover]:
+    """What code that has changed since left in a working store: results with their arrays and models, and what cannot
+    say which code made it, shared stages where any result is outdated, checkpoints of unfinished cells always."""
+    root = store.root.absolute()
+    found: list[tuple[Path, str]] = []
+    for result in Store(root).results():  # alone, for a committed one would stand before it
+        path = result.path
+        if path is None or result.made_by_current_code():
+            continue
+        found += [(one, "result of older code") for one in (path, path.with_suffix(".npz")) if one.exists()]
+        model = root / "models" / f"{result.hash}.safetensors"
+        found += [(model, "model of older code")] if model.exists() else []
+    if found:
+        found += [(path, "shared stage beside older code") for path in _entries(root / "cache")]
+    found += [(path, "checkpoints") for path in _entries(root / "checkpoints")]
+    return sorted((Leftover(path, kind, _size(path)) for path, kind in found), key=lambda item: os.fsencode(item.path))
+
+
 def remove(found: Iterable[Leftover]) -> int:
     """Delete them; the bytes that were freed. Errors: FolderError."""
     freed = 0

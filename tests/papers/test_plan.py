@@ -19,6 +19,7 @@ from defenselib.errors import InvalidValueError
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.experiments.written import as_dict, from_dict, from_json, to_json
 from defenselib.papers import plan as plans
+from defenselib.papers.collected import Collected
 from defenselib.papers.costs import Costs, kind_of
 from defenselib.papers.kit import grid
 from defenselib.papers.kit.cells import cells_of, needs, spoken_of
@@ -69,7 +70,7 @@ def test_planned_are_the_cells_that_the_exhibit_runs_and_their_numbers_those_it_
 
 def _only(exhibit: Exhibit, profile: str, store: Store) -> Plan:
     """The plan of one exhibit."""
-    collected = plans._Collected(store, Costs((), "nothing"))
+    collected = Collected(store, "nothing")
     request = checked_request(exhibit.paper, profile, False, None, None, None, None, store)
     collected.add(exhibit, exhibit.grid(request))
     return Plan(tuple(collected.cells()))

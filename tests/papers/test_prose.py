@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from defenselib import papers
+from defenselib.papers import notes
 from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit.claims import as_printed
 
@@ -93,6 +94,7 @@ def robust(attack: str, defense: str, metric: str = "asr") -> float:
     return float(mine.loc[mine["metric"] == metric, "reproduced"].dropna().iloc[0])
 
 
+PAGES = ("attacks", "leaderboard", "coverage", "changed", "status", "findings", "verdicts")
 SPLIT = ("badnets", "trojan", "blend", "wanet")
 # Paper, words of the sentence, what must be true for it.
 SAID: list[tuple[str, str, Callable[[], bool]]] = [
@@ -137,10 +139,17 @@ def unchecked(text: str, known: list[str]) -> list[str]:
     return [one for one in about if not any(words in one for words in known)]
 
 
-@pytest.mark.parametrize("paper", [*papers.available(), "attacks", "leaderboard", "coverage", "changed", "status"])
+@pytest.mark.parametrize("paper", [*papers.available(), *PAGES])
 def test_no_outcome_is_written_by_heart(paper: str, root: Path) -> None:
     known = [words for key, words, _ in SAID if key == paper]
     assert unchecked(prose(paper, root), known) == []
+
+
+@pytest.mark.parametrize("paper", papers.available())
+def test_notes_state_no_outcome(paper: str) -> None:
+    for exhibit, text in notes.notes(paper).items():
+        assert unchecked(text, []) == [], exhibit
+        assert "smoke" not in text
 
 
 @pytest.mark.slow
