@@ -1,5 +1,5 @@
-"""How much memory poisoning and passing over a set takes that lies in a file. The file has holes in the place of pixels,
-so that it needs no disk; DEFENSELIB_PEAK_IMAGES=120000 measures it at the size of the papers' largest (10 minutes)."""
+"""How much memory poisoning and passing over a set takes that lies in a file. The file has holes in the place of
+pixels, so that it needs no disk; DEFENSELIB_PEAK_IMAGES=120000 measures it at the size of the papers' largest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def watch():
         if sum(now.values()) > peak:
             peak, parts = sum(now.values()), now
 def images(number):
-    return ImageSet(HostImages.over(np.load(path, mmap_mode="c")).derived(torch.arange(number)), torch.arange(number) % 12)
+    whole = HostImages.over(np.load(path, mmap_mode="c"))
+    return ImageSet(whole.derived(torch.arange(number)), torch.arange(number) % 12)
 model = torch.nn.Conv2d(3, 4, 7, 8)
 before = sum(memory().values())
 threading.Thread(target=watch, daemon=True).start()
