@@ -20,18 +20,21 @@ RULE = (
 
 
 def separation(rows: pd.DataFrame, x: str, says: str, log: bool = False) -> Figure:
-    """Two panels over the column `x`: the model's ACC and ASR in percent; the AUC by which poison is told apart.
+    """Panels over the column `x`: the model's ACC and ASR in percent, where they were measured and are not the axis
+    itself; the AUC by which poison is told apart.
 
     rows: columns `x`, acc, asr, auc, auc_hardest, a row a run; the lines are means over the runs of a value, the points
     are the runs. says: the label of x. log: a logarithmic scale of x.
     """
+    of_model = x != "acc" and any(name in rows and rows[name].notna().any() for name, *_ in MODEL)
     with style.look():
-        figure, axes = grid(7.2, 3.0, 1, 2)
-        _panel(axes[0, 0], rows, x, MODEL)
-        _panel(axes[0, 1], rows, x, RULE)
-        axes[0, 0].set(title="the model behind the rule (%)", xlabel=says, ylim=(-4, 104))
-        axes[0, 1].set(title="AUC of poison", xlabel=says, ylim=(-0.04, 1.04))
-        axes[0, 1].axhline(0.5, color=style.GREY, ls=":", lw=1, label="chance")
+        figure, axes = grid(7.2 if of_model else 4.6, 3.0, 1, 1 + of_model)
+        if of_model:
+            _panel(axes[0, 0], rows, x, MODEL)
+            axes[0, 0].set(title="the model behind the rule (%)", xlabel=says, ylim=(-4, 104))
+        _panel(axes[0, -1], rows, x, RULE)
+        axes[0, -1].set(title="AUC of poison", xlabel=says, ylim=(-0.04, 1.04))
+        axes[0, -1].axhline(0.5, color=style.GREY, ls=":", lw=1, label="chance")
         for axis in axes.flat:
             axis.legend()
             if log:

@@ -93,7 +93,7 @@ def _at(axis: Axis, value: float) -> str:
 
 
 def _model(found: pd.DataFrame, axis: Axis, value: float) -> str:
-    if axis.column == "acc":
+    if axis.column == "acc" or found["acc"].isna().all():
         return ""
     return f", ACC {found[found[axis.column] == value]['acc'].mean():.0f}"
 
