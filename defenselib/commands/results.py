@@ -89,9 +89,9 @@ def clean(
     ] = None,
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
-    result, notebooks whose execution was killed. Only what has lain still for an hour goes. With --outdated also working
-    results that older code made, with their models, and checkpoints and shared stages beside them; committed results
-    stay."""
+    result, notebooks whose execution was killed. Only what has lain still for an hour goes. With --outdated also
+    working results that older code made, with their models, and checkpoints and shared stages beside them; committed
+    results stay."""
     import pandas as pd
 
     from defenselib import folders
