@@ -77,7 +77,8 @@ def signs(data: UserData, scan: ScanReport, example: Example | None, caption: st
         if example is not None and bool(example.is_poisoned.any()):
             poisoned = example.poisoned_among(data.files)
             first = scores.nan_to_num(float("-inf")).argsort(descending=True)[: int(poisoned.sum())]
-            row["poison among the first, %"] = f"{100 * float(poisoned[first].double().mean()):.0f}"
+            share = f"{100 * float(poisoned[first].double().mean()):.0f}"
+            row["poison among the first, %"] = words.NONE if bool(scores.isnan().all()) else share
         rows.append(row)
     return render(pd.DataFrame(rows), caption)
 
