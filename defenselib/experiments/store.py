@@ -8,20 +8,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from defenselib import folders, tensor_files
-from defenselib.errors import DamagedFileError, DataError, DefenseLibError
-from defenselib.experiments.experiment import Resolved, file_name
+from defenselib import folders
+from defenselib.errors import BusyError, DamagedFileError, DataError, DefenseLibError
 from defenselib.experiments.index import index_of
 from defenselib.experiments.names import check_hash, check_key, check_profile_name, check_stem
 from defenselib.experiments.result import Result
+from defenselib.experiments.spec import Resolved, file_name
 from defenselib.folders import atomic
-from defenselib.tensor_files import TensorDict
+
+if TYPE_CHECKING:
+    from defenselib.tensor_files import TensorDict
 
 
 class Store:
@@ -59,6 +61,15 @@ class Store:
         for root in (*self.also, self.root):
             yield from index_of(root.absolute()).find(key)
 
+    def starts(self) -> frozenset[str]:
+        """What the names of all results' files say before the hash (`spec.start_of`). An experiment whose name is not
+        among them has no result here, which is known without resolving it."""
+        return frozenset().union(*(index_of(root.absolute()).starts() for root in (*self.also, self.root)))
+
+    def state(self) -> tuple[tuple[str, int, int], ...]:
+        """What changes whenever a file of a result is added, rewritten or removed."""
+        return sum((index_of(root.absolute()).state() for root in (*self.also, self.root)), ())
+
     def results(self, dataset: str = "") -> Iterator[Result]:
         """All results, or those on one data set, each hash once, in order of folder and file name.
 
@@ -77,12 +88,11 @@ class Store:
     def put(self, result: Result, arrays: Mapping[str, NDArray[Any]] | None = None) -> Result:
         """Write a result; the same with its path. The JSON comes last: where it is, all is."""
         path = self._place(result.profile, result.stem)
-        with folders.writing(path, folders.STORE):
-            if arrays:
-                with atomic(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-                    np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-            with atomic(path) as temporary:
-                temporary.write_text(result.to_json(), encoding="utf-8")
+        if arrays:
+            placed = atomic(path.with_suffix(".npz"))
+            with folders.writing(path, folders.STORE), placed as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+        folders.write_text(path, result.to_json(), folders.STORE)
         return replace(result, path=path)
 
     def reserve(self, resolved: Resolved) -> None:
@@ -95,9 +105,12 @@ class Store:
                 temporary.write_bytes(b"\0" * 4096)
             path.with_name(f".{resolved.hash}.try").unlink(missing_ok=True)
 
-    def lock(self, key: str) -> AbstractContextManager[Any]:
-        """Held by one process at a time; freed by the system when its holder dies. Says so where it has to wait."""
-        return _lock(self.root / "locks" / f"{check_key(key)}.lock")
+    def lock(self, key: str, wait: bool = True) -> AbstractContextManager[Any]:
+        """Held by one process at a time; freed by the system when its holder dies. Says so where it has to wait.
+
+        Errors: BusyError where another process holds it and it is not to be waited for.
+        """
+        return _lock(self.root / "locks" / f"{check_key(key)}.lock", wait)
 
     def save_model(self, key: str, state: TensorDict) -> Path:
         """Keep a model's `state_dict` under a result's hash."""
@@ -113,8 +126,14 @@ class Store:
                 return found
         return None
 
+    def has_model(self, key: str) -> bool:
+        """Whether a model is kept under a hash; whether its file is whole shows when it is loaded."""
+        return any((root / "models" / f"{check_hash(key)}.safetensors").is_file() for root in (self.root, *self.also))
+
     def cached(self, key: str, make: Callable[[], TensorDict]) -> TensorDict:
         """Tensors of a shared stage, computed once over all processes. `key` must name all that decides them."""
+        from defenselib import tensor_files
+
         path = self.root / "cache" / f"{check_key(key)}.safetensors"
         with self.lock(key):
             found = _load_tensors(path, own=True)
@@ -162,6 +181,11 @@ def default_stores() -> Store:
     return Store(folders.working_root(), () if committed is None else (committed,))
 
 
+def reader(store: Store | str | Path | None) -> Store:
+    """A store as it was named: itself, the one in a folder, the default one for None."""
+    return store if isinstance(store, Store) else default_stores() if store is None else Store(store)
+
+
 def results_folder() -> Path | None:
     """Folder of the committed results; None for a package outside its repository."""
     beside = Path(__file__).resolve().parents[2] / "book" / "results"
@@ -194,13 +218,15 @@ def keep(
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path, wait: bool) -> Iterator[None]:
     folders.make(path.parent, folders.STORE)
     lock = filelock.FileLock(path)
     with folders.writing(path, folders.STORE):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
+            if not wait:
+                raise BusyError(f"another process is at work at {path.stem} ({path})") from None
             print(f"waiting for another process at {path.stem} ({path})", file=sys.stderr, flush=True)
             lock.acquire()
     try:
@@ -223,6 +249,8 @@ def _read(path: Path) -> Result | None:
 
 
 def _save_tensors(path: Path, tensors: TensorDict) -> None:
+    from defenselib import tensor_files
+
     folders.make(path.parent, folders.STORE)
     with folders.writing(path, folders.STORE):
         tensor_files.save(path, tensors)
@@ -230,6 +258,8 @@ def _save_tensors(path: Path, tensors: TensorDict) -> None:
 
 def _load_tensors(path: Path, own: bool) -> TensorDict | None:
     """What a file holds; None, with a warning, where it is damaged. `own`: it may be moved aside."""
+    from defenselib import tensor_files
+
     if not path.exists():
         return None
     try:

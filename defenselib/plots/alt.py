@@ -30,6 +30,17 @@ def describe(figure: Figure) -> str:
     return _shortened(parts) or "A drawing without words or numbers."
 
 
+def named_in(figure: Figure) -> list[str]:
+    """Every word that stands in a figure: its titles, legends, labels, ticks and texts, each once."""
+    texts = [figure.get_suptitle(), *(text.get_text() for box in figure.legends for text in box.get_texts())]
+    for axis in figure.axes:
+        texts += [axis.get_title(), axis.get_xlabel(), axis.get_ylabel(), *(text.get_text() for text in axis.texts)]
+        texts += [tick.get_text() for tick in (*axis.get_xticklabels(), *axis.get_yticklabels())]
+        legend = axis.get_legend()
+        texts += [text.get_text() for text in legend.get_texts()] if legend else []
+    return list(dict.fromkeys(filter(None, map(_plain, texts))))
+
+
 def _shortened(parts: list[str]) -> str:
     kept: list[str] = []
     for place, part in enumerate(parts):
@@ -87,13 +98,22 @@ def _course(line: Line2D) -> str:
 
 
 def _bars(axis: Axes) -> list[str]:
+    """Each group of bars: their lengths, by the names of the bars where the axis has some."""
     found = []
     for bars in axis.containers:
         if isinstance(bars, BarContainer):
-            label = str(bars.get_label())
-            heights = _finite(bar.get_height() for bar in bars)
-            found.append(f"{_plain(label) if _named(label) else 'bars'} {', '.join(map(_number, heights))}")
+            label, flat = str(bars.get_label()), bars.orientation == "horizontal"
+            lengths = [float(bar.get_width() if flat else bar.get_height()) for bar in bars]
+            ticks = [_plain(tick.get_text()) for tick in (axis.get_yticklabels() if flat else axis.get_xticklabels())]
+            names = ticks if len(ticks) == len(lengths) and not any(map(_is_number, ticks)) else [""] * len(lengths)
+            said = [f"{name} {_number(length)}".strip() for name, length in zip(names, lengths, strict=True)
+                    if np.isfinite(length)]  # fmt: skip
+            found.append(f"{_plain(label) if _named(label) else 'bars'} {', '.join(said)}")
     return found
+
+
+def _is_number(text: str) -> bool:
+    return text.replace("−", "").replace("-", "").replace(".", "").isdigit()
 
 
 def _steps(axis: Axes) -> list[str]:

@@ -168,7 +168,11 @@ def test_figures_3_and_6_have_a_point_a_cell(put, store):
 def test_text_needs_all_its_cells(put, store):
     table = PAPER.exhibit("text-1").reproduce("laptop", store=store)
     assert len(table) == 13 and table["reproduced"].isna().all()
-    assert table["reason"].iloc[0].startswith("needs 6 cells, 6 missing (badnets, blend, dynamic, wanet, clb)")
+    assert (
+        table["reason"]
+        .iloc[0]
+        .startswith("needs 6 trainings, 6 missing (BadNets, Blend, Dynamic, WaNet, Label-consistent)")
+    )
     for attack in ("badnets", "blend"):
         warmed(put, store, attack)
     row = PAPER.exhibit("text-1").reproduce("laptop", store=store).iloc[4]
