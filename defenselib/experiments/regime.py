@@ -44,7 +44,8 @@ class Curve:
 
     score: the array of scores that the rule goes by, without its epoch; poisoned samples score high, or low.
     stop_after: the stage behind the rule, `{value}` being the setting's value plus one.
-    batch_size: the field by which passes become steps; None where the setting does not count passes.
+    batch_size: the field by which passes become steps; None where the setting does not count passes. of_model: whether
+    the accuracy of the result is that of the model behind the rule.
     """
 
     key: str
@@ -56,6 +57,7 @@ class Curve:
     stop_after: str | None = None
     batch_size: str | None = None
     fixed: tuple[tuple[str, Any], ...] = ()
+    of_model: bool = True
 
     def experiment(self, value: float, seed: int) -> Experiment:
         stop = None if self.stop_after is None else self.stop_after.format(value=int(value) + 1)
@@ -72,7 +74,9 @@ CURVES = (
     # V&B Sec. 3.2: the entropy of a Victim that was stopped early.
     Curve("vab", "vab", "warmup_epochs", (1, 2, 3, 4, 6, 8, 12), "entropy", "low", "warmup", "victim_batch_size"),
     # D-ST/D-BR Sec. 3.2: how far transformations move the features of a model that was trained to be backdoored.
-    Curve("fct", "dbr", "sd_epochs", (1, 2, 4, 8, 12, 20), "fct", "high", None, "sd_batch_size", (("rounds", 0),)),
+    Curve(
+        "fct", "dbr", "sd_epochs", (1, 2, 4, 8, 12, 20), "fct", "high", None, "sd_batch_size", (("rounds", 0),), False
+    ),
     # A-ABL Sec. 5.2: the loss of the label after a small adversarial step, in a naively trained model.
     Curve("aabl", "aabl", "naive_epochs", (2, 4, 8, 12, 16, 24), "vulnerability", "low", "split", "batch_size"),
     Curve("aabl-eps", "aabl", "split_eps", (1.0, 2.0, 4.0, 8.0), "vulnerability", "low", "split"),
@@ -112,8 +116,8 @@ def measured(curve: Curve, value: float, result: Result) -> dict[str, Any]:
     pools = [row for row in result.history if "clean_poisoned" in row]
     through = pools[-1]["clean_poisoned"] if pools else result.metrics.get("clean_poisoned", float("nan"))
     return {
-        "acc": round(result.acc, 2),
-        "asr": round(result.asr, 2),
+        "acc": round(result.acc, 2) if curve.of_model else float("nan"),
+        "asr": round(result.asr, 2) if curve.of_model else float("nan"),
         "auc": round(auc(scores, poisoned, curve.poison_is), 4),
         "auc_hardest": round(auc(scores[near], poisoned[near], curve.poison_is), 4),
         "trusted_poison": round(100 * float(through) / float(poisoned.sum()), 2),

@@ -1,7 +1,7 @@
 // A picture of one's own, with and without the trigger, and what two networks make of it: all of it in this page.
 
 const SCALE = 8; // screen pixels a pixel of the canvas
-const COLOURS = ["#ffffff", "#e8d44d", "#e06c4a", "#4a90d9", "#3f9b57", "#202020"];
+const PENS = { white: "#ffffff", yellow: "#e8d44d", red: "#e06c4a", blue: "#4a90d9", green: "#3f9b57", black: "#202020" };
 
 function render({ model, el }) {
   const { networks, classes, target, images, trigger, side, note } = model.get("data");
@@ -18,8 +18,15 @@ function render({ model, el }) {
   const marked = element("input", { type: "checkbox" });
   const mark = element("label", { class: "dl-control" }, marked, "put the trigger on");
   const strengthBox = slider("Opacity of the trigger", () => told());
-  const colourBox = select("Pen", () => {});
-  colourBox.fill(["white", "yellow", "red", "blue", "green", "black"]);
+  const penBox = select("Pen", () => dip());
+  penBox.fill(Object.keys(PENS));
+  const tip = shape("circle", { cx: 9, cy: 9, r: 8, stroke: "#808080" });
+  const swatch = shape("svg", { width: 18, height: 18, "aria-hidden": "true" });
+  swatch.append(tip);
+  penBox.node.append(swatch);
+  const pen = () => Object.values(PENS)[penBox.box.selectedIndex];
+  const dip = () => tip.setAttribute("fill", pen());
+  dip();
   const wipe = element("button", { type: "button", class: "dl-button" }, "empty the picture");
   const canvas = sheet("the picture; draw on it with mouse or finger");
   const seen = sheet("the picture with the trigger, if it is put on");
@@ -30,7 +37,7 @@ function render({ model, el }) {
   const shown = (node, words) => element("figure", {}, node, element("figcaption", {}, words));
   const pictures = element("div", { class: "dl-pictures" }, shown(canvas, "draw here"), shown(seen, "what the networks see"));
   el.append(
-    element("div", { class: "dl-controls" }, imageBox.node, upload, colourBox.node, wipe),
+    element("div", { class: "dl-controls" }, imageBox.node, upload, penBox.node, wipe),
     element("div", { class: "dl-controls" }, mark, strengthBox.node),
     problem, pictures, said, table, element("p", { class: "dl-source" }, note),
   );
@@ -86,7 +93,7 @@ function render({ model, el }) {
   function paint(event) {
     const box = canvas.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top].map((far) => (far * side) / box.width);
-    brush.strokeStyle = COLOURS[colourBox.box.selectedIndex];
+    brush.strokeStyle = pen();
     brush.lineWidth = 2.5;
     brush.lineCap = "round";
     brush.beginPath();

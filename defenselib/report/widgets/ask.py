@@ -62,17 +62,16 @@ def patch(attack: Attack, side: int) -> NDArray[np.uint8]:
     Raises InvalidValueError for a trigger that does anything else than to set pixels, whatever was there.
     """
     index = torch.zeros(1, dtype=torch.int64)
-    seen = []
-    for level in (0, 90, 255):
-        before = torch.full((1, 3, side, side), level, dtype=torch.uint8)
-        seen.append((before, attack.trigger(before, index)))
-    changed = torch.stack([(after != before).any(1)[0] for before, after in seen]).any(0)
-    first = seen[0][1][0]
-    for before, after in seen:
-        if not torch.equal(after[0], torch.where(changed, first, before[0])):
-            raise InvalidValueError(
-                f"the trigger of {type(attack).__name__} is no patch; a page can put on patches alone"
-            )
+    shape = (3, side, side)
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    # Black and white tell where pixels are set; the noise, that nothing is moved or mixed.
+    before = [torch.zeros(shape, dtype=torch.uint8), torch.full(shape, 255, dtype=torch.uint8), noise]
+    after = [attack.trigger(image[None], index)[0] for image in before]
+    changed = torch.stack([(one != other).any(0) for one, other in zip(after, before, strict=True)]).any(0)
+    first = after[0]
+    same = (torch.equal(one, torch.where(changed, first, other)) for one, other in zip(after, before, strict=True))
+    if not changed.any() or not all(same):
+        raise InvalidValueError(f"the trigger of {type(attack).__name__} is no patch; a page can put on patches alone")
     alpha = torch.where(changed, 255, 0).to(torch.uint8)[None]
     made: NDArray[np.uint8] = torch.cat([first * changed, alpha]).permute(1, 2, 0).numpy()
     return made

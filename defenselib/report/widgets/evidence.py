@@ -29,10 +29,12 @@ def best(
     train: str = "",
     store: Store | None = None,
     stopped: bool = False,
+    apart: bool = False,
 ) -> dict[str, dict[str, Result]]:
     """By defense, the useful results by name of their setting; the best profile of each, the lowest seed.
 
-    stopped: also trainings that were stopped after a stage, where there is no whole one.
+    apart: each profile under a name of its own, so that nothing of one hides another's. stopped: also trainings that
+    were stopped after a stage, where there is no whole one.
 
     Results on drawn images only for a defense that has nothing else. train: a profile at which a defense that has no
     result at all is trained under BadNets, if it is a paper's own method; empty: none is.
@@ -48,7 +50,7 @@ def best(
             results = [result for result in (trained(defense, train, reader),) if useful(result)]
         real = [result for result in results if result.profile not in DRAWN]
         if results:
-            shown[defense] = _by_setting(real or results)
+            shown[defense] = _by_setting(real or results, apart)
     return shown
 
 
@@ -108,7 +110,7 @@ def words_of(result: Result) -> str:
     return f"{result.profile}: {drawn if result.profile in DRAWN else words}"
 
 
-def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
+def _by_setting(results: Sequence[Result], apart: bool) -> dict[str, Result]:
     order = (*RANK, *DRAWN)
     chosen: dict[str, Result] = {}
 
@@ -116,5 +118,5 @@ def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
         return order.index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
 
     for result in sorted(results, key=rank):
-        chosen.setdefault(setting(result), result)
+        chosen.setdefault(setting(result) + (f", {result.profile}" if apart else ""), result)
     return chosen

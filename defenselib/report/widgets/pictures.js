@@ -2,8 +2,6 @@
 // All strengths of an attack lie in one sheet, a row an image. Where the attack has no strength of its own, its change is
 // taken more or less strongly here.
 
-const SIDE = 3; // screen pixels a pixel, and more where there is room
-
 function render({ model, el }) {
   const { attacks, magnify, missing } = model.get("data");
   let attack, sheet;
@@ -55,7 +53,7 @@ function render({ model, el }) {
   }
   function shown(data, words, said) {
     const canvas = element("canvas", { width: attack.side, height: attack.side, role: "img", "aria-label": said });
-    canvas.style.width = `${SIDE * attack.side}px`;
+    canvas.style.width = "100%";
     canvas.getContext("2d").putImageData(data, 0, 0);
     return element("figure", {}, canvas, element("figcaption", {}, words));
   }

@@ -19,18 +19,19 @@ COLUMNS = ("acc", "asr", "clean_size", "clean_poisoned")
 
 
 def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Runs | Html:
-    """The widget for some defenses (all of them), over the best results with a history that the store holds.
+    """The widget for some defenses (all of them), over the results with a history that the store holds, each profile by
+    itself.
 
     train: the profile at which a method without any result is trained; empty: none is.
     """
-    found = evidence.best(list(defenses or registry.available()), has_history, train, store)
+    found = evidence.best(list(defenses or registry.available()), has_history, train, store, apart=True)
     methods = [
         {"name": style.label(name), "runs": [_run(words, result) for words, result in results.items()]}
         for name, results in found.items()
     ]
     if not methods:
         return Html("<p>No run with a history is in the store.</p>")
-    return Runs(data={"methods": methods, "start": _start(list(found.values()))})
+    return Runs(data={"methods": methods, "start": _start(found)})
 
 
 def has_history(result: Result) -> bool:
@@ -38,11 +39,13 @@ def has_history(result: Result) -> bool:
     return sum("acc" in row for row in result.history) > 1
 
 
-def _start(found: Sequence[Mapping[str, Result]]) -> int:
-    """The first method to show: one that divides the data, with results that are evidence, if there is any."""
-    for place, results in enumerate(found):
+def _start(found: Mapping[str, Mapping[str, Result]]) -> int:
+    """The first method to show: one of the papers' own that divides the data, with results that are evidence, if there
+    is any."""
+    for place, (name, results) in enumerate(found.items()):
         first = next(iter(results.values()))
-        if first.profile not in evidence.DRAWN and sum("clean_size" in row for row in first.history) > 1:
+        divides = sum("clean_size" in row for row in first.history) > 1
+        if name in evidence.OWN and first.profile not in evidence.DRAWN and divides:
             return place
     return 0
 

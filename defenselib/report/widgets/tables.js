@@ -59,7 +59,7 @@ function render({ model, el }) {
     said.textContent = `${paper.title}. ${table.title}. ${left} ${table.foot[profile] ?? ""}`;
     const largest = Math.max(1, ...rows.map(([row, there]) => Math.abs(difference(row, there) ?? 0)));
     const words = table.columns.map((name) => element("th", { scope: "col", class: "dl-word" }, name));
-    const numbers = ["printed", "reproduced", "difference", "", "verdict"];
+    const numbers = ["printed", "reproduced", "difference", "as a bar", "verdict"];
     const head = element("tr", {}, ...words, ...numbers.map((name) => element("th", { scope: "col" }, name)));
     const body = rows.map(([row, there]) => line(row, there, largest));
     const caption = element("caption", {}, `${paper.name}, ${table.name}`);
