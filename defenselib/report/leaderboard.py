@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -152,7 +152,13 @@ def _why(row: dict[Any, Any]) -> str:
         return "what the others are held against"
     if not row["of"]:
         return "no attack is common"
-    return f"not run under {', '.join(words.value(name, 'attack') for name in row['lacks'])}"
+    own, lost = row["own"], [name for name in row["lacks"] if name not in row["own"]]
+    parts = [f"under {_attacks(own)} only as its own paper sets it"] if own else []
+    return "; ".join([*parts, *([f"not run under {_attacks(lost)}"] if lost else [])])
+
+
+def _attacks(names: Iterable[str]) -> str:
+    return ", ".join(words.value(name, "attack") for name in names)
 
 
 def over(frame: pd.DataFrame) -> str:
