@@ -65,7 +65,8 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown = _heads(groups, keys)
     heads = len(shown)
     metrics = list(dict.fromkeys(rows["metric"])) if keys != told else [None]
-    short, beside = len(metrics) >= SIDE_BY_SIDE, {}
+    short = len(metrics) >= SIDE_BY_SIDE
+    beside: dict[Column, list[str]] = {}
     for metric in metrics:
         shown |= _numbers([_of(group, metric) for group in groups], metric, rows)
     if short:
