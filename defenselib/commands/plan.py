@@ -76,7 +76,7 @@ def plan_command(
     if as_json:
         typer.echo(made.to_json(), nl=False)
     elif as_commands:
-        for cell in made.missing:
+        for cell in made.runnable:
             typer.echo(f"defenselib run-cell {cell.hash} --plan {output or 'plan.json'}")
     else:
         _show(made, rows, budget, jobs)
@@ -189,6 +189,13 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
     if budget is not None:
         typer.echo(f"cut to {budget} with {jobs} at once")
     typer.echo(f"expected on: {plan.machine}; ~ marks a guess")
+    waiting = Counter(cell.waits_for for cell in plan.cells if cell.waits_for)
+    if waiting:
+        named = ", ".join(f"{name} {count}" for name, count in waiting.most_common())
+        typer.echo(
+            f"{waiting.total()} cells wait for data of which no copy is at hand: {named}; plan again once there are "
+            "copies (defenselib data says where and how), for then their hashes are others"
+        )
     asked = "left out by request"
     told = Counter({reason: count for reason, count in plan.left_out.items() if not reason.startswith(asked)})
     for reason, count in told.most_common(5):

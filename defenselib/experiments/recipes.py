@@ -66,7 +66,7 @@ PAPERS: Mapping[str, Mapping[str, Recipe]] = {
         "fp": _FP_10,
         "nad": _NAD_10,
         "abl": _ABL_20_70_5,
-        # BSD App. B.4 states the last stage's epochs; lambda_u ramps over all of them, as DBD's does; the rest is DBD's.
+        # BSD App. B.4 states the last stage's epochs; lambda_u ramps over all of them; the rest is DBD's.
         "dbd": {"*": {"epochs": 200, "rampup": 200}, "imagenet-30": {"epochs": 90, "rampup": 90}},
     },
     # V&B App. A.2: drops every 50 epochs, a weaker decay; crops are padded with zeros, as in its code.

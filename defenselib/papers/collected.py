@@ -27,6 +27,8 @@ from defenselib.papers.planned import Planned
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
+ABSENT = "absent"  # in place of the digest of a copy that is not at hand
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -127,7 +129,7 @@ class Collected:
         for gate in need.gated:
             if not undecided(self._rate(grid, gate.undefended), gate.printed, gate.keeps_labels):
                 continue
-            keys, _ = self._cells(grid, gate.clean, True, label)
+            keys, _ = self._cells(grid, gate.clean, True, f"{label} (gate)")
             if keys and not self._any_there(grid, keys, ()):
                 found |= dict.fromkeys(self._missing(keys[0]))
         return tuple(found)
@@ -179,7 +181,8 @@ class Collected:
         return _Group(
             experiment=experiment,
             resolved=resolved,
-            fields=as_dict(experiment.replace(source=resolved.source)),
+            # Of a copy that is not there nobody can say which it is: whoever runs the cell takes the one at hand then.
+            fields=as_dict(experiment.replace(source=None if _absent(resolved) else resolved.source)),
             spec=resolved.spec(),
             stages=shared_stages(resolved),
             cost=self._costs.of(resolved),
@@ -231,15 +234,22 @@ class Collected:
                 numbers=round(entry.numbers, 4),
                 claims=len(entry.claims),
                 exhibits=tuple(entry.exhibits),
+                waits_for=group.resolved.dataset if _absent(group.resolved) else "",
             )
 
 
+def _absent(resolved: Resolved) -> bool:
+    """Whether no copy of an experiment's data is at hand, and no result says which one it would be."""
+    return resolved.source == f"{resolved.dataset}:{ABSENT}"
+
+
 def _source(dataset: str, store: Store) -> str:
-    """Which copy of a data set to plan with: that of the stored results, else the one at hand, else none (empty)."""
+    """Which copy of a data set to plan with: that of the stored results, else the one at hand, else none in particular,
+    so that what it would take is planned all the same."""
     stored = min({result.experiment["source"] for result in store.results(dataset)}, default="")
     if stored:
         return str(stored)
     try:
         return data.source_of(data.load_dataset(dataset, fetch=False))
     except DataError:
-        return ""
+        return f"{dataset}:{ABSENT}"

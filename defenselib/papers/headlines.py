@@ -120,7 +120,8 @@ def answer(found: Iterable[Outcome]) -> str:
 def results_behind(exhibit: Exhibit, profile: str, store: Store | None = None) -> tuple[Result, ...]:
     """The stored results that an exhibit's numbers are made of at a profile, each once."""
     request = checked_request(exhibit.paper, profile, False, None, None, None, None, store)
-    grid, found = exhibit.grid(request), {}
+    grid = exhibit.grid(request)
+    found: dict[str, Result] = {}
     for need in needs(exhibit, profile):
         for choice in need.made_of:
             for cell in choice:

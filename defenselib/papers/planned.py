@@ -28,7 +28,8 @@ class Planned:
     fields: those of its Experiment, as `written.as_dict` gives them. stored: its result is there. retrain: but not the
     weights of its model, which a missing cell starts from. upstream: hash of the cell whose model it starts from.
     stages: what it shares with cells that name the same. seconds, guess: see `costs`. numbers, claims: what it would
-    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name.
+    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name. waits_for: a data set
+    that it needs and of which no copy is at hand: its hash holds a place until one is, and it cannot be run.
     """
 
     fields: Mapping[str, Any]
@@ -43,6 +44,7 @@ class Planned:
     claims: int = 0
     exhibits: tuple[str, ...] = ()
     retrain: bool = False
+    waits_for: str = ""
 
     @property
     def missing(self) -> bool:
@@ -76,6 +78,11 @@ class Plan:
     def missing(self) -> tuple[Planned, ...]:
         return tuple(cell for cell in self.cells if cell.missing)
 
+    @property
+    def runnable(self) -> tuple[Planned, ...]:
+        """Those of the missing cells whose data are at hand."""
+        return tuple(cell for cell in self.missing if not cell.waits_for)
+
     def cell(self, key: str) -> Planned:
         """The cell of a hash. Errors: InvalidValueError."""
         found = next((cell for cell in self.cells if cell.hash == key), None)
@@ -95,7 +102,7 @@ class Plan:
         """What is there, and of the missing cells in their order those that `jobs` at once finish in time. A cell that
         does not fit is passed over, with all that starts from it."""
         ends, free = {cell.hash: 0.0 for cell in self.cells if not cell.missing}, [0.0] * jobs
-        for cell in self.missing:
+        for cell in self.runnable:
             begins = max(free[0], ends.get(cell.upstream or "", 0.0))
             waits = cell.upstream is not None and cell.upstream not in ends
             if waits or begins + cell.seconds > seconds:
@@ -134,7 +141,7 @@ def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
 _TYPES = {
     "fields": Mapping[str, Any], "hash": str, "stem": str, "stored": bool, "upstream": str | None, "guess": str,
     "stages": tuple[str, ...], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
-    "retrain": bool,
+    "retrain": bool, "waits_for": str,
 }  # fmt: skip
 
 

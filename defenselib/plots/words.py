@@ -61,7 +61,10 @@ NAMES = {
     "cifar100": "CIFAR-100",
     "gtsrb": "GTSRB",
     "imagenet-subset": "ImageNet subset",
+    "imagenet-12": "ImageNet (12 classes)",
     "imagenet-30": "ImageNet (30 classes)",
+    "imagenet-200": "ImageNet (200 classes)",
+    "vggface2": "VGGFace2",
     "tiny-imagenet": "Tiny ImageNet",
     "shapes": "shapes",
     "resnet18": "ResNet-18",
@@ -149,6 +152,8 @@ VALUES = {
     "ss-ctl": "SS-CTL",
     "sd": "SD",
     "t_m": "mixing threshold",
+    "all2one": "all to one",
+    "all2all": "all to all",
 }
 COPIES = {
     "cifar10-jpeg": "CIFAR-10 here went through JPEG (quality 75, 4:2:0) before any trigger was put on",
@@ -218,6 +223,8 @@ def axis(column: str) -> str:
 
 def value(found: Any, column: str) -> str:
     """A value of a column in words; empty for none."""
+    if isinstance(found, list | tuple):
+        return ", ".join(value(one, column) for one in found)
     if missing(found):
         return ""
     if column in ("poisoning_rate", "rate", "extra-clean"):

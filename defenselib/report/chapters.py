@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import shorten as shortened
 from typing import Any
 
 import pandas as pd
@@ -21,18 +22,20 @@ from defenselib.plots import words
 from defenselib.report import boxes, tables
 from defenselib.report.html import Html, badge, render
 
-DRAWN = "shapes"
+DRAWN, ALL = "shapes", "all"
+LONG = 110  # letters of what speaks against a claim
 
 
 def live(paper: str, profile: str, exhibits: Sequence[str], run: bool, asked: Mapping[str, Any]) -> Html:
     """Train what a chapter trains, and show it.
 
     At a profile of drawn images: what the paper's headline declares, seed 0. At laptop, gpu and paper: the cells of
-    `exhibits` as far as the store lacks them, narrowed to `asked` (see `Exhibit.reproduce`). Without `run`, and at
-    "best", nothing is trained. Errors: UnknownNameError for an exhibit that the paper has not.
+    `exhibits` ("all": of every one) as far as the store lacks them, narrowed to `asked` (see `Exhibit.reproduce`).
+    Without `run`, and at "best", nothing is trained. Errors: UnknownNameError for an exhibit that the paper has not.
     """
     known = {one.key: one for one in get(paper).exhibits}
-    chosen = [known[check_choice(f"exhibit of {paper!r}:", key, known)] for key in exhibits]
+    named = [check_choice(f"exhibit of {paper!r}:", key, (*known, ALL)) for key in exhibits]
+    chosen = [one for key, one in known.items() if key in named or (ALL in named and one.status == "available")]
     if not run or profile == "best":
         return Html("<p>Nothing was trained for this page; it shows what the store holds.</p>")
     if profiles.load(profile).verdict == "none":
@@ -82,10 +85,19 @@ def _claim(one: Outcome) -> str:
     return f"{badge(one.outcome)} {escape(claim.sentence)} ({escape(claim.source)}) <span>{escape(decided)}.</span>"
 
 
-def failing(judged: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Of several tables of claims, those that fail."""
+def failing(judged: Sequence[pd.DataFrame], said: str) -> Html:
+    """Of several tables of claims, those that fail, a line each with what speaks against them first."""
     rows = pd.concat(judged, ignore_index=True)
-    return rows[rows["outcome"] == FAILS]
+    rows = rows[rows["outcome"] == FAILS]
+    lines = "".join(
+        f"<li>{badge(FAILS)} {escape(str(row['statement']))} ({escape(str(row['source']))}) "
+        f"<span>{escape(shortened(str(row['numbers']).partition('; ')[0], width=LONG, placeholder=' …'))}</span></li>"
+        for _, row in rows.iterrows()
+    )
+    none = "<p>None fails.</p>"
+    return Html(
+        f'<p class="claim-head">{escape(said)}</p>' + (f'<ul class="claims">{lines}</ul>' if len(rows) else none)
+    )
 
 
 def _row(attack: str, defense: str, result: Result) -> dict[str, str]:

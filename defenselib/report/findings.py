@@ -42,9 +42,8 @@ def of_first(evidence: Mapping[str, Sequence[Pair]], clean: Mapping[str, str]) -
     if not name:
         return "<b>First to try:</b> nothing yet. No defense kept an attack low at a price that could be forgiven."
     mine = [(profile, pair) for profile, found in evidence.items() for pair in found if pair.defense == name]
-    good, rest = [], []
-    for profile, pair in mine:
-        (good if pair.state == LOW and pair.cheap else rest).append((profile, pair))
+    good = [(profile, pair) for profile, pair in mine if pair.state == LOW and pair.cheap]
+    rest = [one for one in mine if one not in good]
     said = listing([f"{entry_of(pair)} at <code>{profile}</code>, {words.plural(pair.seeds, 'seed')}"
                     for profile, pair in good])  # fmt: skip
     needs = f"It needs clean samples, {escape(clean[name])}." if name in clean else "It needs no clean sample."
@@ -150,10 +149,10 @@ def table(found: Sequence[Pair], profile: str) -> Html:
         named = escape(situation.words)
         body.append(f'<tr><th scope="row">{named}</th>{cells}</tr>')
     said = (
-        f"Defenses by kind of attack, profile {profile}: attack, ASR and change of ACC in percent. Low: at most "
-        f"{ASR_LOW:g}, with the gates open; {OWN} as the defense's own paper sets the attack"
+        f"Defenses by kind of attack, profile {profile}: the attack, its ASR, the change of ACC, in percent. Low: an "
+        f"ASR of at most {ASR_LOW:g}, with the gates open; {OWN} as the defense's own paper sets the attack"
     )
-    return boxed(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", said, "situations")
+    return boxed(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", said, "full-width situations")
 
 
 def _cell(found: Sequence[Pair]) -> str:
@@ -163,14 +162,14 @@ def _cell(found: Sequence[Pair]) -> str:
         return escape(", ".join(f"{words.label(p.defense)} ({words.label(p.attack, 'attack')})" for p in found))
     return "<br>".join(
         f"{'<b>' if p.state == LOW else ''}{_label(p.defense)}{'</b>' if p.state == LOW else ''}{OWN if p.own else ''} "
-        f"{_attacks([p.attack])}: {_numbers(p)}"
+        f"{_attacks([p.attack])}: {_numbers(p, short=True)}"
         for p in found
     )
 
 
-def _numbers(pair: Pair) -> str:
-    price = "" if math.isnan(pair.drop) else f", ACC {_signed(-pair.drop)}"
-    return f"ASR {words.number(pair.asr)}{price}"
+def _numbers(pair: Pair, short: bool = False) -> str:
+    price = "" if math.isnan(pair.drop) else f", {'' if short else 'ACC '}{_signed(-pair.drop)}"
+    return f"{'' if short else 'ASR '}{words.number(pair.asr)}{price}"
 
 
 def _signed(value: float) -> str:
@@ -186,7 +185,12 @@ def papers_table(store: Store | None = None) -> Html:
 def rendered(known: Mapping[str, boxes.Facts]) -> Html:
     """The table of `papers_table` from facts."""
     profiles = [name for name in ("paper", "gpu", "laptop") if any(name in one.outcomes for one in known.values())]
-    names = ("paper", *(f"at {profile}" for profile in profiles), "its main claims, and what came out", "numbers")
+    names = (
+        "paper",
+        *(f"at {profile}" for profile in profiles),
+        "its main claims, and what came out",
+        "numbers of its main tables",
+    )
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = []
     for paper, one in known.items():
@@ -198,7 +202,7 @@ def rendered(known: Mapping[str, boxes.Facts]) -> Html:
         "Did the main claims of each paper reproduce? Each profile by itself; one cell that speaks against a claim "
         "fails it there. Laptop is a miniature: what fails there is not settled at the paper's own size"
     )
-    return boxed(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", said, "reproduced")
+    return boxed(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", said, "full-width reproduced")
 
 
 def claim_line(one: boxes.Facts, number: int) -> str:
@@ -223,15 +227,13 @@ def tally(one: Outcome) -> str:
 
 
 def counted(one: boxes.Facts) -> str:
-    """ "Table 2, laptop: 26 of 252 run, 11 agree, 9 differ"."""
+    """ "laptop: 26 of 252 run, 11 agree, 9 differ": the numbers of the main tables."""
     lines = []
     for profile, frames in one.frames.items():
-        for exhibit, frame in zip(one.headline.exhibits, frames, strict=True):
-            run = int(frame["reproduced"].notna().sum())
-            if run:
-                agree, differ = (int((frame["verdict"] == word).sum()) for word in (AGREES, DIFFERS))
-                said = f"{run} of {len(frame)} run, {agree} agree, {differ} differ"
-                lines.append(f"{words.exhibit(exhibit.key)}, {profile}: {said}")
+        run = sum(int(frame["reproduced"].notna().sum()) for frame in frames)
+        agree, differ = (sum(int((frame["verdict"] == word).sum()) for frame in frames) for word in (AGREES, DIFFERS))
+        whole = sum(map(len, frames))
+        lines += [f"{profile}: {run} of {whole} run, {agree} agree, {differ} differ"] if run else []
     return "<br>".join(lines) or words.NONE
 
 

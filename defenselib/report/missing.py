@@ -68,8 +68,8 @@ def command(paper: str, exhibits: Iterable[str], profile: str) -> str:
 
 
 def line(paper: str, exhibit: str, profile: str = "laptop", store: Store | None = None) -> Html:
-    """ "Table 13: not run at profile laptop. 40 of its 44 trainings are missing, about 2 hours on one AMD EPYC:" and the
-    command. Errors: UnknownNameError."""
+    """ "Table 13: not run at profile laptop. 40 of its 44 trainings are missing, about 2 hours on one AMD EPYC: how".
+    Errors: UnknownNameError."""
     shown = papers.get(paper).exhibit(exhibit)
     said, does = _said(shown, lacking(paper, exhibit, profile, store), store)
     code = f": <code>{escape(command(paper, [exhibit], profile))}</code>" if does else "."

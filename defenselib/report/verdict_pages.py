@@ -140,6 +140,9 @@ def _without_results(one: Found, cost: Cost | None) -> list[str]:
         reasons = "; ".join(dict.fromkeys(str(reason) for reason in frame["reason"] if reason))
         parts.append(f'<p class="missing-line">{name}: not run; {escape(reasons)}.</p>')
     if one.prints and frame["published"].notna().any():
+        alone = None if shown.plot is None else shown.draw(frame)
+        if isinstance(alone, Picture) and not alone.nothing:
+            parts.append(str(embedded(alone, f"{name}: the printed numbers alone; none of them was run.")))
         parts.append(str(tables.comparison(frame, f"{name}, as printed", only_run=False)))
         claims = shown.claims(as_printed(frame))
         if len(claims):
@@ -152,8 +155,12 @@ def _drawn(one: Found, frame: pd.DataFrame) -> str:
     shown, name = one.exhibit, name_of(one.exhibit.key)
     if shown.plot is None:
         return f"<p>{int(frame['reproduced'].notna().sum())} points, of which no drawing is made.</p>"
+    figure = shown.draw(frame)
+    assert isinstance(figure, Picture)
+    if figure.nothing:  # run, but too little of it to compare: one value of what is varied
+        return f"<p>{int(frame['reproduced'].notna().sum())} points, too few to draw.</p>{tables.missing(frame)}"
     caption = f"{name}: {shown.title}, profile {tables.profile_of(frame)}."
-    return str(embedded(shown.draw(frame), caption)) + str(tables.missing(frame))
+    return str(embedded(figure, caption)) + str(tables.missing(frame))
 
 
 def differences(frame: pd.DataFrame) -> pd.DataFrame:

@@ -68,6 +68,15 @@ def test_elsewhere_the_cells_of_the_named_exhibits_are(monkeypatch: pytest.Monke
     assert called[0][1] == {"profile": "laptop", "run": True, "attacks": ["badnets"]}
 
 
+def test_all_stands_for_every_exhibit_that_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    for exhibit in {type(one) for one in papers.get("asd").exhibits}:
+        monkeypatch.setattr(exhibit, "reproduce", lambda self, **given: called.append(self.key) or frame.unanswered(
+            frame.rows_of([{}]), "laptop", "no result in the store"))  # fmt: skip
+    chapters.live("asd", "laptop", ["all"], True, {})
+    assert called == [one.key for one in papers.get("asd").exhibits if one.status == "available"]
+
+
 BEFORE = result("none", 99.8, 100.0)
 
 
@@ -99,11 +108,16 @@ def test_claims_are_listed_with_what_decided_them() -> None:
 
 
 def test_failing_claims_of_several_tables() -> None:
+    row = {"source": "Sec. 1", "numbers": "1 of 2 against: BadNets 5.00; 1 of 2 for"}
     tables = [
-        pd.DataFrame({"claim": ["a", "b"], "outcome": [HOLDS, FAILS]}),
-        pd.DataFrame({"claim": ["c"], "outcome": [FAILS]}),
+        pd.DataFrame(
+            [{"statement": name, "outcome": outcome, **row} for name, outcome in (("a", HOLDS), ("b", FAILS))]
+        ),
+        pd.DataFrame([{"statement": "c", "outcome": FAILS, **row}]),
     ]
-    assert list(chapters.failing(tables)["claim"]) == ["b", "c"]
+    text = str(chapters.failing(tables, "In print"))
+    assert text.count("<li>") == 2 and "b (Sec. 1) <span>1 of 2 against: BadNets 5.00</span>" in text
+    assert "a (Sec. 1)" not in text and "None fails" in str(chapters.failing([tables[0].iloc[:1]], "In print"))
 
 
 def test_what_a_chapter_trains_is_declared_for_its_own_method() -> None:

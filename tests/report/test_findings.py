@@ -87,7 +87,7 @@ def test_the_table_sorts_every_pair_once() -> None:
     assert "D-BR" in patch[0] and patch[1] == "–" and "D-ST" in patch[2] and patch[3] == "ASD (BadNets)"
     assert "D-ST" in label[1] and label[0] == label[2] == label[3] == "–"
     flipped = str(page.table([replace(GOOD, state=FAILED, asr=99.0), DEAR, WORSE, CLOSED], "laptop"))
-    assert "ASR 99.0" in re.findall(r"<td>(.*?)</td>", flipped)[2]
+    assert "BadNets: 99.0" in re.findall(r"<td>(.*?)</td>", flipped)[2]
 
 
 def test_pairs_come_from_the_leaderboard_with_their_gates() -> None:

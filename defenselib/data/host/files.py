@@ -8,6 +8,7 @@ import mmap
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ class Spill:
         self._folder = make(cache_root() / "decoded", CACHE)
         self._size = math.prod(shape)
         with writing(self._folder, CACHE):
-            # Closed when this object goes: the file has no name, so nothing of it is left behind.
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)  # it has no name, so nothing of it is left behind
             self._file.truncate(capacity * self._size)
         pages = mmap.mmap(self._file.fileno(), capacity * self._size)
         self.source = Mapped(torch.frombuffer(pages, dtype=torch.uint8).view(capacity, *shape), pages)

@@ -183,7 +183,7 @@ def _read(entry: Path) -> Decoded | None:
             array = np.load(entry / f"{name}.npy", mmap_mode="c")
             if list(array.shape) != facts["shape"] or not _right(entry / f"{name}.npy", array, facts["sum"]):
                 return None
-            arrays[name] = HostImages.over(array) if array.nbytes > LARGE else torch.from_numpy(array)
+            arrays[name] = HostImages.over(array) if _large(array) else torch.from_numpy(array)
         train = ImageSet(arrays["train_images"], arrays["train_labels"])
         test = ImageSet(arrays["test_images"], arrays["test_labels"]) if "test_images" in arrays else None
         return Decoded(train, test, str(meta["digest"]))
@@ -193,7 +193,7 @@ def _read(entry: Path) -> Decoded | None:
 
 def _right(path: Path, array: NDArray[Any], noted: int) -> bool:
     """Whether an array has the checksum that was noted; of a large one, whether its file is the one that had it."""
-    if array.nbytes <= LARGE:
+    if not _large(array):
         return checksum(array) == noted
     seen = path.with_suffix(".checked")
     if seen.is_file() and seen.read_text(encoding="utf-8") == _stamp(path, noted):
@@ -203,6 +203,10 @@ def _right(path: Path, array: NDArray[Any], noted: int) -> bool:
     with contextlib.suppress(OSError):  # in a cache that cannot be written it is checked again
         _note(path, noted)
     return True
+
+
+def _large(array: NDArray[Any]) -> bool:
+    return array.ndim == 4 and array.nbytes > LARGE
 
 
 def _stamp(path: Path, noted: int) -> str:

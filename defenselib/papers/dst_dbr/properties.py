@@ -21,6 +21,7 @@ from defenselib.papers.kit.grid import Grid
 from defenselib.papers.kit.request import Request, Thin
 from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.undefended import Case, looks_of
+from defenselib.plots import words as in_words
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -89,7 +90,8 @@ class Categories(Exhibit):
         found = []
         for row in frames.records(measured):
             agrees = row["agrees"] if made_once[row["attack"]] and profile != "smoke" else None
-            made = frames.entry([] if agrees is None else [float(agrees)], reason=f"measured: {row['measured'] or '–'}")
+            said = f"measured: {in_words.value(row['measured'], 'measured') or in_words.NONE}"
+            made = frames.entry([] if agrees is None else [float(agrees)], reason=said)
             found.append({**made, "verdict": words.get(agrees, verdict.NOT_RUN)})
         return frames.finish(self._printed(), found, profile)
 

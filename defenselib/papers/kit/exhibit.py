@@ -21,6 +21,7 @@ from defenselib.papers.kit.claims import RANK, Claim, table_of
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Grid, mode_of
+from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
 from defenselib.papers.kit.spread import SeedRule, one_seed
 
@@ -58,6 +59,7 @@ class Exhibit:
     setting: Setting = Setting()
     plot: Drawer | None = None
     checks: tuple[Claim, ...] = ()
+    _frames: Frames = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -110,7 +112,12 @@ class Exhibit:
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
         if profile == "best":
             return best_of(self._levels(request))
-        return self._reproduce(request)
+        return self._named(kept(self._frames, request, self._reproduce))
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame, which says in its `attrs` of which exhibit it is."""
+        frame.attrs = {"paper": self.paper, "exhibit": self.key}
+        return frame
 
     def evidence(self, store: Any = None) -> dict[str, pd.DataFrame]:
         """The frames of every profile that counts (paper, gpu, laptop), as `reproduce` gives them."""
@@ -132,7 +139,8 @@ class Exhibit:
         return Grid(self.paper, request, self.setting.seeds, declared, sources)
 
     def _levels(self, request: Request) -> dict[str, pd.DataFrame]:
-        return {name: self._reproduce(replace(request, profile=name, run=False)) for name in RANK}
+        asked = {name: replace(request, profile=name, run=False) for name in RANK}
+        return {name: self._named(kept(self._frames, one, self._reproduce)) for name, one in asked.items()}
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)
@@ -201,10 +209,12 @@ class Series(Exhibit):
         points = self.measure(cell, answer.results) if answer.results else []
         if not points:
             reason = answer.reason or "the result does not hold what the figure shows"
-            return [{**where, **frames.entry([]), "verdict": verdict.NOT_RUN, "reason": reason}]
+            said = verdict.NOT_COMPARABLE if answer.results else verdict.NOT_RUN
+            made = {"verdict": said, "reason": reason, "results": frames.hashes_of(answer.results)}
+            return [{**where, **frames.entry([]), **made}]
         machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
-        added = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
-        added["source"] = frames.sources_of(answer.results)
+        added: dict[str, Any] = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
+        added |= {"source": frames.sources_of(answer.results), "results": frames.hashes_of(answer.results)}
         gate = {} if mode_of(grid.request.profile) == "none" else {"asr": gating.gate(cell, answer).closed}
         return [{**where, **point, **added, "gate": gate.get(point["metric"], "")} for point in points]
 
