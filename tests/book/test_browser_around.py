@@ -81,6 +81,21 @@ def test_a_term_tells_its_meaning_to_mouse_keyboard_and_touch(visit: Any) -> Non
     assert opened.complaints == [] and finger.complaints == []
 
 
+def test_the_cells_of_a_table_are_one_stop_of_the_keyboard(visit: Any) -> None:
+    opened = visit("book/_executed/leaderboard")
+    table = opened.page.locator("article table:has(td[data-tip])").first
+    cells = table.locator("td[data-tip]")
+    assert cells.count() > 1 and table.locator("td[data-tip][tabindex='0']").count() == 1
+    first, tip = cells.first, opened.page.locator("[role=tooltip]")
+    first.focus()
+    first.press("Home")  # a key, so that the focus is one of the keyboard
+    first.press("ArrowRight")
+    tip.wait_for(state="visible")
+    assert tip.inner_text() == cells.nth(1).get_attribute("data-tip")
+    assert cells.nth(1).evaluate("node => node === document.activeElement && node.tabIndex === 0")
+    assert first.get_attribute("tabindex") == "-1" and opened.complaints == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", OURS)
 def test_axe_finds_nothing_serious(visit: Any, name: str, theme: str) -> None:
