@@ -83,6 +83,9 @@ def keep(
 
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    older: Annotated[
+        bool, typer.Option("--older", help="Instead, working results of older code, with arrays and models, at once.")
+    ] = False,
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
     result. Only what has lain still for an hour goes."""
@@ -90,9 +93,10 @@ def clean(
 
     from defenselib import folders
     from defenselib.experiments import default_stores
-    from defenselib.experiments.leftovers import leftovers, remove
+    from defenselib.experiments.leftovers import leftovers, of_older_code, remove
 
-    found = leftovers(default_stores(), folders.cache_root())
+    store = default_stores()
+    found = of_older_code(store) if older else leftovers(store, folders.cache_root())
     if not found:
         typer.echo("nothing is left over")
         return

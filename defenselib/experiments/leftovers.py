@@ -41,6 +41,21 @@ def leftovers(store: Store, cache: Path | None = None, age: float = HOUR) -> lis
     )
 
 
+def of_older_code(store: Store) -> list[Leftover]:
+    """The results in a working store that today's code would not make, with their arrays and models, in order of path.
+
+    What else lies there (checkpoints, shared stages) says by itself which code made it.
+    """
+    own = Store(store.root)
+    found = []
+    for result in own.results():
+        if not result.made_by_current_code():
+            paths = [file for path in own.files(result.hash) for file in (path, path.with_suffix(".npz"))]
+            paths.append(store.root / "models" / f"{result.hash}.safetensors")
+            found += [Leftover(path, "made by older code", _size(path)) for path in paths if path.exists()]
+    return sorted(found, key=lambda item: os.fsencode(item.path))
+
+
 def remove(found: Iterable[Leftover]) -> int:
     """Delete them; the bytes that were freed. Errors: FolderError."""
     freed = 0
