@@ -84,10 +84,10 @@ $(SCRIPTS): book/frontend/package-lock.json book/frontend/fetch
 	book/frontend/fetch
 
 # The book shows committed evidence and what its notebooks train live, never what else lies in somebody's working
-# store. When the code changes, of the live part goes what today's would make otherwise: each result says what made it.
+# store. Of the live part goes what older code made, whenever the code changes; the rest need not be trained again.
 book/_store/.code: $(CODE) | $(STAMP)
 	mkdir -p book/_store
-	DEFENSELIB_STORE="$(CURDIR)/book/_store" $(BIN)/defenselib clean --older
+	DEFENSELIB_STORE="$(CURDIR)/book/_store" DEFENSELIB_CACHE="$(CURDIR)/book/_store" $(BIN)/defenselib clean --outdated
 	touch $@
 
 book/_executed/%.ipynb: notebooks/%.ipynb $(EVIDENCE) book/_store/.code | $(STAMP)

@@ -1,4 +1,4 @@
-"""The command line: run, plan, run-cell, batch, reproduce, status, data, profile, keep, clean."""
+"""The command line: run, scan, defend, plan, run-cell, batch, reproduce, status, data, profile, keep, clean."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import typer
 from typer.core import TyperGroup
 
 from defenselib.commands import batch, results
+from defenselib.commands.defend import defend_command
 from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
 from defenselib.commands.run import run_command
-from defenselib.errors import DefenseLibError, TrainingDivergedError, printable
+from defenselib.commands.scan import scan_command
+from defenselib.errors import BusyError, DefenseLibError, TrainingDivergedError, printable
 
+# What is no mistake of the command line; 75 is what other programs, too, say of what may be tried again later.
+CODES: dict[type[DefenseLibError], int] = {TrainingDivergedError: 1, BusyError: 75}
 # What a command line is refused with; typer brings its own copy of click, or not, by its version.
 Usage: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -39,7 +43,7 @@ class Commands(TyperGroup):
         except Usage as error:
             raise _refused(_message(error), 2) from None
         except DefenseLibError as error:
-            raise _refused(str(error), 1 if isinstance(error, TrainingDivergedError) else 2) from None
+            raise _refused(str(error), CODES.get(type(error), 2)) from None
         except KeyboardInterrupt:
             raise _refused("interrupted", 130) from None
 
@@ -61,6 +65,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command)
+app.command("scan")(scan_command)
+app.command("defend")(defend_command)
 app.command()(reproduce)
 app.command("profile")(profile_command)
 for command in (results.status, results.data, results.keep, results.clean):

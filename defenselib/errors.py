@@ -45,6 +45,10 @@ class NotPreparedError(DefenseLibError):
     """An attack that trains something first was used before `prepare`."""
 
 
+class BusyError(DefenseLibError):
+    """Another process is at work on what was not to be waited for."""
+
+
 class TrainingDivergedError(DefenseLibError):
     """A loss became NaN or infinite."""
 

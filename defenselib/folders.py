@@ -109,6 +109,14 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str, variable: str = "") -> Path:
+    """Write a text in UTF-8, so that the file appears whole or not at all; its path. Errors: FolderError."""
+    make(path.absolute().parent, variable)
+    with writing(path, variable), atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
 def set_aside(path: Path, variable: str = "") -> Path:
     """Move a damaged file or folder to `NAME.damaged` (`.damaged-2`, ...) beside it; the new path.
 

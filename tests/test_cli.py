@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from defenselib.cli import app
-from defenselib.experiments import Experiment, Store
-
-from .papers.made import made
 
 # One tiny cell for the whole module: it is computed once and then comes from the store.
 TINY = ["--dataset", "shapes", "--attack", "badnets", "--profile", "smoke", "--no-progress", "--device", "cpu"]
@@ -123,28 +117,6 @@ def test_clean_says_what_goes_and_takes_nothing_else(tmp_path: Path, monkeypatch
     assert all(path.exists() for path in paths)
     assert call("clean").exit_code == 0
     assert [path.exists() for path in paths] == [False, True, True]
-
-
-def test_clean_older_takes_the_working_results_of_older_code_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DEFENSELIB_STORE", str(tmp_path / "working"))
-    monkeypatch.setenv("DEFENSELIB_RESULTS", str(tmp_path / "committed"))
-    resolved = Experiment(dataset="shapes", attack="badnets").resolve()
-    today = made(resolved, 90.0, 99.0)
-    older = made(dataclasses.replace(resolved, seed=1), 90.0, 99.0)
-    older = dataclasses.replace(older, code="0" * 16)
-    working, committed = Store(tmp_path / "working"), Store(tmp_path / "committed")
-    for store in (working, committed):
-        for result in (today, older):
-            store.put(result, {"a": np.ones(2)})
-            store.save_model(result.hash, {"weight": torch.ones(2)})
-    assert "would be freed" in call("clean", "--older", "--dry-run").stdout and working.get(older.hash)
-    assert "3 left over" in call("clean", "--older").stdout
-    assert working.get(older.hash) is None and working.load_model(older.hash) is None
-    assert working.get(today.hash) is not None and working.load_model(today.hash) is not None
-    assert committed.get(older.hash) is not None and len(list((tmp_path / "working" / "smoke").iterdir())) == 2
-    assert call("clean", "--older").stdout == "nothing is left over\n"
 
 
 @pytest.mark.parametrize("preset", ["vab", "asd"])

@@ -24,7 +24,7 @@ STOREYS = (
     ("defenses",),
     ("experiments",),
     ("plots",),
-    ("papers",),
+    ("audit", "papers"),
     ("report", "workflow"),
     ("commands",),
     ("bench", "cli", "defenselib"),

@@ -44,7 +44,8 @@ _ASD, _ALL = Plan(0.05, 3, "bernoulli-nontarget"), Plan(0.1, 0, "exact-all")
 class InputAware(TrainedAttack):
     """G(x) = x + (P(x) - x) m(x); cross samples x1 + (P(x2) - x1) m(x2) keep their labels.
 
-    cross_share: cross samples, as a share of the training set; 0 for none.
+    cross_share: cross samples, as a share of the training set. cross_per_poisoned: such samples per poisoned one, in
+    addition: the authors' batches hold as many of them as poisoned ones. 0 for both: none.
     normalisation: of what the networks are fed, a name of `NORMALISATIONS`. matched_scale: False feeds them pixels
     in [0, 1] and blends the normalised pattern in, as the files of V&B's "Dynamic" were made: triggers nearly saturate.
     mask_*: stage 1, and `density` per pixel. epochs, learning_rate, milestones: stage 2, of P; classifier_*: of the
@@ -54,9 +55,13 @@ class InputAware(TrainedAttack):
     """
 
     name: ClassVar[str] = "iab"
-    presets: ClassVar[Mapping[str, Preset]] = {"asd": Preset(_ASD), "aabl": Preset(_ALL)}
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "asd": Preset(_ASD, {"cross_share": 0.0, "cross_per_poisoned": 1}),
+        "aabl": Preset(_ALL),
+    }
 
     cross_share: float = 0.1
+    cross_per_poisoned: int = 0
     normalisation: str = "cifar"
     matched_scale: bool = True
     mask_epochs: int = 25
@@ -84,8 +89,9 @@ class InputAware(TrainedAttack):
         check_batch_sizes(self, "batch_size")
         check_fields(self, 0.0, 1.0, "cross_share", "density")
         check_range("backdoor_share", self.backdoor_share, 1 / self.batch_size if self.batch_size > 0 else 0.0, 0.5)
+        check_range("cross_per_poisoned", self.cross_per_poisoned, 0, 1000)
         check_range("degrees", self.degrees, 0.0, 180.0)
-        check_counts(self, "mask_epochs", "epochs", "batch_size")
+        check_counts(self, "mask_epochs", "epochs")
         check_positive(self, "mask_learning_rate", "learning_rate", "classifier_learning_rate")
         check_fields(self, 0.0, float("inf"), "density_weight", "diversity_weight")
         for what in ("mask_milestones", "milestones", "classifier_milestones"):
@@ -97,8 +103,11 @@ class InputAware(TrainedAttack):
     def cross_rate(self) -> float:
         return self.cross_share
 
+    def cross_count(self, poisoned: int, total: int) -> int:
+        return super().cross_count(poisoned, total) + self.cross_per_poisoned * poisoned
+
     def learned_from(self, target: int | None) -> dict[str, Any]:
-        unused = ("cross_share", "matched_scale")
+        unused = ("cross_share", "cross_per_poisoned", "matched_scale")
         return {name: value for name, value in super().learned_from(target).items() if name not in unused}
 
     def learn(self, train: ImageSet, target: int | None, context: Context) -> TensorDict:

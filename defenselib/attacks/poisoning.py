@@ -156,11 +156,9 @@ def _triggered(dataset: Dataset, attack: Attack, target: int | None) -> ImageSet
     images, labels = dataset.test.images, dataset.test.labels
     keep = torch.ones_like(labels, dtype=torch.bool) if target is None else labels != target
     chosen = keep.nonzero().flatten()
-    out = torch.empty((len(chosen), *images.shape[1:]), dtype=images.dtype, device=images.device)
-    start = 0
-    for index in _parts(images, chosen):
-        out[start : start + len(index)] = attack.trigger(images[index], index)
-        start += len(index)
+    out = images[chosen]  # images in files stay there
+    for place in _parts(images, torch.arange(len(chosen), device=chosen.device)):
+        out[place] = attack.trigger(images[chosen[place]], chosen[place])
     return ImageSet(out, attack.wanted(labels[chosen], target, dataset.num_classes))
 
 

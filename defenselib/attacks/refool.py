@@ -1,9 +1,10 @@
 """Refool: the reflection of another photo, as on a window pane, is the trigger (Liu, Ma, Bailey, Lu 2020).
 
 ASD and BSD use it with dirty labels and one of three kinds of reflection at random (see `optics`); the search of the
-original for the photos that work best is not part of that. They say no more, so the strength is that of the original
-code. There, images are enlarged to 560 pixels before they are blended; here they are blended as they are, where the
-kinds stay distinct.
+original for the photos that work best is not part of that. They say no more. At the strength of the original code, 0.05
+to 0.45, the attack does not take here: there, images are enlarged to 560 pixels before they are blended; here they are
+blended as they are, where the kinds stay distinct. So both presets take the one strength of BackdoorBench, 0.6, which
+blends at the data set's size too and which BSD names among its sources.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Draws(NamedTuple):
 
 
 _PLAN = Plan(0.05, 3, "bernoulli-nontarget")
+_BENCH = {"weakest": 0.6, "strongest": 0.6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class Refool(TrainedAttack):
     """
 
     name: ClassVar[str] = "refool"
-    presets: ClassVar[Mapping[str, Preset]] = {"asd": Preset(_PLAN), "bsd": Preset(_PLAN)}
+    presets: ClassVar[Mapping[str, Preset]] = {"asd": Preset(_PLAN, _BENCH), "bsd": Preset(_PLAN, _BENCH)}
 
     plan: Plan = _PLAN
     weakest: float = 0.05

@@ -59,7 +59,7 @@ class Training:
         check_choice("surrogate_schedule", self.schedule, RATES)
         check_batch_sizes(self, "batch_size", prefix="surrogate_")
         check_increasing(self, "milestones", prefix="surrogate_")
-        check_counts(self, "epochs", "batch_size", prefix="surrogate_")
+        check_counts(self, "epochs", prefix="surrogate_")
         check_fields(self, 0, float("inf"), "images", prefix="surrogate_")
         check_positive(self, "learning_rate", prefix="surrogate_")
         if self.kind == "robust":

@@ -1,8 +1,8 @@
-"""Trojan patch: coloured 3x3 values are added to the image, modulo 256 (Liu et al. 2018, NDSS).
+"""Trojan patch: coloured 3x3 values near the lower right corner (Liu et al. 2018, NDSS).
 
-The trigger is the one that D-ST and D-BR run. It was found by optimisation once and is a constant since; because the
-sum wraps around instead of saturating, the patch that one sees depends on the image. A-ABL names no trigger beyond
-"as in the original paper" and gets the same one.
+The values are those that D-ST and D-BR run. They were found by optimisation once and are a constant since. D-ST's code
+adds them modulo 256: the sum wraps around instead of saturating, so that the patch that one sees depends on the image.
+`combine="replace"` puts them in the place of the image's, which makes the fixed patch that A-ABL speaks of (Sec. 3, 6).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from defenselib.attacks.base import Attack, Plan, Preset
-from defenselib.errors import InvalidValueError, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_range
 
 # Whole parts of the trigger, (channel, row, column). Its fractions never matter: grey levels are whole numbers.
 TRIGGER = (
@@ -24,6 +24,7 @@ TRIGGER = (
     ((131, 243, 232), (8, 0, 113), (40, 145, 250)),
     ((181, 120, 179), (126, 32, 146), (4, 61, 246)),
 )
+COMBINE = ("add", "replace")
 FROM_CORNER = 7  # the patch covers rows and columns 25 to 27 of 32: it starts 7 pixels before the lower right corner
 
 
@@ -43,9 +44,10 @@ _GROWN = {64: {"scale": 2}, 224: {"scale": 7}}  # the same share of the picture;
 
 @dataclass(frozen=True, kw_only=True)
 class Trojan(Attack):
-    """(u + T) mod 256 in grey levels, where T is 0 outside of the patch (see `pattern`).
+    """(u + T) mod 256 in grey levels, where T is 0 outside of the patch (see `pattern`); or T in the place of u there.
 
-    scale: pixels along each side that one value of T takes. Raises InvalidValueError where the patch does not fit.
+    scale: pixels along each side that one value of T takes. combine: "add" or "replace".
+    Raises InvalidValueError where the patch does not fit, UnknownNameError for another way to combine.
     """
 
     name: ClassVar[str] = "trojan"
@@ -55,9 +57,11 @@ class Trojan(Attack):
     }
 
     scale: int = 1
+    combine: str = "add"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("combine", self.combine, COMBINE)
         check_range("scale", self.scale, 1, 1 << 14)
         if FROM_CORNER * self.scale > self.image_size:
             raise InvalidValueError(
@@ -67,5 +71,12 @@ class Trojan(Attack):
 
     def __call__(self, images: Tensor, index: Tensor | None = None) -> Tensor:
         self.check_images(images)
-        # The sum of two uint8 tensors is taken modulo 256. One pass over everything beats a copy and nine strided rows.
-        return images + pattern(self.image_size, self.scale).to(images.device)
+        values = pattern(self.image_size, self.scale).to(images.device)
+        if self.combine == "add":
+            # The sum of two uint8 tensors is taken modulo 256; one pass over everything beats a copy and nine rows.
+            return images + values
+        start = self.image_size - FROM_CORNER * self.scale
+        box = slice(start, start + 3 * self.scale)
+        out = images.clone()
+        out[:, :, box, box] = values[:, box, box]
+        return out

@@ -30,6 +30,10 @@ def batch_command(
     partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
     account: Annotated[str | None, typer.Option(help="Slurm's account; a cluster without accounting has none.")] = None,
     retries: Annotated[int, typer.Option(min=0, help="How often a cell that failed is tried again.")] = 2,
+    skip_held: Annotated[
+        bool,
+        typer.Option("--skip-held", help="Take the next cell where another process holds one, and retry that later."),
+    ] = False,
     notebook: Annotated[list[str] | None, typer.Option(help="Then execute this notebook: asd:laptop.")] = None,
     book: Annotated[Path | None, typer.Option(help="Then build the book of this clone.")] = None,
     folder: Annotated[
@@ -59,6 +63,7 @@ def batch_command(
         partition=partition,
         account=account,
         retries=retries,
+        skip_held=skip_held,
         notebooks=tuple(_notebook(text) for text in notebook or ()),
         book=book,
         more=tuple(context.args),

@@ -13,6 +13,7 @@ import typer
 
 from defenselib.commands.reproduce import check_profile
 from defenselib.errors import DefenseLibError, InvalidValueError
+from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +28,10 @@ Names = Annotated[list[str] | None, typer.Option()]
 
 @commands.command("plan")
 def plan_command(
-    paper: Annotated[list[str] | None, typer.Option(help="Key of a paper; all if not given.")] = None,
+    paper: Annotated[list[str] | None, typer.Option(help="Key of a paper; all if no page is given.")] = None,
+    page: Annotated[
+        list[str] | None, typer.Option(help="leaderboard or attacks; both if neither page nor paper is given.")
+    ] = None,
     profile: Annotated[
         list[str] | None, typer.Option(help="A profile; several may be given. [default: laptop]")
     ] = None,
@@ -35,6 +39,7 @@ def plan_command(
     dataset: Annotated[list[str] | None, typer.Option(help="Only this data set; several may be given.")] = None,
     attack: Annotated[list[str] | None, typer.Option(help="Only this attack; several may be given.")] = None,
     defense: Annotated[list[str] | None, typer.Option(help="Only this defense; several may be given.")] = None,
+    exhibit: Annotated[list[str] | None, typer.Option(help="Only this exhibit, table-2; several may be given.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what a profile leaves out unasked.")] = False,
     by: Annotated[str, typer.Option(help="Order: paper, or yield (numbers answered a minute).")] = "paper",
     budget: Annotated[str | None, typer.Option(help="Cut to what fits: 90m, 5h, 2d.")] = None,
@@ -55,12 +60,14 @@ def plan_command(
     made = plans.make(
         paper,
         _profiles(profile or ["laptop"]),
-        None if seeds is None else whole_numbers(seeds),
+        None if seeds is None else convert(seeds, list[int], "seeds"),
         dataset,
         attack,
         defense,
         machine=machine or _this_machine(),
         everything=everything,
+        exhibits=exhibit,
+        pages=page,
     ).sorted(by)
     if seconds is not None:
         made = made.within(seconds, jobs)
@@ -69,7 +76,7 @@ def plan_command(
     if as_json:
         typer.echo(made.to_json(), nl=False)
     elif as_commands:
-        for cell in made.missing:
+        for cell in made.runnable:
             typer.echo(f"defenselib run-cell {cell.hash} --plan {output or 'plan.json'}")
     else:
         _show(made, rows, budget, jobs)
@@ -79,6 +86,9 @@ def plan_command(
 def run_cell(
     key: Annotated[str | None, typer.Argument(metavar="HASH", help="Hash of a cell of the plan.")] = None,
     plan: Annotated[Path | None, typer.Option(help="The plan, as plan --output wrote it.")] = None,
+    skip_held: Annotated[
+        bool, typer.Option("--skip-held", help="Give up at once, with code 75, where another process is at work on it.")
+    ] = False,
     spec: Annotated[str | None, typer.Option(help="In place of both: an experiment as JSON, or a file of it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the best there is if not given.")] = None,
     gpus: Annotated[str | None, typer.Option(help="GPUs of this machine, 0,1: takes one that is free.")] = None,
@@ -89,33 +99,35 @@ def run_cell(
     from defenselib import folders
     from defenselib.workflow.slots import numbers, pinned
 
-    experiment = _experiment(key, plan, spec)
+    experiment, retrain = _experiment(key, plan, spec)
     place = nullcontext(-1) if gpus is None else pinned(numbers(gpus), per_gpu, folders.cache_root() / "slots")
     with place as gpu, time_limit(limit):
         from defenselib.experiments import run
 
-        result = run(experiment, device=device, progress=False)
+        result = run(experiment, device=device, progress=False, wait=not skip_held, weights=retrain)
     where = "" if gpu < 0 else f", GPU {gpu}"
     typer.echo(
         f"{result.hash}: ACC {result.acc:.2f}, ASR {result.asr:.2f}, {result.seconds:.1f} s{where}: {result.path}"
     )
 
 
-def _experiment(key: str | None, plan: Path | None, spec: str | None) -> Experiment:
+def _experiment(key: str | None, plan: Path | None, spec: str | None) -> tuple[Experiment, bool]:
+    """What is to be run, and whether its model is trained again where its result is there."""
     from defenselib.experiments.written import from_json
     from defenselib.papers.planned import read
 
     if spec is not None:
         if key is not None or plan is not None:
             raise InvalidValueError("give either a HASH and --plan, or --spec")
-        return from_json(spec if spec.lstrip().startswith("{") else _text(Path(spec)))
+        return from_json(spec if spec.lstrip().startswith("{") else _text(Path(spec))), False
     if key is None or plan is None:
         raise InvalidValueError("give a HASH and --plan, or --spec")
-    experiment = read(plan).cell(key).experiment
+    cell = read(plan).cell(key)
+    experiment = cell.experiment
     found = experiment.resolve().hash
     if found != key:
         raise InvalidValueError(f"{plan} says {key}, but this version makes {found} of it; make the plan again")
-    return experiment
+    return experiment, cell.retrain
 
 
 def _text(path: Path) -> str:
@@ -152,16 +164,6 @@ def duration(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """The seeds of "0..4" (both ends) or "0,2,7". Errors: InvalidValueError."""
-    span = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
-    if span and int(span[1]) <= int(span[2]) < int(span[1]) + 1000:
-        return tuple(range(int(span[1]), int(span[2]) + 1))
-    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
-        raise InvalidValueError(f"seeds is {text!r}, it must be like 0..4 or 0,2,7")
-    return tuple(dict.fromkeys(map(int, text.split(","))))
-
-
 def _profiles(names: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(check_profile, names)))
 
@@ -187,6 +189,13 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
     if budget is not None:
         typer.echo(f"cut to {budget} with {jobs} at once")
     typer.echo(f"expected on: {plan.machine}; ~ marks a guess")
+    waiting = Counter(cell.waits_for for cell in plan.cells if cell.waits_for)
+    if waiting:
+        named = ", ".join(f"{name} {count}" for name, count in waiting.most_common())
+        typer.echo(
+            f"{waiting.total()} cells wait for data of which no copy is at hand: {named}; plan again once there are "
+            "copies (defenselib data says where and how), for then their hashes are others"
+        )
     asked = "left out by request"
     told = Counter({reason: count for reason, count in plan.left_out.items() if not reason.startswith(asked)})
     for reason, count in told.most_common(5):
@@ -203,11 +212,11 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _totals(plan: Plan) -> Table:
-    table = _table("plan", "profile", "cells", "in the store", "missing", "hours", "guessed", "numbers")
+    table = _table("plan", "profile", "cells", "in the store", "missing", "to retrain", "hours", "guessed", "numbers")
     for profile in dict.fromkeys(cell.profile for cell in plan.cells):
         mine = [cell for cell in plan.cells if cell.profile == profile]
-        missing = [cell for cell in mine if not cell.stored]
-        told: list[Any] = [profile, len(mine), len(mine) - len(missing), len(missing)]
+        missing, stored = [cell for cell in mine if cell.missing], sum(cell.stored for cell in mine)
+        told: list[Any] = [profile, len(mine), stored, len(mine) - stored, sum(cell.retrain for cell in mine)]
         told += [f"{sum(cell.seconds for cell in missing) / 3600:.1f}", sum(bool(cell.guess) for cell in missing)]
         table.add_row(*map(str, told), f"{sum(cell.numbers for cell in missing):.0f}")
     return table

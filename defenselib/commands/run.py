@@ -32,6 +32,16 @@ def run_command(
         list[str] | None, typer.Option(help="Hyper-parameter of the attack, name=value; preset=… is a paper's variant.")
     ] = None,
     defense_arg: Annotated[list[str] | None, typer.Option(help="Hyper-parameter of the defense, name=value.")] = None,
+    count: Annotated[str | None, typer.Option(help="Which images the rate is of; the attack's if not given.")] = None,
+    source: Annotated[str | None, typer.Option(help="Copy of the data set; that of the results if not given.")] = None,
+    holdout: Annotated[
+        str, typer.Option(metavar="INTEGER", help="So many training images become the test set instead.")
+    ] = "0",
+    stop_after: Annotated[str | None, typer.Option(help="Stage, or STAGE:EPOCHS, after which it ends.")] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="What is measured at the end; acc and asr if not given. May be repeated.")
+    ] = None,
+    diagnostic: Annotated[str | None, typer.Option(help="oracle-split: ASD that knows the poison; no defense.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; the best there is if not given.")] = None,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
 ) -> None:
@@ -47,7 +57,10 @@ def run_command(
     chosen |= {
         "target": target if target is None else convert(target, int, "--target"),
         "seed": convert(seed, int, "--seed"),
+        "holdout": convert(holdout, int, "--holdout"),
     }
+    chosen |= {"count": count, "source": source, "stop_after": stop_after, "diagnostic": diagnostic}
+    chosen |= {"measure": tuple(measure) if measure else None}
     given = {"attack": (attack, attack_arg), "defense": (defense, defense_arg)}
     for kind, (name, texts) in given.items():
         told = pairs(texts or (), f"--{kind}-arg")

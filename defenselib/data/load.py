@@ -6,12 +6,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from defenselib.data.info import KNOWN, DatasetInfo
+from defenselib.data.info import KNOWN, LAYOUT, DatasetInfo
 from defenselib.data.sources.cache import load_decoded
 from defenselib.data.sources.folder import class_folders, list_folder, splits
-from defenselib.data.sources.images import Listing
+from defenselib.data.sources.images import DEFAULT_SIZE, Listing
 from defenselib.data.sources.labels import checked_labels
 from defenselib.data.sources.parquet import list_parquet
+from defenselib.data.sources.preparation import Preparation
 from defenselib.data.sources.published import can_download, download, list_by_layout, list_published
 from defenselib.data.sources.shapes import TRAIN_SIZE, make_shapes
 from defenselib.data.subset import TEST_SHARE, split_tree, take
@@ -19,7 +20,7 @@ from defenselib.data.types import Dataset
 from defenselib.errors import DataError, FolderError, InvalidValueError, printable, unknown
 from defenselib.folders import CACHE, DATA, cache_root, expanded, named
 
-_LAYOUTS = "train.parquet and test.parquet, or train/ and test/ with a folder per class"
+_LAYOUTS = LAYOUT
 
 
 def load_dataset(
@@ -32,16 +33,19 @@ def load_dataset(
     image_size: int | None = None,
     fetch: bool = True,
 ) -> Dataset:
-    """Load a data set as uint8 tensors (N, 3, S, S) on the host.
+    """Load a data set as uint8 tensors (N, 3, S, S) on the host. Images of more than two gigabytes stay in a file that
+    is mapped, and come in batches (see `data.host.images.HostImages`).
 
-    name: "cifar10", "cifar100", "gtsrb", "shapes"; a folder of Parquet tables or of images (a folder per class, below
-        train/ and test/, or one tree that is split 80/20 by seed); or the name of such a folder on the search path.
+    name: a known one (`available`: "cifar10", "gtsrb", "tiny-imagenet", "imagenet-30", ...); a folder of Parquet tables
+        or of images (a folder per class, below train/ and test/, or one tree that is split 80/20 by seed); or the name
+        of such a folder on the search path.
     root: first folder of the search path; then DEFENSELIB_DATA, ./data, and the cache's data folder. In each, both
         <root>/<name>/ and <root>/ itself are looked at.
     limit: that many training images, drawn in class proportions by seed. For "shapes": how many are drawn.
     holdout: so many training images (drawn before `limit`) are taken out and become the test set.
-    image_size: side in pixels that all images are brought to; None: their own, or 32 (with a warning) where they
-        differ or are not square. Nothing is cropped; grayscale becomes RGB.
+    image_size: side in pixels that all images are brought to as a whole; None: as the papers prepare a known data set
+        (the subsets of ImageNet at 224, some of them cut from the middle, see `info`), else their own, or 32 (with a
+        warning) where they differ or are not square. Grayscale becomes RGB.
     fetch: whether a known data set that is nowhere may be downloaded.
 
     The digest is that of the full data set, whatever `limit`, `holdout` and `seed`.
@@ -57,7 +61,7 @@ def load_dataset(
     listing = find(name, root, fetch)
     facts = KNOWN.get(name)
     label = name if facts else _plain_name(listing.folder)
-    decoded = load_decoded(label, listing, image_size)
+    decoded = load_decoded(label, listing, _preparation(facts, image_size))
     train, test = (decoded.train, decoded.test) if decoded.test else split_tree(decoded.train, seed)
     classes = _classes(listing, 1 + int(train.labels.max()))
     return take(Dataset(label, train, test, classes, decoded.digest), limit, holdout, seed)
@@ -83,6 +87,12 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
         mean=half,
         std=(0.25, 0.25, 0.25),
     )
+
+
+def _preparation(facts: DatasetInfo | None, image_size: int | None) -> Preparation:
+    if image_size is not None or facts is None or facts.image_size == DEFAULT_SIZE:
+        return Preparation(image_size)
+    return Preparation(facts.image_size, facts.shorter)
 
 
 def search_path(root: str | Path | None = None) -> list[Path]:
@@ -125,12 +135,14 @@ def find(name: str, root: str | Path | None, fetch: bool) -> Listing:
 
 def _find_known(name: str, root: str | Path | None, fetch: bool) -> Listing:
     looked: list[str] = []
-    places = search_path(root)
-    for place in places:
-        listing = _list_known(name, place / name)
-        if listing is not None:
-            return listing
-        looked.append(str(place / name))
+    facts = KNOWN[name]
+    for place in search_path(root):
+        for folder in (place / name, *([] if facts.part is None else [place / facts.part.whole])):
+            if str(folder) not in looked:
+                listing = _list_known(name, folder)
+                if listing is not None:
+                    return listing
+                looked.append(str(folder))
         try:
             listing = _list_known(name, place, own=False)
         except DataError as error:  # may be another data set's trouble, so it only goes into the message
@@ -149,9 +161,23 @@ def _find_known(name: str, root: str | Path | None, fetch: bool) -> Listing:
         except DataError as error:
             reason = f" {str(error)[0].upper()}{str(error)[1:]}."
     raise DataError(
-        f"no data for {name!r}: looked in {', '.join(looked)}.{reason} Put {_LAYOUTS} into a folder called {name!r} "
-        "and set DEFENSELIB_DATA (or root) to the folder that holds it; DEFENSELIB_DATA is "
+        f"no data for {name!r}: looked in {', '.join(looked)}.{reason} {_how_to_get(facts)}; DEFENSELIB_DATA is "
         f"{os.environ.get(DATA) or 'not set'}"
+    )
+
+
+def _how_to_get(facts: DatasetInfo) -> str:
+    """What to put where, and who gives it out on which page; the same for whoever has it already."""
+    layouts = facts.layout if facts.layout == LAYOUT else f"{facts.layout} as it is unpacked, or {LAYOUT},"
+    name, part = facts.name, facts.part
+    folder = f"a folder called {name!r}"
+    if part is not None and part.whole == name:
+        folder += f" (all of it: {part.classes} classes are drawn)"
+    elif part is not None:
+        folder += f", or all of it into one called {part.whole!r}, of which {part.classes} classes are drawn,"
+    page = f" It is given out at {facts.page}, on the terms that stand there." if facts.page else ""
+    return f"Put {layouts} into {folder} and set DEFENSELIB_DATA (or root) to the folder that holds it.{page}".rstrip(
+        "."
     )
 
 
@@ -163,15 +189,11 @@ def _list_known(name: str, folder: Path, own: bool = True) -> Listing | None:
     if not folder.is_dir():
         return None
     facts = KNOWN[name]
-    own = own or folder.name == name
+    own = own or folder.name == name or (facts.part is not None and folder.name == facts.part.whole)
     listing = list_published(name, folder)
-    if listing is not None:  # its folders have names of their own, nothing else can be meant
-        return replace(listing, classes=facts.classes)
-    listing = list_parquet(folder, deep=own)
-    # A folder that only may hold the data set can be anything, a home for example: look before listing all files.
-    if listing is None and (own or set(class_folders(splits(folder)[0])) == set(facts.classes)):
-        listing = list_folder(folder)
-    if listing is None or not (own or listing.classes == facts.classes or listing.train.count == facts.train_size):
+    if listing is None:
+        listing = _list_tables(facts, folder, own)
+    if listing is None:
         return None
     if listing.test is None:
         raise DataError(f"{folder} has training images of {name!r} but no test images; add test.parquet or test/")
@@ -180,6 +202,17 @@ def _list_known(name: str, folder: Path, own: bool = True) -> Listing | None:
     if count != facts.num_classes:
         raise DataError(f"{folder} has {count} classes, {name!r} has {facts.num_classes}; put the right files there")
     return listing
+
+
+def _list_tables(facts: DatasetInfo, folder: Path, own: bool) -> Listing | None:
+    """The data set as Parquet tables or as folders of classes."""
+    listing = list_parquet(folder, deep=own)
+    # A folder that only may hold the data set can be anything, a home for example: look before listing all files.
+    if listing is None and (own or set(class_folders(splits(folder)[0])) == set(facts.classes)):
+        listing = list_folder(folder)
+    if listing is None or not (own or listing.classes == facts.classes or listing.train.count == facts.train_size):
+        return None
+    return listing if facts.part is None or not own else facts.part.of(listing)
 
 
 def _classes(listing: Listing, count: int) -> tuple[str, ...]:

@@ -48,7 +48,6 @@ class NaiveTraining:
     def __post_init__(self) -> None:
         Augment(self.padding, self.padding_mode)
         check_batch_sizes(self, "batch_size")
-        check_counts(self, "batch_size")
         check_counts(self, "epochs", prefix="naive_")
         check_positive(self, "learning_rate", prefix="naive_")
 

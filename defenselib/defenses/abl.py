@@ -67,7 +67,7 @@ class ABL(CutOut):
         check_range("isolated_share", self.isolated_share, 0.0, 0.9)
         check_range("gamma", self.gamma, 0.0, float("inf"))
         check_range("momentum", self.momentum, 1e-9, 1.0)
-        check_counts(self, "isolation_epochs", "batch_size")
+        check_counts(self, "isolation_epochs")
         check_fields(self, 0, float("inf"), "finetuning_epochs", "unlearning_epochs")
         check_positive(self, "isolation_learning_rate", "learning_rate", "unlearning_learning_rate")
         Schedule(self.schedule, tuple(self.milestones))

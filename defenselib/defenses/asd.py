@@ -25,6 +25,7 @@ from defenselib.errors import (
     check_counts,
     check_fields,
     check_not_negative,
+    check_positive,
 )
 from defenselib.learning.context import Context
 from defenselib.learning.remixmatch import ReMixMatch
@@ -83,10 +84,10 @@ class ASD(Ranked):
             )
         check_fields(self, 0.0, 1.0, "alpha", "gamma")
         check_batch_sizes(self, "virtual_batch_size")
-        check_not_negative(self, "virtual_learning_rate", zero=False)
+        check_positive(self, "virtual_learning_rate")
         check_not_negative(self, "seeds_per_class", "poisoned_seeds", "growth_per_class", "virtual_epochs")
         check_choice("ssl", self.ssl, LEARNERS)
-        check_counts(self, "growth_every", "virtual_batch_size", "virtual_layers", "transfer_epochs", "linear_epochs")
+        check_counts(self, "growth_every", "virtual_layers", "transfer_epochs", "linear_epochs")
         if self.seed_source is not None and self.poisoned_seeds:
             raise InvalidValueError(
                 f"poisoned_seeds is {self.poisoned_seeds}, it must be 0 for seeds of another data set, "

@@ -23,6 +23,7 @@ from defenselib.errors import (
     check_choice,
     check_counts,
     check_not_negative,
+    check_positive,
     check_range,
 )
 from defenselib.learning.batches import infer
@@ -100,11 +101,11 @@ class BSD(MixMatched):
         if not 0.0 < self.beta <= self.alpha < 1.0:
             raise InvalidValueError(f"beta is {self.beta}, alpha is {self.alpha}; need 0 < beta <= alpha < 1")
         check_batch_sizes(self, "altruistic_batch_size")
-        check_not_negative(self, "altruistic_learning_rate", zero=False)
+        check_positive(self, "altruistic_learning_rate")
         check_not_negative(self, "lga_gamma")
         check_range("isolation", self.isolation, 0.0, 1.0)
         check_range("pseudo_target", self.pseudo_target, -1, float("inf"))
-        check_counts(self, "warmup_epochs", "altruistic_batch_size")
+        check_counts(self, "warmup_epochs")
 
     @property
     def pool_end(self) -> int:

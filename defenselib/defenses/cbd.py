@@ -116,7 +116,7 @@ class CBD(CutOut):
         check_batch_sizes(self, "batch_size")
         check_shares(self, "weight_decay")
         check_increasing(self, "milestones", "critic_milestones")
-        check_counts(self, "backdoor_epochs", "epochs", "batch_size")
+        check_counts(self, "backdoor_epochs", "epochs")
         check_positive(self, "backdoor_learning_rate", "learning_rate", "critic_learning_rate")
         check_range("momentum", self.momentum, 1e-9, 1.0)
         check_range("disentangle_weight", self.disentangle_weight, 0.0, float("inf"))

@@ -49,7 +49,7 @@ class DBD(Ranked):
         self.contrastive()
         check_batch_sizes(self, "linear_batch_size")
         check_range("epsilon", self.epsilon, 0.0, 1.0)
-        check_counts(self, "linear_epochs", "linear_batch_size", "epochs")
+        check_counts(self, "linear_epochs", "epochs")
 
     def contrastive(self) -> Contrastive:
         """The settings of the first stage."""

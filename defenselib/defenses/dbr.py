@@ -23,7 +23,6 @@ from defenselib.errors import (
     InvalidValueError,
     check_batch_sizes,
     check_choice,
-    check_counts,
     check_fields,
     check_positive,
     check_range,
@@ -67,7 +66,6 @@ class DBR(Distinguishing, Augmented):
         Augmented.__post_init__(self)
         check_batch_sizes(self, "batch_size")
         check_range("rounds", self.rounds, 0, math.inf)
-        check_counts(self, "batch_size")
         check_fields(self, 0.0, 1.0, "momentum", "weight_decay")
         check_positive(self, "learning_rate")
         check_choice("steps", self.steps, STEPS)

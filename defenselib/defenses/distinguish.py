@@ -157,7 +157,7 @@ class Distinguishing(Defense):
         named(self.transforms)
         check_choice("metric", self.metric, METRICS)
         check_choice("ties", self.ties, TIES)
-        check_counts(self, "draws", "sd_epochs", "sd_batch_size", "sd_horizon")
+        check_counts(self, "draws", "sd_epochs", "sd_horizon")
         check_range("sd_tuning_epochs", self.sd_tuning_epochs, 0, math.inf)
         check_fields(self, 0.0, 1.0, "sd_momentum", "sd_weight_decay")
         check_positive(self, "sd_learning_rate")

@@ -9,7 +9,7 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import CleanRequest
 from defenselib.defenses.settings import Augmented
-from defenselib.errors import InvalidValueError, check_batch_sizes, check_counts, check_positive, check_range
+from defenselib.errors import InvalidValueError, check_batch_sizes, check_positive, check_range
 from defenselib.learning.context import Context
 from defenselib.learning.fine_tuning import FineTuning
 from defenselib.learning.settings import part_of
@@ -37,7 +37,6 @@ class Removal(Augmented):
         if not 0.0 < self.clean_share <= 1.0:
             raise InvalidValueError(f"clean_share is {self.clean_share}, it must lie in (0, 1]")
         check_batch_sizes(self, "batch_size")
-        check_counts(self, "batch_size")
         check_positive(self, "learning_rate")
         check_range("momentum", self.momentum, 0.0, 1.0)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.photos import augmentation
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import (
     check_batch_sizes,
@@ -31,16 +32,22 @@ from defenselib.models import Classifier
 
 @dataclass(frozen=True, kw_only=True)
 class Augmented(Defense):
-    """Random crop after padding, and flip where the data set has it."""
+    """Random crop after padding, and flip where the data set has it.
+
+    crop: "resized" takes crops of random size in place of padded ones (see `augment.photos`), and padding has no
+    meaning then. degrees: by which images are turned at most.
+    """
 
     padding: int = 4
     padding_mode: str = "reflect"
+    crop: str = "padded"
+    degrees: float = 0.0
 
     def __post_init__(self) -> None:
-        Augment(self.padding, self.padding_mode)
+        augmentation(Augment(self.padding, self.padding_mode), self.crop, self.degrees)
 
     def augment(self, context: Context) -> Augment:
-        return Augment(self.padding, self.padding_mode, flip=context.flip)
+        return augmentation(Augment(self.padding, self.padding_mode, flip=context.flip), self.crop, self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +58,12 @@ class CutOut(Augmented):
     cutout: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         CutoutAugment(self.padding, self.padding_mode, length=self.cutout)
 
-    def augment(self, context: Context) -> CutoutAugment:
-        return CutoutAugment(self.padding, self.padding_mode, context.flip, self.cutout)
+    def augment(self, context: Context) -> Augment:
+        padded = CutoutAugment(self.padding, self.padding_mode, context.flip, self.cutout)
+        return augmentation(padded, self.crop, self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +83,10 @@ class Scheduled(Augmented):
         super().__post_init__()
         check_increasing(self, "milestones")
         check_batch_sizes(self, "batch_size")
-        check_not_negative(self, "learning_rate", zero=False)
+        check_positive(self, "learning_rate")
         check_shares(self, "momentum", "weight_decay")
         Schedule(self.schedule, tuple(self.milestones))
-        check_counts(self, "epochs", "batch_size")
+        check_counts(self, "epochs")
 
     def sgd(self, model: nn.Module) -> torch.optim.Optimizer:
         return make_optimizer(list(model.parameters()), "sgd", self.learning_rate, self.momentum, self.weight_decay)
@@ -105,10 +114,9 @@ class MixMatched(Augmented):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_batch_sizes(self, "batch_size")
-        check_not_negative(self, "temperature", "mixup_alpha", zero=False)
+        check_positive(self, "temperature", "mixup_alpha", "learning_rate")
         check_not_negative(self, "lambda_u", "rampup", "sce_alpha", "sce_beta")
-        check_counts(self, "iterations", "batch_size")
-        check_positive(self, "learning_rate")
+        check_counts(self, "iterations")
 
     def mixmatch(self) -> MixMatch:
         return part_of(self, MixMatch)

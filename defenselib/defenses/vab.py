@@ -23,6 +23,7 @@ from defenselib.errors import (
     check_counts,
     check_fields,
     check_not_negative,
+    check_positive,
     check_range,
     check_shares,
 )
@@ -90,11 +91,11 @@ class VAB(Scheduled):
         check_choice("warmup", self.warmup, WARMUPS)
         check_choice("suppression", self.suppression, SUPPRESSIONS)
         check_batch_sizes(self, "victim_batch_size")
-        check_not_negative(self, "victim_learning_rate", zero=False)
+        check_positive(self, "victim_learning_rate")
         check_shares(self, "victim_weight_decay")
         check_not_negative(self, "margin")
         check_fields(self, 0.0, 1.0, "threshold", "smoothing")
-        check_counts(self, "warmup_epochs", "automatic_epochs", "victim_batch_size", "victim_interval")
+        check_counts(self, "warmup_epochs", "automatic_epochs", "victim_interval")
         check_counts(self, "victim_interval_suppression", "views")
         check_range("separation", self.separation, 0.0, float("inf"))
         if not 1 <= self.clean_epochs <= self.epochs:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack, poison
+from defenselib.data.host.placing import place
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
@@ -66,6 +67,7 @@ class Cell:
             computed = time.process_time()
             probe, watch = perturbed.history_of(poisoned, resolved), distances.watch_of(poisoned, resolved)
             observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe, watch)
+            self._shared.observer = observer
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
             if upstream is not None and not resolved.defense.post_training:
                 # Nothing is poisoned, so nothing has to be trained that is not trained already: these cells are there
@@ -98,7 +100,7 @@ class Cell:
                 f"the {resolved.dataset!r} at hand is {found!r}, the experiment asks for {resolved.source!r}; get "
                 f"that copy, or ask for this one with source={found!r} (its results are kept apart)"
             )
-        return dataset.to(self.device)
+        return place(dataset, self.device)
 
     def attack(self, dataset: Dataset) -> Attack:
         """The attack, ready to use; what it trains first comes from the store if it is there."""

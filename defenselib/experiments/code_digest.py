@@ -47,7 +47,10 @@ LOOKS: Key = ("defenselib.experiments.measure.looks", "looks")
 ORACLE: Key = ("defenselib.experiments.oracle", "with_oracle")
 
 # Checkers that return nothing: a call is a statement of its own.
-STATEMENTS = ("check_batch_sizes", "check_increasing", "check_not_negative", "check_shares")
+STATEMENTS = (
+    *("check_batch_sizes", "check_counts", "check_fields", "check_increasing", "check_not_negative", "check_positive"),
+    "check_shares",
+)
 
 RULES = Rules(
     errors="defenselib.errors",

@@ -26,34 +26,39 @@ class Leftover:
     size: int
 
 
-def leftovers(store: Store, cache: Path | None = None, age: float = HOUR) -> list[Leftover]:
-    """What can be removed from a working store and from the cache of decoded images, in order of path.
+def leftovers(store: Store, cache: Path | None = None, age: float = HOUR, pages: Iterable[Path] = ()) -> list[Leftover]:
+    """What can be removed from a working store, from the cache of decoded images and from folders of executed notebooks
+    (`pages`), in order of path.
 
     Temporary files and half-made cache entries, files set aside as damaged, checkpoints of cells that have a result,
-    and models without a result. `age`: seconds for which nothing may have changed in it, for another process may be at
-    work. Locks stay: they are empty, and removing one that is held would let two processes in.
+    models without a result, and notebooks whose execution was killed. `age`: seconds for which nothing may have changed
+    in it, for another process may be at work. Locks stay: they are empty, and removing one that is held would let two
+    processes in.
     """
     now = time.time()
-    found = [*_in_store(store), *([] if cache is None else _in_cache(cache))]
+    found = [*_in_store(store), *([] if cache is None else _in_cache(cache)), *_in_pages(pages)]
     return sorted(
         (Leftover(path, kind, _size(path)) for path, kind in found if now - _changed(path) >= age),
         key=lambda item: os.fsencode(item.path),
     )
 
 
-def of_older_code(store: Store) -> list[Leftover]:
-    """The results in a working store that today's code would not make, with their arrays and models, in order of path.
-
-    What else lies there (checkpoints, shared stages) says by itself which code made it.
-    """
-    own = Store(store.root)
-    found = []
-    for result in own.results():
-        if not result.made_by_current_code():
-            paths = [file for path in own.files(result.hash) for file in (path, path.with_suffix(".npz"))]
-            paths.append(store.root / "models" / f"{result.hash}.safetensors")
-            found += [Leftover(path, "made by older code", _size(path)) for path in paths if path.exists()]
-    return sorted(found, key=lambda item: os.fsencode(item.path))
+def outdated(store: Store) -> list[Leftover]:
+    """What code that has changed since left in a working store: results with their arrays and models, and what cannot
+    say which code made it, shared stages where any result is outdated, checkpoints of unfinished cells always."""
+    root = store.root.absolute()
+    found: list[tuple[Path, str]] = []
+    for result in Store(root).results():  # alone, for a committed one would stand before it
+        path = result.path
+        if path is None or result.made_by_current_code():
+            continue
+        found += [(one, "result of older code") for one in (path, path.with_suffix(".npz")) if one.exists()]
+        model = root / "models" / f"{result.hash}.safetensors"
+        found += [(model, "model of older code")] if model.exists() else []
+    if found:
+        found += [(path, "shared stage beside older code") for path in _entries(root / "cache")]
+    found += [(path, "checkpoints") for path in _entries(root / "checkpoints")]
+    return sorted((Leftover(path, kind, _size(path)) for path, kind in found), key=lambda item: os.fsencode(item.path))
 
 
 def remove(found: Iterable[Leftover]) -> int:
@@ -95,6 +100,13 @@ def _in_cache(cache: Path) -> Iterator[tuple[Path, str]]:
         for path in _entries(cache / folder):
             if path.name.endswith(".partial"):
                 yield path, "half-made cache entry"
+
+
+def _in_pages(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    for folder in dict.fromkeys(path.resolve() for path in folders):
+        for path in _entries(folder):
+            if path.name.startswith(".") and path.name.endswith(".tmp.ipynb"):
+                yield path, "notebook whose execution was killed"
 
 
 def _has_result(store: Store, key: str) -> bool:

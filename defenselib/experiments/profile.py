@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "profiles"
 VERDICTS = ("none", "order", "numbers")
 TIMES = ("any", "cpu")
 WIDEST = 1024  # channels of a model's first stage; the papers' have 64
-# The data sets of the papers, whether or not a loader is there for them, and our own.
+# The data sets of the papers, and our own.
 DATASETS = (
     "cifar10",
     "cifar100",
@@ -28,6 +28,7 @@ DATASETS = (
     "imagenet-30",
     "imagenet-200",
     "imagenet-subset",
+    "vggface2",
 )
 
 

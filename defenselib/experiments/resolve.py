@@ -34,7 +34,7 @@ def facts_of(name: str, source: str | None) -> Facts:
         info = datasets.info(name)
         chosen = source or info.source
         if chosen is not None:
-            return Facts(name, info.train_size, info.num_classes, chosen)
+            return Facts(name, info.train_size, info.num_classes, chosen, info.image_size)
     full = datasets.load_dataset(name)
     return Facts(
         full.name, len(full.train), full.num_classes, source or datasets.source_of(full), full.train.image_size

@@ -18,7 +18,7 @@ from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError, check_range
 from defenselib.experiments import journal
 from defenselib.experiments.cell import Cell, model_factory
-from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.experiment import Experiment, Resolved
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, reader
 
@@ -31,27 +31,31 @@ def run(
     device: torch.device | str | None = None,
     progress: bool = True,
     checkpoint_every: float | None = None,
+    wait: bool = True,
+    weights: bool = False,
 ) -> Result:
     """The result of an experiment: from the store if it is there, else computed and written.
 
     device: None takes a GPU where there is one. checkpoint_every: seconds between two savings of an unfinished run
     (None: DEFENSELIB_CHECKPOINT_EVERY, else 60; 0: after every epoch). A killed run goes on from the last one, with
-    the same final numbers. Another process at work on the same cell is waited for. What has to be computed changes this
-    process: glibc's allocator keeps freed memory from then on (`cpu.allocator.keep_memory`).
+    the same final numbers. wait: wait for another process that is at work on the same cell, or on the model that it
+    starts from; else BusyError. weights: compute it also where its result is there without the weights of its model, as
+    committed results are. What has to be computed changes this process: glibc's allocator keeps freed memory from then
+    on (`cpu.allocator.keep_memory`).
     """
     chosen, resolved = chosen_device(device), experiment.resolve()
     interval = _interval() if checkpoint_every is None else _seconds("checkpoint_every", checkpoint_every)
     store = reader(store)
-    found = store.get(resolved)
+    found = _found(store, resolved, weights)
     if found is not None:
         journal.note("store", resolved.stem)
         return found
     store.reserve(resolved)
     keep_memory()
     cell = Cell(resolved, store, chosen, progress, interval)
-    upstream = _upstream(cell, experiment)
-    with store.lock(resolved.hash), bf16_arithmetic(chosen):
-        found = store.get(resolved)
+    upstream = _upstream(cell, experiment, wait)
+    with store.lock(resolved.hash, wait), bf16_arithmetic(chosen):
+        found = _found(store, resolved, weights)
         result = found or cell.compute(upstream)
     journal.note("trained" if found is None else "store", resolved.stem)
     return result
@@ -74,6 +78,12 @@ def attacked(
     return dataset, attack, cell.poison(dataset, attack)
 
 
+def _found(store: Store, resolved: Resolved, weights: bool) -> Result | None:
+    """The result, if it is there, and where it is asked for the model with it."""
+    found = store.get(resolved)
+    return None if weights and found is not None and store.load_model(resolved.hash) is None else found
+
+
 def _interval() -> float:
     text = os.environ.get("DEFENSELIB_CHECKPOINT_EVERY") or str(CHECKPOINT_EVERY)
     try:
@@ -88,20 +98,15 @@ def _seconds(what: str, value: float) -> float:
     return check_range(f"{what} (seconds)", value, 0.0, float("inf"))
 
 
-def _upstream(cell: Cell, experiment: Experiment) -> Fitted | None:
+def _upstream(cell: Cell, experiment: Experiment, wait: bool) -> Fitted | None:
     """The model that the experiment starts from (see `Experiment.upstream`), from the store or trained now."""
     first = experiment.upstream()
     if first is None or cell.resolved.upstream is None:
         return None
     below = replace(cell, resolved=cell.resolved.upstream)
-    run(first, cell.store, cell.device, cell.progress, cell.checkpoint_every)
+    run(first, cell.store, cell.device, cell.progress, cell.checkpoint_every, wait, weights=True)
     state = cell.store.load_model(below.resolved.hash)
-    if state is None:
-        # Committed results come without models, so this one has to be made again.
-        with cell.store.lock(below.resolved.hash), bf16_arithmetic(cell.device):
-            below.compute(None)
-        state = cell.store.load_model(below.resolved.hash)
-        assert state is not None
+    assert state is not None
     full = datasets.load_dataset(below.resolved.location)
     model = model_factory(below.resolved, full.num_classes, full.train.image_size)()
     model.load_state_dict(state)

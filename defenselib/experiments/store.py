@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defenselib import folders
-from defenselib.errors import DamagedFileError, DataError, DefenseLibError
+from defenselib.errors import BusyError, DamagedFileError, DataError, DefenseLibError
 from defenselib.experiments.index import index_of
 from defenselib.experiments.names import check_hash, check_key, check_profile_name, check_stem
 from defenselib.experiments.result import Result
@@ -88,12 +88,11 @@ class Store:
     def put(self, result: Result, arrays: Mapping[str, NDArray[Any]] | None = None) -> Result:
         """Write a result; the same with its path. The JSON comes last: where it is, all is."""
         path = self._place(result.profile, result.stem)
-        with folders.writing(path, folders.STORE):
-            if arrays:
-                with atomic(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-                    np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-            with atomic(path) as temporary:
-                temporary.write_text(result.to_json(), encoding="utf-8")
+        if arrays:
+            placed = atomic(path.with_suffix(".npz"))
+            with folders.writing(path, folders.STORE), placed as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+        folders.write_text(path, result.to_json(), folders.STORE)
         return replace(result, path=path)
 
     def reserve(self, resolved: Resolved) -> None:
@@ -106,9 +105,12 @@ class Store:
                 temporary.write_bytes(b"\0" * 4096)
             path.with_name(f".{resolved.hash}.try").unlink(missing_ok=True)
 
-    def lock(self, key: str) -> AbstractContextManager[Any]:
-        """Held by one process at a time; freed by the system when its holder dies. Says so where it has to wait."""
-        return _lock(self.root / "locks" / f"{check_key(key)}.lock")
+    def lock(self, key: str, wait: bool = True) -> AbstractContextManager[Any]:
+        """Held by one process at a time; freed by the system when its holder dies. Says so where it has to wait.
+
+        Errors: BusyError where another process holds it and it is not to be waited for.
+        """
+        return _lock(self.root / "locks" / f"{check_key(key)}.lock", wait)
 
     def save_model(self, key: str, state: TensorDict) -> Path:
         """Keep a model's `state_dict` under a result's hash."""
@@ -123,6 +125,10 @@ class Store:
             if found is not None:
                 return found
         return None
+
+    def has_model(self, key: str) -> bool:
+        """Whether a model is kept under a hash; whether its file is whole shows when it is loaded."""
+        return any((root / "models" / f"{check_hash(key)}.safetensors").is_file() for root in (self.root, *self.also))
 
     def cached(self, key: str, make: Callable[[], TensorDict]) -> TensorDict:
         """Tensors of a shared stage, computed once over all processes. `key` must name all that decides them."""
@@ -212,13 +218,15 @@ def keep(
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path, wait: bool) -> Iterator[None]:
     folders.make(path.parent, folders.STORE)
     lock = filelock.FileLock(path)
     with folders.writing(path, folders.STORE):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
+            if not wait:
+                raise BusyError(f"another process is at work at {path.stem} ({path})") from None
             print(f"waiting for another process at {path.stem} ({path})", file=sys.stderr, flush=True)
             lock.acquire()
     try:

@@ -89,7 +89,6 @@ class Contrastive:
 
     def __post_init__(self) -> None:
         check_counts(self, "epochs")
-        check_range("batch_size", self.batch_size, 2, math.inf)
         check_batch_sizes(self, "batch_size")
         check_shares(self, "momentum", "weight_decay")
         check_range("warmup", self.warmup, 0, self.epochs)

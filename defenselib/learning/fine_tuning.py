@@ -33,7 +33,7 @@ class FineTuning:
     def __post_init__(self) -> None:
         Schedule(self.schedule)
         check_batch_sizes(self, "batch_size")
-        check_counts(self, "epochs", "batch_size")
+        check_counts(self, "epochs")
         check_positive(self, "learning_rate")
         check_fields(self, 0.0, 1.0, "momentum", "weight_decay")
 

@@ -6,7 +6,7 @@ there is none the number is a guess, by the first of these that there is:
 
 1. the method at this profile on another machine, times what the undefended training takes here against there;
 2. the method at another profile on this machine, times the ratio of work: training images times epochs of all stages,
-   times layers and the square of the width of the model (what its convolutions cost);
+   times layers and the square of the width of the model and the places on its maps (what its convolutions cost);
 3. any method on this machine, by its seconds a work;
 4. ten minutes.
 
@@ -25,12 +25,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from defenselib import data
 from defenselib.experiments.spec import Resolved, hash_of
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
 
 UNKNOWN_SECONDS = 600.0
+USUAL_SIDE, SMALL = 32, 64  # pixels: of most data sets, and up to which a network's stem keeps the size
 USUAL_LAYERS = 18  # of a model whose name says none
 Table = Mapping[str, Any]
 
@@ -62,12 +64,20 @@ def method_of(cell: Table) -> str:
 
 
 def work_of(cell: Table) -> float:
-    """Training images times epochs, those of all stages together, times layers and the square of the width."""
+    """Training images times epochs, those of all stages together, times layers, the square of the width and the places
+    on the first stage's maps."""
     args = cell["defense_args"]
     epochs = [value for name, value in args.items() if name.endswith("epochs") and isinstance(value, int | float)]
     layers = re.search(r"\d+", cell["model"])
     size = float(layers[0] if layers else USUAL_LAYERS) * float(cell["width"]) ** 2
-    return float(cell["train_size"]) * max(1.0, float(sum(epochs))) * size
+    return float(cell["train_size"]) * max(1.0, float(sum(epochs))) * size * _places(cell["dataset"])
+
+
+def _places(dataset: str) -> float:
+    """Places on the maps of a network's first stage, in those of an image of 32 pixels."""
+    side = data.info(dataset).image_size if dataset in data.available() else USUAL_SIDE
+    stride = 1 if side <= SMALL else 4  # of the stem
+    return (side / stride / USUAL_SIDE) ** 2
 
 
 def same_but_seed(spec: Table) -> str:

@@ -8,7 +8,9 @@ where that is another setting. Ranked is over a common set of attacks that took;
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,16 @@ import pandas as pd
 from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
+from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
+from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import times
-from defenselib.papers.kit.claims import levels
-from defenselib.papers.kit.frame import entry, machine_of, sources_of
+from defenselib.papers.kit.claims import RANK, levels
+from defenselib.papers.kit.frame import entry, hashes_of, machine_of, seed_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
+from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.kit.table import ders
 
 if TYPE_CHECKING:
@@ -54,9 +59,10 @@ def table(
 ) -> pd.DataFrame:
     """One row a pair of attack and defense, and one more where the defense's own paper sets the attack otherwise:
     attack, preset (shared, or the paper's key), defense, acc, asr, der, ra, recall (of the target), ceiling (the DER of
-    a perfect defense), percent, means over seeds, NaN where not run; gate (why a low ASR or the DER does not count),
-    sd_acc, sd_asr, n, seconds (with what the model it repairs and shared stages cost), clean_given, suspects,
-    suspects_poisoned, poisoned, profile, ran_on, source (copies of the data set), reason.
+    a perfect defense), drop (points of ACC that it costs, seed by seed), percent, means over seeds, NaN where not run;
+    gate (why a low ASR or the DER does not count), sd_acc, sd_asr, n, seconds (with what the model it repairs and
+    shared stages cost), clean_given, suspects, suspects_poisoned, poisoned, profile, ran_on, source (copies of the data
+    set), results (hashes), reason. machine: the kind that ran it; only what ran on the kind of most pairs has seconds.
 
     der is taken seed by seed against the undefended model of that seed; NaN for "none" and where that is missing.
     seeds: those looked up (0, 1, 2 if None; with `run` only 0). profile "best": the one that has most pairs.
@@ -71,6 +77,26 @@ def table(
     return max(made, key=lambda frame: int(((frame["n"] > 0) & (frame["defense"] != "none")).sum()))
 
 
+def cells(request: Request, sources: dict[str, str]) -> Iterator[tuple[Grid, Cell]]:
+    """What `table` would run of a request that names data sets (CIFAR-10 if none), attacks and defenses (all); sources:
+    see `Grid`. A pair under its own paper's setting is only looked up."""
+    names = request.thin
+    grid = Grid("", replace(request, thin=Thin()), one_seed, Thin(), sources)
+    for dataset in names.datasets or ("cifar10",):
+        for attack in names.attacks or attack_registry.available():
+            for defense in names.defenses or defense_registry.available():
+                yield grid, Cell(dataset, attack, defense)
+
+
+def there(store: Store | None = None) -> list[tuple[str, str]]:
+    """Data set and profile of every board that there can be, the one with most results of defenses first. Drawn images
+    are no evidence."""
+    results = (store or default_stores()).results()
+    defended = [(one.experiment, one.profile) for one in results if one.experiment["defense"] != "none"]
+    counted = Counter((str(told["dataset"]), profile) for told, profile in defended if profile in RANK)
+    return [pair for pair, _ in counted.most_common()]
+
+
 def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> pd.DataFrame:
     shared = Grid("", request, lambda cell, profile: SEEDS, Thin())
     own = {paper: Grid(paper, request, lambda cell, profile: SEEDS, Thin()) for paper in dict.fromkeys(OWN.values())}
@@ -81,9 +107,18 @@ def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> p
         if paper is None or paper not in attack_registry.presets(attack):
             continue
         mine = _row(dataset, attack, defense, paper, own[paper], may_run=False)
-        if mine["n"] and mine["hashes"] != rows[-1]["hashes"]:
+        if mine["n"] and mine["results"] != rows[-1]["results"]:
             rows.append(mine)
-    return pd.DataFrame(rows).drop(columns="hashes")
+    return _timed(pd.DataFrame(rows))
+
+
+def _timed(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the seconds of one kind of machine alone: the one with most pairs that have some."""
+    counted = frame.loc[frame["seconds"].notna(), "machine"].value_counts()
+    if counted.empty:
+        return frame
+    usual = min(counted[counted == counted.max()].index)
+    return frame.assign(seconds=frame["seconds"].where(frame["machine"] == usual))
 
 
 def common(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -98,8 +133,9 @@ def common(frame: pd.DataFrame) -> tuple[str, ...]:
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
-    set), worst_der, worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose
-    gate is closed), seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
+    set), lacks (the others of it), own (those of these that it has as its own paper sets them), worst_der,
+    worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose gate is closed),
+    seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
     Worst and mean are over the common set; of an unranked defense over what it has of it. Where a gate is closed the
     DER is nobody's merit and counts as the lowest there is: 50, that of the undefended model.
@@ -107,6 +143,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = common(frame)
     shared = frame[frame["preset"] == SHARED]
     rows = [_summary(str(name), part, chosen) for name, part in shared.groupby("defense", sort=False)]
+    own = frame[(frame["preset"] != SHARED) & (frame["n"] > 0)]
+    for row in rows:
+        mine = set(own.loc[own["defense"] == row["defense"], "attack"])
+        row["own"] = tuple(name for name in row["lacks"] if name in mine)
     found = pd.DataFrame(rows).sort_values(
         ["ranked", "worst_der", "worst_asr"], ascending=[False, False, True], kind="stable", na_position="last"
     )
@@ -122,6 +162,7 @@ def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[st
         "ranked": bool(chosen) and defense != "none" and set(ran["attack"]) == set(chosen),
         "attacks": len(ran),
         "of": len(chosen),
+        "lacks": tuple(name for name in chosen if name not in set(ran["attack"])),
         "worst_der": rated.min(),
         "worst_attack": ran["attack"][rated.index].iloc[int(rated.argmin())] if len(rated) else "",
         "worst_asr": ran["asr"].max(),
@@ -156,6 +197,7 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     attacked = attack != "none"
     reached = _mean([result.asr for result in plain.results]) if attacked else math.nan
     row["der"] = _mean(list(ders(found, plain).values())) if attacked and defense != "none" else math.nan
+    row["drop"] = _mean(_drops(found, plain)) if defense != "none" else math.nan
     row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
     row["recall"] = _mean([_recall(result) for result in found.results]) if attacked else math.nan
     row["ceiling"] = (reached + 100) / 2
@@ -175,8 +217,15 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     row["ran_on"] = ", ".join(dict.fromkeys(map(machine_of, found.results)))
     row["source"] = sources_of(found.results)
     row["reason"] = found.reason
-    row["hashes"] = tuple(result.hash for result in found.results)
+    row["results"] = hashes_of(found.results)
+    row["machine"] = ", ".join(dict.fromkeys(kind_of(result.machine) for result in found.results))
     return row
+
+
+def _drops(found: Answer, plain: Answer) -> list[float]:
+    """Points of ACC that a defense costs, over the seeds that the undefended model has as well."""
+    before = {seed_of(result): result.acc for result in plain.results}
+    return [before[seed_of(one)] - one.acc for one in found.results if seed_of(one) in before]
 
 
 def _recall(result: Result) -> float:

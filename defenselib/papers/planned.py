@@ -25,9 +25,11 @@ ORDERS = ("paper", "yield")
 class Planned:
     """A cell of a plan at one seed.
 
-    fields: those of its Experiment, as `written.as_dict` gives them. upstream: hash of the cell whose model it starts
-    from. stages: what it shares with cells that name the same. seconds, guess: see `costs`; 0 where it is stored.
-    numbers, claims: what it would answer, see `plan`. exhibits: "asd table-2", in the papers' order.
+    fields: those of its Experiment, as `written.as_dict` gives them. stored: its result is there. retrain: but not the
+    weights of its model, which a missing cell starts from. upstream: hash of the cell whose model it starts from.
+    stages: what it shares with cells that name the same. seconds, guess: see `costs`. numbers, claims: what it would
+    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name. waits_for: a data set
+    that it needs and of which no copy is at hand: its hash holds a place until one is, and it cannot be run.
     """
 
     fields: Mapping[str, Any]
@@ -41,6 +43,13 @@ class Planned:
     numbers: float = 0.0
     claims: int = 0
     exhibits: tuple[str, ...] = ()
+    retrain: bool = False
+    waits_for: str = ""
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is something to train."""
+        return self.retrain or not self.stored
 
     @property
     def experiment(self) -> Experiment:
@@ -67,7 +76,12 @@ class Plan:
 
     @property
     def missing(self) -> tuple[Planned, ...]:
-        return tuple(cell for cell in self.cells if not cell.stored)
+        return tuple(cell for cell in self.cells if cell.missing)
+
+    @property
+    def runnable(self) -> tuple[Planned, ...]:
+        """Those of the missing cells whose data are at hand."""
+        return tuple(cell for cell in self.missing if not cell.waits_for)
 
     def cell(self, key: str) -> Planned:
         """The cell of a hash. Errors: InvalidValueError."""
@@ -87,15 +101,16 @@ class Plan:
     def within(self, seconds: float, jobs: int) -> Plan:
         """What is there, and of the missing cells in their order those that `jobs` at once finish in time. A cell that
         does not fit is passed over, with all that starts from it."""
-        ends, free = {cell.hash: 0.0 for cell in self.cells if cell.stored}, [0.0] * jobs
-        for cell in self.missing:
+        ends, free = {cell.hash: 0.0 for cell in self.cells if not cell.missing}, [0.0] * jobs
+        for cell in self.runnable:
             begins = max(free[0], ends.get(cell.upstream or "", 0.0))
             waits = cell.upstream is not None and cell.upstream not in ends
             if waits or begins + cell.seconds > seconds:
                 continue
             heapq.heapreplace(free, begins + cell.seconds)
             ends[cell.hash] = begins + cell.seconds
-        return dataclasses.replace(self, cells=tuple(cell for cell in self.cells if cell.hash in ends))
+        kept = (cell if cell.hash in ends else dataclasses.replace(cell, retrain=False) for cell in self.cells)
+        return dataclasses.replace(self, cells=tuple(cell for cell in kept if cell.hash in ends or cell.stored))
 
     def to_json(self) -> str:
         """A cell a line."""
@@ -105,10 +120,7 @@ class Plan:
 
     def write(self, path: Path) -> Path:
         """Write it as JSON. Errors: FolderError."""
-        folders.make(path.absolute().parent)
-        with folders.writing(path), folders.atomic(path) as temporary:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-        return path
+        return folders.write_text(path, self.to_json())
 
 
 def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
@@ -129,6 +141,7 @@ def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
 _TYPES = {
     "fields": Mapping[str, Any], "hash": str, "stem": str, "stored": bool, "upstream": str | None, "guess": str,
     "stages": tuple[str, ...], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
+    "retrain": bool, "waits_for": str,
 }  # fmt: skip
 
 

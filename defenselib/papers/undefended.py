@@ -22,6 +22,7 @@ from defenselib.papers.kit.frame import entry, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
+from defenselib.papers.kit.spread import one_seed
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -118,7 +119,20 @@ def answer(
 ) -> Answer:
     """The results of a case, with further fields of the Experiment; times: as those of a `Cell`."""
     cell = replace(case.cell(dataset, **options), times=times or {})
-    return Grid(case.paper, request, lambda cell, profile: (0,), Thin()).answer(cell)
+    return Grid(case.paper, request, one_seed, Thin()).answer(cell)
+
+
+def cells(request: Request, sources: dict[str, str]) -> Iterator[tuple[Grid, Cell]]:
+    """What `table` would run of a request that names data sets (CIFAR-10 if none) and attacks (all): each case poisoned
+    and on a clean model; sources: see `Grid`."""
+    names = request.thin
+    if names.defenses is not None and "none" not in names.defenses:
+        return
+    asked = replace(request, thin=Thin())
+    for dataset in names.datasets or ("cifar10",):
+        for case in cases(names.attacks):
+            yield Grid(case.paper, asked, one_seed, Thin(), sources), case.cell(dataset)
+            yield Grid(case.paper, replace(asked, seeds=None), one_seed, Thin(), sources), case.cell(dataset, rate=0.0)
 
 
 def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:

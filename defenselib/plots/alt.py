@@ -7,6 +7,7 @@ line, the ranges of points and bars, or that nothing was run.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
+from matplotlib.ticker import FixedLocator
 
 LENGTH = 600  # characters; a reader who wants every number has the table beside the figure
 
@@ -28,6 +30,17 @@ def describe(figure: Figure) -> str:
         parts.append(_pictures(pictures))
     parts += [words for axis in figure.axes if axis not in pictures and (words := _panel(axis))]
     return _shortened(parts) or "A drawing without words or numbers."
+
+
+def named_in(figure: Figure) -> list[str]:
+    """Every word that stands in a figure: its titles, legends, labels, ticks and texts, each once."""
+    texts = [figure.get_suptitle(), *(text.get_text() for box in figure.legends for text in box.get_texts())]
+    for axis in figure.axes:
+        texts += [axis.get_title(), axis.get_xlabel(), axis.get_ylabel(), *(text.get_text() for text in axis.texts)]
+        texts += [tick.get_text() for tick in (*axis.get_xticklabels(), *axis.get_yticklabels())]
+        legend = axis.get_legend()
+        texts += [text.get_text() for text in legend.get_texts()] if legend else []
+    return list(dict.fromkeys(filter(None, map(_plain, texts))))
 
 
 def _shortened(parts: list[str]) -> str:
@@ -63,8 +76,9 @@ def _lines(axis: Axes) -> list[str]:
     rest = [line for line in axis.get_lines() if line not in named and line.get_marker() not in caps]
     said = [_course(line) for line in named]
     if not named and rest:
-        # A chart of dots has names on its upright axis and the numbers on the other.
-        numbers = [line.get_ydata() if axis.get_ylabel() else line.get_xdata() for line in rest]
+        numbers = [
+            line.get_xdata() if _names_upright(axis) or not axis.get_ylabel() else line.get_ydata() for line in rest
+        ]
         values = _finite(value for data in numbers for value in np.atleast_1d(data))
         what = "marks or lines" if len(rest) > 1 else "line"
         said.append(f"{len(rest)} {what} between {_span(values)}")
@@ -74,7 +88,8 @@ def _lines(axis: Axes) -> list[str]:
 def _course(line: Line2D) -> str:
     """ "ASD from 20.1 to 84.2"; the name alone in a sketch, whose axes bear no numbers."""
     name = _plain(str(line.get_label()))
-    values = _finite(np.atleast_1d(line.get_ydata()))
+    across = line.axes is not None and _names_upright(cast(Axes, line.axes))
+    values = _finite(np.atleast_1d(line.get_xdata() if across else line.get_ydata()))
     if line.axes is None or not (len(line.axes.get_xticks()) or len(line.axes.get_yticks())):
         return name
     if not values:
@@ -86,14 +101,31 @@ def _course(line: Line2D) -> str:
     return f"{name} from {_number(values[0])} to {_number(values[-1])}"
 
 
+def _names_upright(axis: Axes) -> bool:
+    """Whether names stand along the upright axis, as in a chart of dots: then the numbers run along the other."""
+    if not isinstance(axis.yaxis.get_major_locator(), FixedLocator):
+        return False
+    said = [_plain(tick.get_text()) for tick in axis.get_yticklabels()]
+    return any(said) and not any(map(_is_number, said))
+
+
 def _bars(axis: Axes) -> list[str]:
+    """Each group of bars: their lengths, by the names of the bars where the axis has some."""
     found = []
     for bars in axis.containers:
         if isinstance(bars, BarContainer):
-            label = str(bars.get_label())
-            heights = _finite(bar.get_height() for bar in bars)
-            found.append(f"{_plain(label) if _named(label) else 'bars'} {', '.join(map(_number, heights))}")
+            label, flat = str(bars.get_label()), bars.orientation == "horizontal"
+            lengths = [float(bar.get_width() if flat else bar.get_height()) for bar in bars]
+            ticks = [_plain(tick.get_text()) for tick in (axis.get_yticklabels() if flat else axis.get_xticklabels())]
+            names = ticks if len(ticks) == len(lengths) and not any(map(_is_number, ticks)) else [""] * len(lengths)
+            said = [f"{name} {_number(length)}".strip() for name, length in zip(names, lengths, strict=True)
+                    if np.isfinite(length)]  # fmt: skip
+            found.append(f"{_plain(label) if _named(label) else 'bars'} {', '.join(said)}")
     return found
+
+
+def _is_number(text: str) -> bool:
+    return text.replace("−", "").replace("-", "").replace(".", "").isdigit()
 
 
 def _steps(axis: Axes) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from defenselib.plots import style
-from defenselib.plots.alt import describe
+from defenselib.plots.alt import describe, named_in
 
+NAMED = 6  # of what was not run, in a title
 NOTHING = "not run: no result to draw"
 
 
 class Picture(Figure):
     """A Figure that a notebook shows by itself: made without pyplot, so that nothing stays open.
 
-    It brings its alternative text along, which the book puts on the image (`report.myst`). `nothing`: no result to
-    draw.
+    It brings along its alternative text, which the book puts on the image (`report.myst`), and the words that stand in
+    it, so that a caption can be held against them. `nothing`: no result to draw.
+    `shown`: data sets, attacks and defenses whose numbers are drawn, in words, whether or not they stand in it.
     """
 
     nothing = False
+    shown: tuple[str, ...] = ()
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -38,7 +42,7 @@ class Picture(Figure):
     ) -> tuple[dict[str, str], dict[str, Any]]:
         words = describe(self)
         shown = {"image/png": base64.b64encode(self._repr_png_()).decode(), "text/plain": words}
-        return shown, {"image/png": {"alt": words, "nothing": self.nothing}}
+        return shown, {"image/png": {"alt": words, "nothing": self.nothing, "drawn": [*named_in(self), *self.shown]}}
 
 
 def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
@@ -61,12 +65,16 @@ def leave_empty(axes: np.ndarray, used: int) -> None:
         axis.axis("off")
 
 
-def level_words(ran: pd.DataFrame) -> str:
-    """What a title must add: the profile, and of drawn images that they are no evidence."""
+def level_words(ran: pd.DataFrame, absent: Sequence[str] = ()) -> str:
+    """What a title must add: the profile, of drawn images that they are no evidence, and what was not run."""
     names = ", ".join(name for name in dict.fromkeys(ran["profile"]) if name)
+    said = f"profile {names}" if names else ""
     if {"smoke", "demo"} & set(ran["profile"]):
-        return f"\n({names}: drawn shapes and a tiny network, no evidence)"
-    return f"\n(profile {names})" if names else ""
+        said = f"{names}: drawn shapes and a tiny network, no evidence"
+    if absent:
+        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+        said = "; ".join(filter(None, (said, f"not run: {', '.join(absent[:NAMED])}{more}")))
+    return "\n" + textwrap.fill(f"({said})", 90) if said else ""
 
 
 def empty(title: str, words: str = NOTHING) -> Figure:

@@ -57,10 +57,9 @@ def _spread(hit: pd.DataFrame) -> float | None:
 
 
 def _dot_legend(ran: pd.DataFrame) -> list[Line2D]:
-    kinds = [
-        Line2D([], [], ls="", marker="o", mec=style.GREY, mfc=style.BACKGROUND, ms=8, label="printed"),
-        Line2D([], [], ls="", marker="o", color=style.GREY, ms=8, label="reproduced"),
-    ]
+    kinds = [Line2D([], [], ls="", marker="o", mec=style.GREY, mfc=style.BACKGROUND, ms=8, label="printed")]
+    if ran["reproduced"].notna().any():
+        kinds.append(Line2D([], [], ls="", marker="o", color=style.GREY, ms=8, label="reproduced"))
     names = dict.fromkeys(map(str, ran["defense"]))
     return kinds + [Line2D([], [], ls="", ms=8, label=style.label(name), **style.method(name)) for name in names]
 
@@ -96,4 +95,4 @@ def purity(histories: Mapping[str, pd.DataFrame]) -> Figure:
         return figure
 
 
-dots = drawing(_dots, titled=False)
+dots = drawing(_dots, titled=False, printed=True)

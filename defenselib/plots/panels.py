@@ -13,27 +13,56 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from defenselib.plots import style, words
-from defenselib.plots.canvas import empty, grid, group_histograms, leave_empty, level_words
+from defenselib.plots.canvas import Picture, empty, grid, group_histograms, leave_empty, level_words
 
 Drawer = Callable[[pd.DataFrame, str], Figure]
 Panel = tuple[Axes, pd.DataFrame, dict[str, Any]]  # an axis, its rows, and where it stands
 PERCENT = (-4, 104)
+PRINTED_ALONE = "the printed numbers alone: none of them was run"
+PLACES, AVERAGES = ("dataset", "attack", "defense"), ("average", "worst")
+# Columns of a frame that are no axis of what is drawn.
+MEASURED = {"model", "target", "poisoning_rate", "variant", "metric", "published", "note", "reproduced", "n", "sd"}
+MEASURED |= {"verdict", "profile", "ran_on", "reason", "gate", "spread", "by_seed", "source", "results"}
+MEASURED |= {"epoch", "low", "high", "sample", "left", "group", "panel", "component"}
 LETTERS = 60  # that fit side by side under an axis
 
 
-def drawing(body: Callable[[pd.DataFrame], Figure], titled: bool = True) -> Drawer:
-    """A drawer that gives `body` the rows that were run, within the book's look; says so where there is none."""
+def drawing(
+    body: Callable[[pd.DataFrame], Figure], titled: bool = True, sweep: Sequence[str] = (), printed: bool = False
+) -> Drawer:
+    """A drawer that gives `body` the rows that were run, within the book's look; its title names the profile and what
+    the exhibit has and was not run.
+
+    There is nothing to draw where none was run. sweep: columns of which one must have two values that were run, since a
+    sweep over one value is none. printed: where none was run, the printed numbers are drawn alone, and it says so.
+    """
 
     def draw(frame: pd.DataFrame, title: str = "") -> Figure:
         ran = frame[frame["reproduced"].notna()]
+        swept = max((ran[name].nunique() for name in sweep if name in ran), default=0)
+        shown, said = ran, level_words(ran, absent(frame, ran))
+        if ran.empty and printed:
+            shown, said = frame[pd.to_numeric(frame["published"], errors="coerce").notna()], f"\n({PRINTED_ALONE})"
         with style.look():
-            if ran.empty:
+            if shown.empty or (sweep and swept < 2 and shown is ran):
                 return empty(title)
-            figure = body(ran)
-            figure.suptitle(((textwrap.fill(title, 70) if titled else "") + level_words(ran)).strip())
+            figure = body(shown)
+            if isinstance(figure, Picture):
+                figure.shown = tuple(named(name, column) for column in PLACES for name in names_of(shown, column))
+            figure.suptitle(((textwrap.fill(title, 70) if titled else "") + said).strip())
             return figure
 
     return draw
+
+
+def absent(frame: pd.DataFrame, ran: pd.DataFrame) -> list[str]:
+    """What a frame has and none of its rows that were run: data sets, attacks, defenses, values of axes, in words."""
+    found = []
+    for column in frame.columns:
+        if column in PLACES or column not in MEASURED:
+            lost = [name for name in names_of(frame, column) if name not in set(names_of(ran, column))]
+            found += [words.setting({column: name}, [column]) for name in lost if name not in AVERAGES]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def names_of(rows: pd.DataFrame, column: str) -> list[Any]:
@@ -105,8 +134,16 @@ def beside(
     axis: Axes, rows: pd.DataFrame, places: Any, sign: Mapping[str, Any], words: str, across: bool = True
 ) -> None:
     """Printed (hollow) and reproduced (filled) marks at `places`, along x, or along y with `across` False."""
-    hollow = {"ls": "", "mfc": style.BACKGROUND, "mec": sign["color"], "marker": sign["marker"], "ms": 8}
-    for column, look in (("published", hollow), ("reproduced", {"ls": "", "ms": 8, "label": words, **sign})):
+    hollow: dict[str, Any] = {
+        "ls": "",
+        "mfc": style.BACKGROUND,
+        "mec": sign["color"],
+        "marker": sign["marker"],
+        "ms": 8,
+    }
+    filled: dict[str, Any] = {"ls": "", "ms": 8, **sign}
+    (filled if rows["reproduced"].notna().any() else hollow)["label"] = words
+    for column, look in (("published", hollow), ("reproduced", filled)):
         pair = (places, rows[column]) if across else (rows[column], places)
         axis.plot(*pair, **look)
 
@@ -154,4 +191,4 @@ def settings(label: Callable[[Mapping[str, Any]], str]) -> Drawer:
         legend(figure)
         return figure
 
-    return drawing(body)
+    return drawing(body, printed=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from defenselib.plots import style, words
 from defenselib.plots.canvas import empty, grid, logarithmic
 
+# Where a name may stand beside its point, in points of type, the best first.
+SIDES = [(x, y, "left" if x > 0 else "right" if x < 0 else "center")
+         for y in (0, -9, 9, -18, 18, -27, 27, -36, 36) for x in (8, -8, 0) if x or y]  # fmt: skip
 CLOCKS = {
     "processor": (style.BLUE, style.BLUE, "o", "of the processor"),
     "clock": ("none", style.BLUE, "o", "of the clock"),
@@ -29,10 +37,29 @@ def effect(points: pd.DataFrame, title: str = "") -> Figure:
             look, place = style.method(str(name)), (point["minutes"], point["der"])
             face = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
             axis.scatter(*place, s=70, **look, **face, zorder=2)
-            axis.annotate(words.label(str(name)), place, xytext=(6, 4), textcoords="offset points", fontsize=9)
         logarithmic(axis)
         axis.set(xlabel="minutes", ylabel="DER (%)", title=title)
+        _label(axis, {words.label(str(name)): (row["minutes"], row["der"]) for name, row in points.iterrows()})
         return figure
+
+
+def _label(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """A name beside each point, on the first side where it lies over no point and no other name."""
+    figure = axis.figure
+    assert isinstance(figure, Figure)
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in map(axis.transData.transform, places.values())]
+    for name, place in places.items():
+        for sideways, upwards, align in SIDES:
+            note = axis.annotate(
+                name, place, xytext=(sideways, upwards), textcoords="offset points", fontsize=9, ha=align, va="center"
+            )
+            box = note.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) or (sideways, upwards, align) == SIDES[-1]:
+                taken.append(box)
+                break
+            note.remove()
 
 
 def undominated(points: pd.DataFrame) -> pd.DataFrame:

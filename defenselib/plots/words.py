@@ -61,7 +61,10 @@ NAMES = {
     "cifar100": "CIFAR-100",
     "gtsrb": "GTSRB",
     "imagenet-subset": "ImageNet subset",
+    "imagenet-12": "ImageNet (12 classes)",
     "imagenet-30": "ImageNet (30 classes)",
+    "imagenet-200": "ImageNet (200 classes)",
+    "vggface2": "VGGFace2",
     "tiny-imagenet": "Tiny ImageNet",
     "shapes": "shapes",
     "resnet18": "ResNet-18",
@@ -149,6 +152,8 @@ VALUES = {
     "ss-ctl": "SS-CTL",
     "sd": "SD",
     "t_m": "mixing threshold",
+    "all2one": "all to one",
+    "all2all": "all to all",
 }
 COPIES = {
     "cifar10-jpeg": "CIFAR-10 here went through JPEG (quality 75, 4:2:0) before any trigger was put on",
@@ -200,6 +205,11 @@ def label(name: str, kind: str = "defense") -> str:
     return NAMES.get(name, name.upper() if len(name) <= 4 else name)
 
 
+def exhibit(key: str) -> str:
+    """An exhibit's name: "Table 2" for table-2."""
+    return "Running text" if key.startswith("text-") else key.replace("-", " ").capitalize()
+
+
 def run_label(name: str) -> str:
     """The words for one of several runs under an attack, named "attack" or "attack, more words"."""
     attack_name, comma, more = name.partition(", ")
@@ -213,6 +223,8 @@ def axis(column: str) -> str:
 
 def value(found: Any, column: str) -> str:
     """A value of a column in words; empty for none."""
+    if isinstance(found, list | tuple):
+        return ", ".join(value(one, column) for one in found)
     if missing(found):
         return ""
     if column in ("poisoning_rate", "rate", "extra-clean"):

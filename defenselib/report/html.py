@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,9 @@ from defenselib.plots import words
 from defenselib.plots.alt import describe
 from defenselib.plots.canvas import Picture
 
+COLUMN, LETTER, PADDING = 680, 7.6, 18  # pixels: of the text's column, of a letter, around a cell's text
+NAME = 18  # letters of a name that stays on one line
+ARROW = "→"
 NUMERIC = re.compile(rf"[{words.NONE}\d.,±{words.SPACE} -]*")
 
 
@@ -57,32 +61,66 @@ def source(function: Callable[..., Any]) -> Listing:
     return Listing(textwrap.dedent(inspect.getsource(function)))
 
 
+Column = str | tuple[str, str]  # a name, or the name of a group of columns and that within it
+
+
 def render(
-    frame: pd.DataFrame, caption: str, headers: int = 1, marked: Sequence[str] = (),
-    links: Mapping[str, str] | None = None, foot: str = "",
+    frame: pd.DataFrame, caption: str, headers: int = 1, marked: Sequence[Column] = (),
+    links: Mapping[str, str] | None = None, foot: str = "", below: Sequence[str] = (), openers: Sequence[Column] = (),
+    notes: Sequence[str] = (), beside: Mapping[Column, Sequence[str]] | None = None,
 ) -> Html:  # fmt: skip
-    """A table of texts and numbers; the first `headers` columns head their rows. marked: columns that hold verdicts or
-    outcomes, "holds so far" or "holds so far, 3 of 4". links: where a text leads, wherever it is a whole cell. foot: a
-    note below the table.
+    """A table of texts and numbers; the first `headers` columns head their rows. Columns called by pairs stand side by
+    side under a common head. marked: columns that hold verdicts or outcomes, "holds so far" or "holds so far, 3 of 4".
+    links: where a text leads, wherever it is a whole cell. foot: a note below the table. below: HTML a row that opens
+    under it by the cells of the columns `openers`, with mouse, keyboard and touch, without a script; empty for none.
+    notes: a line a row that stands under it; empty for none. beside: by column, verdicts whose marks follow its texts.
 
     Numbers stand to the right, words to the left. It scrolls within its box on narrow screens and takes its letters
     from the page, light or dark.
     """
-    columns = {str(name): [_text(value) for value in frame[name]] for name in frame.columns}
+    columns: dict[Column, list[str]] = {name: [_text(value) for value in frame[name]] for name in frame.columns}
     left = {name for name, texts in columns.items() if not all(NUMERIC.fullmatch(text) for text in texts)}
     side = {name: _side(texts) if name in left else "" for name, texts in columns.items()}
-    head = "".join(f'<th scope="col"{side[name]}>{escape(name)}</th>' for name in columns)
+    wide = sum(_width(name, texts, name in (beside or ())) for name, texts in columns.items()) > COLUMN
     body = []
-    for row in zip(*columns.values(), strict=True):
+    for number, row in enumerate(zip(*columns.values(), strict=True)):
+        more = below[number] if below else ""
         cells = []
         for place, (name, text) in enumerate(zip(columns, row, strict=True)):
             inner = badge(text) if name in marked else escape(text)
             if links and text in links:
                 inner = f'<a href="{escape(links[text])}">{inner}</a>'
+            if more and name in openers and text not in ("", words.NONE):
+                inner = f'<details class="opens"><summary>{inner}</summary></details>'
+            if beside and name in beside and beside[name][number]:
+                inner = f"{inner} {mark(beside[name][number])}"
             opened, closed = ('th scope="row"', "th") if place < headers else ("td", "td")
             cells.append(f"<{opened}{side[name]}>{inner}</{closed}>")
         body.append(f"<tr>{''.join(cells)}</tr>")
-    return boxed(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", caption, foot=foot)
+        if more:
+            body.append(f'<tr class="made-of" style="display:none"><td colspan="{len(columns)}">{more}</td></tr>')
+        if notes and notes[number]:
+            body.append(f'<tr class="note"><td colspan="{len(columns)}">{escape(notes[number])}</td></tr>')
+    rows = f"<thead>{_head(list(columns), side)}</thead><tbody>{''.join(body)}</tbody>"
+    return boxed(rows, caption, "full-width" if wide else "", foot)
+
+
+def _head(columns: Sequence[Column], side: Mapping[Column, str]) -> str:
+    if not any(isinstance(name, tuple) for name in columns):
+        return f"<tr>{''.join(_heads(columns, side))}</tr>"
+    above, under = [], []
+    for group, members in groupby(columns, key=lambda name: name[0] if isinstance(name, tuple) else None):
+        mine = list(members)
+        if group is None:
+            above += _heads(mine, side, ' rowspan="2"')
+            continue
+        above.append(f'<th scope="colgroup" colspan="{len(mine)}" class="group">{escape(group)}</th>')
+        under += _heads([name[1] for name in mine], {name[1]: side[name] for name in mine})
+    return f"<tr>{''.join(above)}</tr><tr>{''.join(under)}</tr>"
+
+
+def _heads(columns: Sequence[Column], side: Mapping[Column, str], more: str = "") -> list[str]:
+    return [f'<th scope="col"{more}{side[name]}>{escape(str(name))}</th>' for name in columns]
 
 
 def boxed(table: str, caption: str, kind: str = "", foot: str = "") -> Html:
@@ -103,6 +141,12 @@ def badge(text: str) -> str:
         return escape(text)
     look = word.replace(" ", "-")
     return f'<span class="verdict verdict-{look}">{escape(words.marked(word))}</span>' + (comma and f" {escape(rest)}")
+
+
+def mark(word: str) -> str:
+    """The mark of a verdict, in its colour; the word is for screen readers and the pointer. Its caption explains it."""
+    said = f'{escape(words.MARKS[word])}<span class="visually-hidden"> {escape(word)}</span>'
+    return f'<span class="mark verdict-{word.replace(" ", "-")}" title="{escape(word)}">{said}</span>'
 
 
 def tabs(parts: Mapping[str, str], legend: str, chosen: str) -> Html:
@@ -140,12 +184,25 @@ def embedded(figure: Figure, caption: str) -> Html:
     )
 
 
+def _width(name: Column, texts: Sequence[str], marked: bool) -> float:
+    """About how many pixels a column takes; marked: with a mark in each cell."""
+    head = name if isinstance(name, str) else name[1]
+    longest = min(max((len(part) for text in texts for part in text.split(f" {ARROW}")), default=0), NAME)
+    return LETTER * max(len(head), longest + 2 * marked) + PADDING
+
+
 def _side(texts: Sequence[str]) -> str:
     # Names stay on one line; sentences get room, so that they do not grow into towers.
     longest = max(map(len, texts), default=0)
-    width = "white-space:nowrap" if longest <= 24 else "min-width:14em" if longest <= 120 else "min-width:20em"
+    if any(ARROW in text for text in texts):  # printed above, reproduced below
+        return ' style="text-align:left;min-width:4em"'
+    if longest <= NAME:
+        return ' style="text-align:left;white-space:nowrap"'
+    width = "min-width:8em;overflow-wrap:anywhere" if longest <= 120 else "min-width:14em"
     return f' style="text-align:left;{width}"'
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
     return words.number(value) if isinstance(value, float) else words.spoken(str(value))

@@ -7,6 +7,7 @@ which is what a page without scripts shows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,25 @@ from defenselib.report.html import Html
 
 PAGE = 25  # rows at first
 # With a fixed first order DataTables tells a screen reader the direction of that one; the classes have the right one.
-TELL_DIRECTION = """function () {
+# A field over numbers takes ">70", "<= 10" and the like as well; what else is typed is looked for as text.
+AFTER_DRAWING = """function () {
+  const api = this.api(), foot = api.table().footer();
+  if (!foot.dataset.numbers) {
+    foot.dataset.numbers = "yes";
+    const signs = { "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b };
+    const typed = (event) => {
+      const cell = event.target.closest("[data-dt-column]");
+      if (!cell) { return; }
+      const column = api.column(Number(cell.dataset.dtColumn));
+      const said = /^\\s*([<>]=?)\\s*(-?\\d*\\.?\\d*)\\s*$/.exec(event.target.value);
+      if (!said) { if (column.search.fixed("number")) { column.search.fixed("number", null).draw(); } return; }
+      event.stopPropagation();
+      const bound = parseFloat(said[2]);
+      const rule = isNaN(bound) ? null : (text) => signs[said[1]](parseFloat(text), bound);
+      column.search("").search.fixed("number", rule).draw();
+    };
+    for (const kind of ["keyup", "change", "input"]) { foot.addEventListener(kind, typed, true); }
+  }
   for (const head of this.api().table().header().querySelectorAll("th")) {
     const found = ["asc", "desc"].find((way) => head.classList.contains("dt-ordering-" + way));
     if (found) { head.setAttribute("aria-sort", found + "ending"); } else { head.removeAttribute("aria-sort"); }
@@ -43,13 +62,14 @@ def table(
     order: Sequence[tuple[str, str]] = (),
     last: Sequence[bool] | None = None,
 ) -> Html:
-    """A sortable table of texts, with a field to filter by under the head of every column.
+    """A sortable table, with a field to filter by under the head of every column; over numbers it takes ">70" as well.
+    Its cells are texts, or `Html` as it is.
 
     name: its id in the page. high, low: columns of numbers ("81.0 ± 1.4", "–" for none), by what is good; a first click
     puts the good ones on top, and an empty cell counts as bad. long: columns of sentences, which may wrap. order:
     columns and "asc" or "desc" at first. last: rows that stay at the end however the table is sorted.
     """
-    shown = frame.astype(str)
+    shown = frame.map(lambda cell: cell.text if isinstance(cell, Html) else escape(str(cell)))
     places = {column: place for place, column in enumerate(shown.columns)}
     rules = [_numbers(places, high, "-Infinity", ["desc", "asc"]), _numbers(places, low, "Infinity", ["asc", "desc"])]
     rules.append({"targets": [places[column] for column in long], "className": "long"})
@@ -59,7 +79,6 @@ def table(
         rules.append({"targets": [len(places)], "visible": False, "searchable": False})
         fixed = {
             "orderFixed": {"pre": [[len(places), "asc"]]},
-            "drawCallback": _itables().JavascriptFunction(TELL_DIRECTION),
         }
     text = _itables().to_html_datatable(
         shown,
@@ -79,6 +98,8 @@ def table(
         pageLength=PAGE,
         lengthMenu=[PAGE, 100, {"label": "all", "value": -1}],
         language={"search": "Search:", "lengthMenu": "_MENU_ rows a page"},
+        drawCallback=_itables().JavascriptFunction(AFTER_DRAWING),
+        allow_html=True,
         **fixed,
     )
     return Html(f'<div class="sortable">{text}</div>')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -9,10 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED, asr_class
-from defenselib.papers.leaderboard import SHARED, common
+from defenselib.papers.leaderboard import OWN, SHARED, common
+from defenselib.papers.leaderboard import summary as ranked
 from defenselib.plots import scatter, words
 from defenselib.report import interactive
-from defenselib.report.html import Html, boxed, render
+from defenselib.report.html import Html, boxed, render, tabs
+from defenselib.report.provenance import made_of
 from defenselib.report.tables import copies
 
 # What a box of the matrix says of the attack: a mark for those who do not see the colour.
@@ -20,7 +24,7 @@ MARKS = {"low": "✓", "middle": "◐", "high": "✗", "open": words.MARKS[UNDEC
 PROTOCOL = (
     "Percent; ± one standard deviation over the seeds. DER: 100 is perfect, 50 no effect; ceiling: what a perfect "
     "defense would get. Target: accuracy on the class that the attacker wants. RA: accuracy under an adversarial "
-    "attack, where it was measured. Minutes are those of one kind of machine, with the model that is repaired"
+    "attack, where it was measured. Minutes hold those of the model that is repaired, on one kind of machine"
 )
 HIGH, LOW = ("ACC", "DER", "ceiling", "target", "RA"), ("ASR", "minutes", "clean samples given")
 
@@ -35,10 +39,33 @@ def sortable(frame: pd.DataFrame, caption: str, name: str) -> Html:
     """The same as a table to sort and filter; pairs without a result stay at the end."""
     ordered = _ordered(frame)
     last = (ordered["n"] == 0).tolist()
-    said = f"{caption}. {PROTOCOL}. {copies(frame)}"
-    return interactive.table(
-        _shown(ordered), said, name, high=HIGH, low=LOW, long=("does not count", "note"), last=last
-    )
+    said = f"{caption}. {PROTOCOL}{machine(frame)}. {copies(frame)}"
+    shown = _shown(ordered)
+    leads: list[Any] = [_linked(name) for name in ordered["defense"]]
+    made: list[Any] = [_made_of(row) for row in ordered.to_dict("records")]
+    shown = shown.assign(**{"defense": leads, "made of": made})
+    long = ("does not count", "note", "made of")
+    return interactive.table(shown, said, name, high=HIGH, low=LOW, long=long, last=last)
+
+
+def machine(frame: pd.DataFrame) -> str:
+    """Whose minutes they are, in words; empty where none count."""
+    found = [name for name in frame.loc[frame["seconds"].notna(), "machine"].unique() if name]
+    return f" (one {found[0]})" if len(found) == 1 else ""
+
+
+def _linked(defense: str) -> Html | str:
+    """A defense's name, which leads to the chapter of its own paper, where it has one."""
+    named = words.label(defense)
+    return Html(f'<a href="{OWN[defense]}.html">{escape(named)}</a>') if defense in OWN else named
+
+
+def _made_of(row: dict[Any, Any]) -> Html | str:
+    """The results behind a pair, folded."""
+    if not row["results"]:
+        return ""
+    head = words.plural(len(row["results"]), "result")
+    return Html(f'<details class="pair"><summary>{head}</summary>{made_of(row["results"], "")}</details>')
 
 
 def own_presets(frame: pd.DataFrame, caption: str) -> Html:
@@ -88,6 +115,7 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
         {
             "rank": ["unranked" if pd.isna(value) else f"{value:.0f}" for value in frame["rank"]],
             "defense": [words.label(name) for name in frame["defense"]],
+            "why": [_why(row) for row in rows],
             "attacks": [f"{row['attacks']} of {row['of']}" for row in rows],
             "worst DER": words.numbers(frame["worst_der"]),
             "under": [words.value(name, "attack") if name else words.NONE for name in frame["worst_attack"]],
@@ -103,7 +131,35 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
         }
     )
     said = "Percent. Undecided: attacks whose low ASR is nobody's merit; there the DER counts as 50, that of no defense"
-    return render(shown, f"{caption}. {said}", headers=2)
+    links = {words.label(name): f"{paper}.html" for name, paper in OWN.items()}
+    return render(shown, f"{caption}. {said}", headers=2, links=links)
+
+
+def rankings(frames: Mapping[tuple[str, str], pd.DataFrame]) -> Html:
+    """The ranking of every board, a tab each: by data set and profile, the tables of `papers.leaderboard`."""
+    parts = {}
+    for (dataset, profile), frame in frames.items():
+        name = f"{words.value(dataset, 'dataset')}, {profile}"
+        ranks = f"ranks are over {over(frame)}" if common(frame) else "no attack that took is common to any"
+        parts[name] = str(summary(ranked(frame), f"Worst case of every defense on {name}; {ranks}"))
+    return tabs(parts, "Data set and profile", next(iter(parts), ""))
+
+
+def _why(row: dict[Any, Any]) -> str:
+    """Why a defense has no rank; empty for one that has."""
+    if not pd.isna(row["rank"]):
+        return ""
+    if row["defense"] == "none":
+        return "what the others are held against"
+    if not row["of"]:
+        return "no attack is common"
+    own, lost = row["own"], [name for name in row["lacks"] if name not in row["own"]]
+    parts = [f"under {_attacks(own)} only as its own paper sets it"] if own else []
+    return "; ".join([*parts, *([f"not run under {_attacks(lost)}"] if lost else [])])
+
+
+def _attacks(names: Iterable[str]) -> str:
+    return ", ".join(words.value(name, "attack") for name in names)
 
 
 def over(frame: pd.DataFrame) -> str:
@@ -166,4 +222,10 @@ def pareto(frame: pd.DataFrame, title: str = "") -> Figure:
     points = ran.groupby("defense", sort=False).agg(
         der=("der", "mean"), minutes=("minutes", "mean"), failed=("failed", "any")
     )
-    return scatter.effect(points, title)
+    lost = [
+        words.label(name)
+        for name in dict.fromkeys(frame.loc[frame["der"].notna(), "defense"])
+        if name not in points.index
+    ]
+    without = f"no minutes on this kind of machine{machine(ran)}: {', '.join(lost)}" if lost else ""
+    return scatter.effect(points, "\n".join(filter(None, (title, textwrap.fill(without, 80)))))

@@ -8,6 +8,9 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
 from defenselib.report import api, inline
 
 PNG = "image/png"
@@ -72,6 +75,22 @@ def expand(app: Any, docname: str, source: list[str]) -> None:
     source[0] = GLUED.sub(lambda role: inline.glued(notebook(role[1]), role[2]), text)
 
 
+class NoEmptyFigures(SphinxTransform):
+    """A cell with a caption that shows no picture is no figure: what it says stays, caption, number and name go."""
+
+    default_priority = 400  # before Sphinx collects names and numbers
+
+    def apply(self, **_: Any) -> None:
+        for figure in list(self.document.findall(nodes.figure)):
+            if not any(figure.findall(nodes.image)):
+                said = [child for child in figure.children if not isinstance(child, nodes.caption | nodes.legend)]
+                for name in figure["names"]:
+                    self.document.nameids.pop(name, None)
+                    self.document.nametypes.pop(name, None)
+                figure.replace_self(said)
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.connect("source-read", expand)
+    app.add_transform(NoEmptyFigures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,68 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from defenselib.errors import InvalidValueError
 from defenselib.experiments import Experiment
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import NOT_RUN
 from defenselib.papers.kit.exhibit import Exhibit, Paper, best_of
 from defenselib.papers.kit.verdict import VERDICTS
 from defenselib.plots import words
+from defenselib.report.comparison import comparison, copies, profile_of, telling
 from defenselib.report.html import Html, Listing, render, source, tabs
 
-__all__ = ["Html", "Listing", "render", "source"]
+__all__ = ["Html", "Listing", "comparison", "copies", "profile_of", "render", "source", "telling"]
 DOUBTFUL = "†"
 WHOLE = ("count", "correct")
-WITH_ATTACK = ("target", "poisoning_rate")  # an attack brings its own, so that they seldom tell rows apart
 Levels = Mapping[str, pd.DataFrame]  # what an exhibit has at each profile that counts
-
-
-def telling(frame: pd.DataFrame) -> list[str]:
-    """The columns that tell rows apart: those that vary, and not only with the attack, which has one of its own."""
-    columns = ("dataset", "model", "attack", *WITH_ATTACK, "defense", *frames.axes(frame), "metric")
-    told = [name for name in columns if name in frame and frame[name].nunique(dropna=False) > 1]
-    by_attack = frame.groupby("attack", dropna=False)
-    return [name for name in told if name not in WITH_ATTACK or by_attack[name].nunique().max() > 1]
-
-
-def profile_of(frame: pd.DataFrame) -> str:
-    """The one profile of a frame. Raises InvalidValueError for rows of several: they may not stand side by side."""
-    found = [name for name in frame["profile"].unique() if name]
-    if len(found) > 1:
-        raise InvalidValueError(f"rows of the profiles {', '.join(found)} do not belong in one table")
-    return found[0] if found else ""
-
-
-def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html:
-    """One row a number: where it stands, printed, reproduced with spread, verdict, seeds, machine, note. What all rows
-    share moves to the caption, which names the profile.
-
-    only_run leaves out the rows without a number; the caption says how many, `missing` lists why.
-    """
-    profile = profile_of(frame)
-    rows = frame[frame["reproduced"].notna()] if only_run else frame
-    if rows.empty:
-        return Html(f"<p>{caption}: none of {len(frame)} numbers has been run at profile {profile}.</p>")
-    told = telling(rows) or ["metric"]
-    fixed = {"machine": "ran_on", "note": "reason"}
-    shown = {words.axis(name) or name: [words.value(value, name) for value in rows[name]] for name in told}
-    shown |= {"printed": words.numbers(rows["published"])}
-    shown |= {"reproduced": [words.mean(*pair) for pair in zip(rows["reproduced"], rows["sd"], strict=True)]}
-    shown |= {"verdict": list(rows["verdict"]), "seeds": [str(n) if n else words.NONE for n in rows["n"]]}
-    shown |= {name: list(rows[column]) for name, column in fixed.items() if rows[column].nunique() > 1}
-    common = ("dataset", "model", "attack", "defense", *frames.axes(frame), "metric")
-    shared = words.setting(frames.records(rows)[0], [name for name in common if name not in told])
-    shared = "; ".join(filter(None, [shared, *(rows[c].iloc[0] for n, c in fixed.items() if n not in shown)]))
-    left = f" ({len(rows)} of {len(frame)} numbers; {len(frame) - len(rows)} not run)" if len(rows) < len(frame) else ""
-    said = f"{caption}, profile {profile}{left}" + (f". All rows: {shared}." if shared else "")
-    return render(pd.DataFrame(shown), said, headers=len(told), marked=["verdict"], foot=copies(rows))
-
-
-def copies(frame: pd.DataFrame) -> str:
-    """What must be known of the data behind a frame's numbers (`words.COPIES`); empty where there is nothing."""
-    found = dict.fromkeys(name for named in frame.get("source", ()) for name in str(named).split(", "))
-    said = [words.COPIES[name] for name in found if name in words.COPIES]
-    return f"{'; '.join(said)}." if said else ""
 
 
 def levels(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
@@ -135,10 +86,11 @@ def _cell(row: pd.Series, doubtful: bool) -> str:
     printed = words.number(row["published"], digits) + (f" {DOUBTFUL}" if doubtful else "")
     if pd.isna(row["reproduced"]):
         return printed
-    return f"{printed} → {words.number(row['reproduced'], digits)} {words.MARKS[str(row['verdict'])]}"
+    found = words.number(row["reproduced"], digits)
+    return f"{printed} →{words.SPACE}{found}{words.SPACE}{words.MARKS[str(row['verdict'])]}"
 
 
-def missing(frame: pd.DataFrame, caption: str = "What was not run, and why") -> Html:
+def missing(frame: pd.DataFrame, caption: str = "What has no number, and why") -> Html:
     """Every reason with the number of rows it holds for: nothing is left out without being listed here."""
     rows = frame[frame["reproduced"].isna()]
     if rows.empty:
@@ -150,7 +102,7 @@ def missing(frame: pd.DataFrame, caption: str = "What was not run, and why") -> 
 def claims(frame: pd.DataFrame, caption: str, printed: bool = False) -> Html:
     """The outcome of every claim at one profile, with its rule and the numbers that decided it. printed: they are the
     paper's own (`claims.as_printed`), so that there is no profile."""
-    shown = {"statement": _sentences(frame), "rule": frame["rule"], "outcome": _outcomes(frame)}
+    shown: dict[str, Any] = {"statement": _sentences(frame), "outcome": _outcomes(frame), "rule": frame["rule"]}
     place = "on the printed numbers" if printed else f"profile {profile_of(frame)}"
     return render(pd.DataFrame({**shown, "numbers": frame["numbers"]}), f"{caption}, {place}", marked=["outcome"])
 
@@ -161,9 +113,9 @@ def claims_at(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
     best = chosen(evidence)[0]
     judged = {name: exhibit.claims(frame) for name, frame in (there(evidence) or {best: evidence[best]}).items()}
     first = judged[best]
-    shown = {"statement": _sentences(first), "rule": first["rule"]}
+    shown: dict[str, Any] = {"statement": _sentences(first)}
     shown |= {name: _outcomes(found) for name, found in judged.items()}
-    shown |= {f"numbers at {best}": first["numbers"]}
+    shown |= {"rule": first["rule"], f"numbers at {best}": first["numbers"]}
     return render(pd.DataFrame(shown), caption, marked=list(judged))
 
 

@@ -1,21 +1,28 @@
-"""One page a paper: every exhibit, published against reproduced, folded away until a reader opens it."""
+"""One page a paper: every exhibit, published against reproduced, folded away until a reader opens it.
+
+What was not run is one line: what it would take, and the command. No empty figure stands in its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.papers import coverage
+from defenselib.experiments.store import Store, default_stores
+from defenselib.papers import coverage, notes, plan
 from defenselib.papers.coverage import Found
-from defenselib.papers.kit.claims import FAILS, HOLDS, SO_FAR
+from defenselib.papers.kit.claims import FAILS, HOLDS, SO_FAR, as_printed
+from defenselib.papers.kit.exhibit import Drawing
 from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN, TIMES, UNDECIDED, VERDICTS
 from defenselib.plots import bars as plots
 from defenselib.plots import words
-from defenselib.report import tables
+from defenselib.plots.canvas import Picture
+from defenselib.report import extras, markup, missing, tables
 from defenselib.report.html import Html, embedded, fold, render, tabs
 
 OTHER_UNITS = (*TIMES, "count", "correct")
@@ -60,26 +67,100 @@ def bars(found: Sequence[Found]) -> Figure:
     return plots.stacked({"": (names, counted, "printed", VERDICTS)})
 
 
-def exhibit(one: Found) -> Html:
-    """An exhibit, folded: what it shows, the command for it, numbers side by side and their differences at every
-    profile that has some, claims at each, and what was not run."""
+@dataclass(frozen=True)
+class Cost:
+    """What an exhibit lacks at a profile. trainings: that are missing; seconds: on `machine`, one after the other."""
+
+    paper: str
+    exhibit: str
+    profile: str
+    machine: str
+    trainings: int
+    seconds: float
+    guessed: int
+
+    @property
+    def words(self) -> str:
+        """ "48 trainings, about 9 hours"."""
+        about = "at a guess" if 2 * self.guessed > self.trainings else "about"
+        return f"{words.plural(self.trainings, 'training')}, {about} {missing.duration(self.seconds)}"
+
+    @property
+    def command(self) -> str:
+        """The command that runs them, as HTML."""
+        return f"<code>{escape(missing.command(self.paper, [self.exhibit], self.profile))}</code>"
+
+
+def costs(paper: str, profile: str = "laptop", store: Store | None = None) -> dict[str, Cost]:
+    """What each exhibit of a paper lacks at a profile, by its key; without those that lack nothing."""
+    where = store or default_stores()
+    machine = missing.usual_machine(profile, where)
+    lost = plan.make([paper], [profile], store=where, machine=machine, everything=True).missing
+    found = {}
+    for label in dict.fromkeys(name for cell in lost for name in cell.exhibits):
+        key, mine = label.partition(" ")[2], [cell for cell in lost if label in cell.exhibits]
+        guessed = sum(bool(cell.guess) for cell in mine)
+        found[key] = Cost(paper, key, profile, machine, len(mine), sum(cell.seconds for cell in mine), guessed)
+    return found
+
+
+def exhibit(one: Found, cost: Cost | None = None) -> Html:
+    """An exhibit, folded: what it shows, the command for it, numbers side by side and their differences or the figure
+    at every profile that has some, claims at each, and what was not run. cost: what it lacks."""
     shown, name = one.exhibit, name_of(one.exhibit.key)
-    parts = [_facts(one)]
     ran = tables.there(one.frames)
-    if ran and one.prints:
+    parts = [_facts(one), markup.html(notes.note(shown.paper, shown.key)), str(extras.beside(shown.paper, shown.key))]
+    if ran:
         best, why = tables.chosen(one.frames)
-        made = {level: _level(frame, name) for level, frame in ran.items()}
+        make = _level if one.prints else _drawn
+        made = {level: make(one, frame) for level, frame in ran.items()}
         parts += [f'<p class="level-why">{why}</p>', str(tabs(made, f"{name}: profile", best))]
-    elif ran:
-        chapter = f'<a href="{escape(shown.paper)}.html">chapter of the paper</a>'
-        points = "; ".join(f"{level}: {int(frame['reproduced'].notna().sum())}" for level, frame in ran.items())
-        parts.append(f"<p>The paper prints no numbers here. Points reproduced: {points}; the {chapter} draws them.</p>")
-    elif shown.status != "nothing to run":
-        parts.append(str(tables.missing(one.frames[one.best])))
-    if len(one.claims[one.best]):
+    else:
+        parts += _without_results(one, cost)
+    if len(one.claims[one.best]) and ran:
         parts.append(str(tables.claims_at(shown, one.frames, f"What the authors say about {name}")))
+    if ran and cost is not None:
+        parts.append(f'<p class="missing-line">Missing at profile {cost.profile}: {cost.words}: {cost.command}</p>')
     heading = f"<b>{escape(name)}</b>: {escape(shown.title)}"
-    return fold(heading, _counts(one), "".join(parts), anchor(shown.key))
+    return fold(heading, _counts(one, cost), "".join(parts), anchor(shown.key))
+
+
+def _without_results(one: Found, cost: Cost | None) -> list[str]:
+    """The one line, and what there is without a run: a picture, printed numbers, what the paper says of them."""
+    shown, frame, name = one.exhibit, one.frames[one.best], name_of(one.exhibit.key)
+    if isinstance(shown, Drawing):
+        figure = shown.draw(frame)
+        assert isinstance(figure, Picture)
+        nothing = "<p>There is nothing to show of it yet: no result holds its pictures.</p>"
+        return [nothing if figure.nothing else str(embedded(figure, f"{name}: {shown.title}, drawn by this library."))]
+    parts = []
+    if cost is not None:
+        parts.append(f'<p class="missing-line">{name}: not run; {cost.words}: {cost.command}</p>')
+    elif shown.status != "nothing to run":
+        reasons = "; ".join(dict.fromkeys(str(reason) for reason in frame["reason"] if reason))
+        parts.append(f'<p class="missing-line">{name}: not run; {escape(reasons)}.</p>')
+    if one.prints and frame["published"].notna().any():
+        alone = None if shown.plot is None else shown.draw(frame)
+        if isinstance(alone, Picture) and not alone.nothing:
+            parts.append(str(embedded(alone, f"{name}: the printed numbers alone; none of them was run.")))
+        parts.append(str(tables.comparison(frame, f"{name}, as printed", only_run=False)))
+        claims = shown.claims(as_printed(frame))
+        if len(claims):
+            parts.append(str(tables.claims(claims, f"What the authors say about {name}", printed=True)))
+    return parts
+
+
+def _drawn(one: Found, frame: pd.DataFrame) -> str:
+    """A figure at one profile; of a figure that nothing draws, how many points it has."""
+    shown, name = one.exhibit, name_of(one.exhibit.key)
+    if shown.plot is None:
+        return f"<p>{int(frame['reproduced'].notna().sum())} points, of which no drawing is made.</p>"
+    figure = shown.draw(frame)
+    assert isinstance(figure, Picture)
+    if figure.nothing:  # run, but too little of it to compare: one value of what is varied
+        return f"<p>{int(frame['reproduced'].notna().sum())} points, too few to draw.</p>{tables.missing(frame)}"
+    caption = f"{name}: {shown.title}, profile {tables.profile_of(frame)}."
+    return str(embedded(figure, caption)) + str(tables.missing(frame))
 
 
 def differences(frame: pd.DataFrame) -> pd.DataFrame:
@@ -91,7 +172,8 @@ def differences(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(difference=apart[rows.index], label=[words.setting(row, told) for row in records(rows)])
 
 
-def _level(frame: pd.DataFrame, name: str) -> str:
+def _level(one: Found, frame: pd.DataFrame) -> str:
+    name = name_of(one.exhibit.key)
     profile, apart = tables.profile_of(frame), differences(frame)
     parts = [str(tables.comparison(frame, name))]
     if len(apart):
@@ -112,8 +194,16 @@ def _facts(one: Found) -> str:
     return f"<dl>{listed}</dl>"
 
 
-def _counts(one: Found) -> str:
+def _counts(one: Found, cost: Cost | None = None) -> str:
     """ "laptop: 20 of 252 numbers run, 13 agree, 6 differ; claims: 3 hold, 1 so far, 1 fails"."""
+    if not tables.there(one.frames):
+        if isinstance(one.exhibit, Drawing):
+            return "a picture"
+        return (
+            "nothing to run"
+            if one.exhibit.status == "nothing to run"
+            else f"not run{f'; {cost.words}' if cost else ''}"
+        )
     frame, claims = one.frames[one.best], one.claims[one.best]
     verdicts, outcomes = coverage.sorted_out(frame), coverage.outcomes(claims)
     said, run = [], len(frame) - verdicts[NOT_RUN]
@@ -122,5 +212,4 @@ def _counts(one: Found) -> str:
         said.append(f"{run} of {len(frame)} numbers run" + (decided if run else ""))
     if len(claims):
         said.append(f"claims: {outcomes[HOLDS]} hold, {outcomes[SO_FAR]} so far, {outcomes[FAILS]} fail")
-    where = f"{one.best}: " if tables.there(one.frames) else ""
-    return where + "; ".join(said) if said else "no number, no claim"
+    return f"{one.best}: {'; '.join(said)}" if said else "no number, no claim"

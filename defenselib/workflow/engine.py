@@ -23,8 +23,9 @@ class Batch:
 
     plan: its file. store: the working store. folder: where Snakemake keeps its notes and logs. jobs: cells at once.
     gpus: those of this machine that cells are pinned to, `per_gpu` at once on each; none of them: no GPU here. slurm:
-    submit every cell as a job, with `gpu_jobs` one GPU each. memory_mb: of a job; clusters hold it to that.
-    notebooks: paper and profile of each. book: the repository, to build.
+    submit every cell as a job, with `gpu_jobs` one GPU each. skip_held: a cell that another process holds is not waited
+    for; its job gives up and counts as one to try again, so that the next cell has its place. memory_mb: of a job;
+    clusters hold it to that. notebooks: paper and profile of each. book: the repository, to build.
     """
 
     plan: Path
@@ -40,6 +41,7 @@ class Batch:
     partition: str | None = None
     account: str | None = None
     retries: int = 2
+    skip_held: bool = False
     notebooks: tuple[tuple[str, str], ...] = ()
     book: Path | None = None
     more: Sequence[str] = field(default_factory=tuple)
@@ -53,7 +55,8 @@ class Batch:
 
     def settings(self) -> dict[str, Any]:
         """What the workflow reads."""
-        here = f"--gpus {','.join(map(str, self.gpus))} --per-gpu {self.per_gpu}" if self.gpus else ""
+        more = [f"--gpus {','.join(map(str, self.gpus))} --per-gpu {self.per_gpu}"] if self.gpus else []
+        more += ["--skip-held"] if self.skip_held else []
         return {
             "plan": str(self.plan.absolute()),
             "store": str(self.store.absolute()),
@@ -61,7 +64,7 @@ class Batch:
             "threads": self.threads,
             "memory_mb": self.memory_mb,
             "gpu": int(bool(self.gpus) or self.gpu_jobs),
-            "run_cell": here,
+            "run_cell": " ".join(more),
             "notebooks": {
                 f"{paper}-{profile}": {"paper": paper, "profile": profile} for paper, profile in self.notebooks
             },
@@ -71,10 +74,7 @@ class Batch:
 
     def write_settings(self) -> Path:
         """Write them as JSON into the folder. Errors: FolderError."""
-        path = folders.make(self.folder) / "settings.json"
-        with folders.writing(path), folders.atomic(path) as temporary:
-            temporary.write_text(json.dumps(self.settings(), indent=1), encoding="utf-8")
-        return path
+        return folders.write_text(self.folder / "settings.json", json.dumps(self.settings(), indent=1))
 
     def command(self, snakemake: str = "snakemake") -> list[str]:
         """The command line. Settings must have been written."""

@@ -293,7 +293,14 @@ def test_cross_samples_keep_labels_and_can_be_left_out() -> None:
     assert (int(poisoned.is_poisoned.sum()), int(poisoned.is_cross.sum())) == (20, 20)
     assert torch.equal(poisoned.train.labels[poisoned.is_cross], data.train.labels[poisoned.is_cross])
     assert (poisoned.train.images != data.train.images)[poisoned.is_cross].flatten(1).any(1).all()
-    assert not attacks.poison(data, made(cross_share=0.0).untrained(), target=3).is_cross.any()
+    assert not attacks.poison(data, made(preset="aabl", cross_share=0.0).untrained(), target=3).is_cross.any()
+
+
+def test_cross_samples_are_as_many_as_poisoned_ones_under_every_preset() -> None:
+    for preset in attacks.presets("iab"):
+        plan = attacks.create("iab", preset=preset).plan
+        poisoned = int(plan.rate * 10_000)
+        assert attacks.create("iab", preset=preset).cross_count(poisoned, 10_000) == poisoned
 
 
 def test_refusals() -> None:
@@ -305,6 +312,7 @@ def test_refusals() -> None:
         made(**SHORT).prepare(random_dataset().train, None, Context(model_factory=tiny_model))
     bad: list[dict[str, Any]] = [{"cross_share": 1.5}, {"normalisation": "cifr"}, {"density": -0.1}, {"epochs": 0}]
     bad += [{"batch_size": 9}, {"learning_rate": 0.0}, {"degrees": 200.0}, {"diversity_weight": -1.0}, {"padding": -1}]
+    bad += [{"cross_per_poisoned": -1}]
     for hyper in bad:
         with pytest.raises(DefenseLibError, match=next(iter(hyper)) if "batch_size" not in hyper else "backdoor_share"):
             made(**hyper)

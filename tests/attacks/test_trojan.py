@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from defenselib import attacks
-from defenselib.errors import InvalidValueError
+from defenselib.errors import InvalidValueError, UnknownNameError
 
 # As published, with the fractions; rows 25 to 27 by columns 25 to 27.
 TRIGGER = [
@@ -58,6 +58,13 @@ def test_nine_pixels_differ_whatever_the_image() -> None:
     assert changed.flatten(1).sum(1).tolist() == [26] * 4  # green of the middle pixel gets 0 added
 
 
+def test_replaced_values_are_one_fixed_patch() -> None:
+    out = attacks.create("trojan", combine="replace")(levels(32))
+    np.testing.assert_array_equal(out[:, :, 25:28, 25:28].numpy(), np.floor(TRIGGER)[None].repeat(256, 0))
+    out[:, :, 25:28, 25:28] = levels(32)[:, :, 25:28, 25:28]
+    assert torch.equal(out, levels(32))
+
+
 def test_presets() -> None:
     assert attacks.create("trojan").plan == attacks.create("trojan", preset="aabl").plan
     rules = {name: attacks.create("trojan", preset=name).plan for name in ("aabl", "dst_dbr")}
@@ -73,3 +80,5 @@ def test_patches_that_do_not_fit_are_refused() -> None:
         attacks.create("trojan", scale=5)
     with pytest.raises(InvalidValueError, match="scale is 0"):
         attacks.create("trojan", scale=0)
+    with pytest.raises(UnknownNameError, match=r"combine 'replaced'.*did you mean 'replace'"):
+        attacks.create("trojan", combine="replaced")

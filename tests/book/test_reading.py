@@ -186,11 +186,8 @@ def test_the_start_page_leads_to_every_chapter_and_types_no_number() -> None:
         (card,) = (part for part in text.split(":::{grid-item-card}") if f":link: _executed/{paper}\n" in part)
         assert f"{{exhibits}}`{paper}`" in card and "{cite:t}" in card
     assert [found[:2] for found in myst.PICTURE.findall(text)] == [("attacks", "attacks-start")]
-    assert myst.GLUED.findall(text) == [
-        ("coverage", "numbers-run"),
-        ("coverage", "numbers-printed"),
-        ("status", "results"),
-    ]
+    wanted = ("numbers-printed", "numbers-run", "numbers-profile", "numbers-at-profile", "numbers-distinct")
+    assert myst.GLUED.findall(text) == [*(("coverage", name) for name in wanted), ("status", "results")]
     prose = re.sub(r"`[^`]*`|```.*?```", "", text.partition("## Build on it")[0], flags=re.DOTALL)
     assert not re.search(r"\d+(\.\d+)? ?%|\d{2,} (numbers|results|tables)", prose)
 
@@ -342,5 +339,13 @@ def test_the_reference_is_compiled_as_text_not_as_markup() -> None:
 def test_the_start_page_says_numbers_and_shows_a_picture() -> None:
     bs4 = pytest.importorskip("bs4")
     article = bs4.BeautifulSoup((HTML / "book" / "index.html").read_text(encoding="utf-8"), "html.parser").article
-    assert re.search(r"So far \d+ of \d,?\d{3} printed numbers have been run again", " ".join(article.text.split()))
+    words = " ".join(article.text.split())
+    found = re.search(
+        r"Of ([\d,]+) printed numbers, ([\d,]+) have been run again .* profile \w+: "
+        r"([\d,]+) numbers, which are ([\d,]+) distinct measurements",
+        words,
+    )
+    assert found is not None, words
+    printed, ran, here, distinct = (int(count.replace(",", "")) for count in found.groups())
+    assert printed > ran >= here > distinct > 0
     assert article.select("img") and "{exhibits}" not in article.text and "{glued}" not in article.text

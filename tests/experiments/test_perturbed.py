@@ -109,5 +109,6 @@ def test_a_cell_that_stops_after_the_split_has_all_of_it(tmp_path: Any) -> None:
     assert 100 * kept.mean() == pytest.approx(result.metrics["gamma"])
     full = run(cell.replace(stop_after=None, measure=("acc", "asr", "ra")), store, device="cpu", progress=False)
     assert full.metrics["gamma"] == result.metrics["gamma"] and full.ra is not None
-    assert "naive" not in {row["stage"] for row in full.history} and "naive (shared)" in full.stages
+    # A history does not depend on which cell made the stage.
+    assert full.history[: len(result.history)] == result.history and "naive (shared)" in full.stages
     assert full.suspects_count == 600 - kept.sum()

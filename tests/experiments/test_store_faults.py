@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from defenselib.errors import FolderError, InvalidValueError
-from defenselib.experiments import Experiment, Store, default_stores, index, run
-from defenselib.experiments.leftovers import leftovers, remove
+from defenselib.experiments import Experiment, Result, Store, default_stores, index, run
+from defenselib.experiments.leftovers import leftovers, outdated, remove
 
 from .test_damage import FILES, GOOD, KEY, STATE
 from .test_store import make_result
@@ -190,6 +190,27 @@ def test_leftovers_are_found_and_removed_and_nothing_else(tmp_path: Path) -> Non
     assert sorted(item.kind for item in found) == sorted(gone.values()) and {item.size for item in found} == {7}
     assert remove(found) == 7 * len(gone)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept and leftovers(store, cache, age=0) == []
+
+
+def test_what_older_code_made_goes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed = Store(tmp_path / "committed")
+    committed.put(make_result())
+    store = Store(tmp_path / "store", also=[committed.root])
+    (store.root / "cache").mkdir(parents=True)
+    stage = store.root / "cache" / f"iab-{KEY}.safetensors"
+    stage.write_bytes(b"12345")
+    monkeypatch.setattr(Result, "made_by_current_code", lambda self: True)
+    store.put(make_result(), {"a": np.zeros(2)})
+    store.save_model(KEY, STATE)
+    assert outdated(store) == []
+    monkeypatch.setattr(Result, "made_by_current_code", lambda self: False)
+    found = outdated(store)
+    assert sorted(item.kind for item in found) == [
+        "model of older code", "result of older code", "result of older code", "shared stage beside older code"
+    ]  # fmt: skip
+    remove(found)
+    assert not stage.exists() and store.get(KEY) is not None, "the committed one stays"
+    assert list(Store(store.root).results()) == []
 
 
 @pytest.mark.slow

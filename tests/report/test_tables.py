@@ -32,15 +32,15 @@ def found() -> pd.DataFrame:
 def test_comparison_shows_printed_beside_reproduced(found):
     text = str(tables.comparison(found, "Table 2"))
     assert (
-        "Table 2, profile laptop (2 of 6 numbers; 4 not run). All rows: CIFAR-10, ResNet-18, BadNets, no defense"
-        in text
+        "Table 2, profile laptop (2 of 6 numbers; 4 without one). All rows: CIFAR-10, ResNet-18, BadNets, target 3, "
+        "rate 5\xa0%, no defense" in text
     )
-    assert "81.0\xa0±\xa01.4" in text and ">2 CPU cores<" in text
+    assert "81.0\xa0±\xa01.4" in text
     assert text.count("<tr>") == 3
     assert text.count("<th") == text.count("<th scope=") + text.count("<thead")
     assert '<span class="verdict verdict-agrees">✓ agrees</span>' in text
     assert '<span class="verdict verdict-differs">✗ differs</span>' in text
-    assert str(tables.comparison(found, "all", only_run=False)).count("<tr>") == 7
+    assert str(tables.comparison(found, "all", only_run=False)).count("<tr>") == 2 + 3, "a row a defense"
 
 
 def test_rows_of_two_profiles_never_share_a_table(found):
@@ -116,7 +116,7 @@ def test_nothing_run_is_a_sentence(found):
 
 def test_overview_has_the_papers_layout(found):
     text = str(tables.overview(found, "acc", "Table 2"))
-    assert "94.9 → 81.0 ✓" in text and "profile laptop. ✓ agrees" in text
+    assert "94.9 →\N{NO-BREAK SPACE}81.0\N{NO-BREAK SPACE}✓" in text and "profile laptop. ✓ agrees" in text
     assert ">93.9<" in text
     assert text.count('<th scope="col"') == 5
 
@@ -159,7 +159,7 @@ def test_claims_have_a_column_of_outcomes_for_each_profile():
         tables.claims_at(exhibit, {"paper": laptop.assign(reproduced=math.nan), "gpu": some, "laptop": laptop}, "c")
     )
     heads = re.findall(r'<th scope="col"[^>]*>([^<]*)<', text)
-    assert heads == ["statement", "rule", "laptop", "gpu", "numbers at laptop"]
+    assert heads == ["statement", "laptop", "gpu", "rule", "numbers at laptop"]
     assert "◐ holds so far</span> 3 of 18" in text and "✓ holds</span> 18 of 18" in text
 
 
@@ -213,3 +213,45 @@ def test_source_is_shown_without_indentation():
     listing = tables.source(tables.Html.__str__)
     assert str(listing).startswith("def __str__")
     assert listing._repr_markdown_().startswith("```python\ndef __str__")
+
+
+def test_metrics_stand_side_by_side_under_their_names(found):
+    shown = found.assign(reproduced=[80.0, 7.0, 70.0, 5.0, 60.0, 3.0], n=1, verdict="agrees", ran_on="", reason="")
+    text = str(tables.comparison(shown, "Table 2"))
+    heads = re.findall(r'<th scope="col(?:group)?"[^>]*>([^<]*)<', text)
+    assert heads == ["defense", "ACC", "ASR", *["printed", "reproduced", "verdict"] * 2]
+    assert "1 seed each" in text, "what all rows share stands in the caption"
+    three = pd.concat([shown, shown[shown["metric"] == "acc"].assign(metric="der", reproduced=90.0)])
+    text = str(tables.comparison(three, "Table 2"))
+    assert text.count('class="mark verdict-agrees"') == 9 and "✓ agrees." in text, "marks, and what they mean"
+
+
+def test_nothing_is_shown_of_what_the_paper_does_not_print(found):
+    text = str(tables.comparison(found.assign(published=math.nan, verdict="not comparable"), "Figure 1"))
+    assert "printed" not in text and "verdict" not in text and "81.0" in text
+
+
+def test_notes_stand_under_their_row_and_shared_ones_once(found):
+    notes = ["1 of 3 seeds; seed 1, 2 not run; the attack took", "1 of 3 seeds; seed 1, 2 not run; a dead class"]
+    both = found.iloc[:2].assign(reason=notes, defense=["none", "asd"])
+    text = str(tables.comparison(both, "Table 2"))
+    assert re.findall(r'class="note"><td[^>]*>([^<]*)<', text) == ["the attack took", "a dead class"]
+
+
+def test_a_number_opens_the_results_behind_it(root, monkeypatch):
+    monkeypatch.setenv("DEFENSELIB_RESULTS", str(root / "book" / "results"))
+    exhibit = papers.get("asd").exhibit("table-4")
+    shown = exhibit.reproduce(profile="laptop", attacks=["badnets"])
+    text = str(tables.comparison(shown, "Table 4"))
+    opened = re.findall(r'<tr class="made-of".*?</tr>', text)
+    assert len(opened) == text.count("</summary></details></td>") / 2 >= 1
+    for part in ("Table 4 of Backdoor Defense", "seed 0: ACC", "today", "digest", "CPU cores", "book/results/laptop/"):
+        assert part in opened[0], part
+    (row,) = [r for r in frame.records(shown) if r["ssl"] == "mixmatch" and r["metric"] == "acc" and r["n"]]
+    assert all(f"{key}.json" in opened[0] for key in row["results"]) and len(row["results"]) == row["n"]
+    assert "defenselib run --dataset cifar10 --attack badnets --defense asd --profile laptop" in opened[0]
+
+
+def test_a_result_that_is_not_there_is_named(found):
+    text = str(tables.comparison(found.assign(results=[("0" * 16,)] * 6), "Table 2"))
+    assert f"Result {'0' * 16} is not in the store." in text

@@ -28,9 +28,13 @@ class CutoutAugment(Augment):
             raise InvalidValueError(f"the length of a cutout is {self.length}, it must not be negative")
 
     def __call__(self, images: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
-        out = super().__call__(images, index, generator)
-        reach = self.length // 2
-        sides = torch.tensor(out.shape[-2:], device=generator.device)
-        centre = (torch.rand(len(index), 2, generator=generator, device=generator.device) * sides).long()
-        cut = (span(centre[:, axis] - reach, 2 * reach, out.shape[axis - 2]) for axis in (0, 1))
-        return out * ~box(*cut)
+        return cut_out(super().__call__(images, index, generator), self.length, generator)
+
+
+def cut_out(images: Tensor, length: int, generator: torch.Generator) -> Tensor:
+    """Images (B, C, H, W), each with a black square about a random pixel; `length` as `CutoutAugment` takes it."""
+    reach = length // 2
+    sides = torch.tensor(images.shape[-2:], device=generator.device)
+    centre = (torch.rand(len(images), 2, generator=generator, device=generator.device) * sides).long()
+    cut = (span(centre[:, axis] - reach, 2 * reach, images.shape[axis - 2]) for axis in (0, 1))
+    return images * ~box(*cut)

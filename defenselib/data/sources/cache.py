@@ -1,11 +1,14 @@
 """Decoded data sets on disk: uint8 .npy arrays that are memory-mapped, and a small JSON with the digest.
 
 An entry is a folder named by its data set and a key over the source files' paths, sizes and times. It appears in one
-step, complete; what is in it is checked at every load (shapes and a checksum) and made anew if it is not right.
+step, complete; what is in it is checked at every load (shapes and a checksum) and made anew if it is not right. Arrays
+of more than `LARGE` bytes are decoded by several processes, checked when their file is not the one that was checked
+last, and handed out as `HostImages`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +16,7 @@ import shutil
 import stat
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,20 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from defenselib.data.host.files import Mapped
+from defenselib.data.host.images import HostImages
+from defenselib.data.host.placing import digest_in_parts
+from defenselib.data.sources import bulk
+from defenselib.data.sources.bulk import checksum
 from defenselib.data.sources.images import Listing, fill, pick_size
-from defenselib.data.sources.labels import checked_labels
+from defenselib.data.sources.labels import Labels, checked_labels
+from defenselib.data.sources.preparation import Preparation
 from defenselib.data.types import ImageSet, digest_of
-from defenselib.errors import DataError, FolderError, check_range
-from defenselib.folders import CACHE, cache_root, make, named, writing
+from defenselib.errors import DataError, FolderError
+from defenselib.folders import CACHE, atomic, cache_root, make, named, writing
 
+LARGE = 1 << 31  # bytes of decoded images from which on a data set stays in its file
+_PART = 512  # images that are checked at a time
 _FORMAT = 2  # raise when the bytes or names of an entry change
 Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]
 
@@ -41,31 +52,47 @@ class Decoded:
     digest: str
 
 
-def load_decoded(name: str, listing: Listing, image_size: int | None = None) -> Decoded:
+def load_decoded(name: str, listing: Listing, preparation: Preparation | None = None) -> Decoded:
     """The decoded images of `listing`, from the cache if it holds them, else decoded and kept there.
 
     Errors: DataError for damaged images and labels, FolderError where DEFENSELIB_CACHE names a file. A cache folder
-    that cannot be written only costs a warning.
+    that cannot be written only costs a warning, except to a data set that does not fit the memory: FolderError.
     """
-    if image_size is not None:
-        check_range("image_size", image_size, 1, 4096)
-    key = _key(listing, image_size)
+    how, large = preparation or Preparation(), False
+    key = _key(listing, how)
     named(CACHE)
     try:
         entry = cache_root() / "decoded" / f"{name[:40]}-{key}"
         found = _read(entry)
         if found is not None:
             return found
+        labels = checked_labels(listing)  # before any image is looked at
+        sized = how if how.side is not None else replace(how, side=pick_size(listing.train))
+        large = sized.crops or _bytes(listing, sized) > LARGE
         make(entry.parent, CACHE)
         with writing(entry.parent, CACHE), FileLock(entry.with_name(entry.name + ".lock")):
-            return _read(entry) or _write(entry, listing, image_size)  # another process may have made it
+            found = _read(entry)  # another process may have made it
+            if found is not None:
+                return found
+            if large:
+                return _write_large(entry, listing, labels, sized, how.side is None)
+            return _write(entry, listing, how.side)
     except FolderError as error:
+        if large:
+            raise
         warnings.warn(f"no cache of decoded images: {error}", stacklevel=3)
-        return _decode(listing, image_size, lambda _, shape: np.empty(shape, dtype=np.uint8))
+        return _decode(listing, how.side, lambda _, shape: np.empty(shape, dtype=np.uint8))
 
 
-def _key(listing: Listing, image_size: int | None) -> str:
-    state = hashlib.sha256(json.dumps([_FORMAT, image_size]).encode())
+def _bytes(listing: Listing, how: Preparation) -> int:
+    """Of all decoded images."""
+    count = listing.train.count + (0 if listing.test is None else listing.test.count)
+    return 3 * count * (how.side or 0) ** 2
+
+
+def _key(listing: Listing, how: Preparation) -> str:
+    crop = [] if how.shorter is None else [how.shorter]
+    state = hashlib.sha256(json.dumps([_FORMAT, how.side, *crop, *listing.chosen]).encode())
     for path in listing.files:
         try:
             facts = path.stat()
@@ -98,7 +125,7 @@ def _write(entry: Path, listing: Listing, image_size: int | None) -> Decoded:
                 np.save(partial / f"{name}_labels.npy", item.labels.numpy())
                 arrays |= {f"{name}_images": item.images.numpy(), f"{name}_labels": item.labels.numpy()}
         if all((partial / f"{name}.npy").exists() for name in arrays):
-            content = {name: {"shape": list(item.shape), "sum": _checksum(item)} for name, item in arrays.items()}
+            content = {name: {"shape": list(item.shape), "sum": checksum(item)} for name, item in arrays.items()}
             meta = {"digest": made.digest, "folder": str(listing.folder), "arrays": content}
             (partial / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
             shutil.rmtree(entry, ignore_errors=True)
@@ -106,6 +133,44 @@ def _write(entry: Path, listing: Listing, image_size: int | None) -> Decoded:
         return _read(entry) or made  # read anew: the arrays just written are shared with the file
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_large(
+    entry: Path, listing: Listing, labels: tuple[Labels, Labels | None], how: Preparation, unasked: bool
+) -> Decoded:
+    """As `_write`, by several processes; what is done stays in the partial folder of a try that was killed."""
+    partial = entry.with_name(entry.name + ".partial")
+    make(partial, CACHE)
+    there = sum(path.stat().st_blocks * 512 for path in partial.glob("*_images.npy"))
+    free, needed = shutil.disk_usage(partial).free, _bytes(listing, how) - there
+    if free < 1.02 * needed:
+        raise FolderError(
+            f"{partial} needs {needed / 1e9:.1f} GB more for the decoded images and {free / 1e9:.1f} GB are free; make "
+            f"room, or set {CACHE} to a folder on a larger disk"
+        )
+    sets, content, resized = [], {}, 0
+    for name, split, found in (("train", listing.train, labels[0]), ("test", listing.test, labels[1])):
+        if split is None or found is None:
+            continue
+        made = bulk.decode(partial, f"{name}_images", split, how)
+        resized += made.resized
+        np.save(partial / f"{name}_labels.npy", found)
+        images = np.load(partial / f"{name}_images.npy", mmap_mode="c")
+        sets.append(ImageSet(HostImages.over(images), torch.from_numpy(found)))
+        content[f"{name}_images"] = {"shape": list(images.shape), "sum": made.sum}
+        _note(partial / f"{name}_images.npy", made.sum)
+        content[f"{name}_labels"] = {"shape": list(found.shape), "sum": checksum(found)}
+    meta = {"digest": digest_in_parts(*sets), "folder": str(listing.folder), "arrays": content}
+    (partial / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    (partial / bulk.JOURNAL).unlink(missing_ok=True)
+    if resized and unasked:
+        _warn_of(resized, listing, how.side)
+    shutil.rmtree(entry, ignore_errors=True)
+    partial.replace(entry)
+    kept = _read(entry)
+    if kept is None:
+        raise FolderError(f"{entry} does not keep what is written to it; check the disk, or set {CACHE}")
+    return kept
 
 
 def _read(entry: Path) -> Decoded | None:
@@ -116,9 +181,9 @@ def _read(entry: Path) -> Decoded | None:
         for name, facts in meta["arrays"].items():
             # copy-on-write: whoever changes a tensor in place changes neither the file nor anybody else's tensor
             array = np.load(entry / f"{name}.npy", mmap_mode="c")
-            if list(array.shape) != facts["shape"] or _checksum(array) != facts["sum"]:
+            if list(array.shape) != facts["shape"] or not _right(entry / f"{name}.npy", array, facts["sum"]):
                 return None
-            arrays[name] = torch.from_numpy(array)
+            arrays[name] = HostImages.over(array) if _large(array) else torch.from_numpy(array)
         train = ImageSet(arrays["train_images"], arrays["train_labels"])
         test = ImageSet(arrays["test_images"], arrays["test_labels"]) if "test_images" in arrays else None
         return Decoded(train, test, str(meta["digest"]))
@@ -126,11 +191,42 @@ def _read(entry: Path) -> Decoded | None:
         return None
 
 
-def _checksum(array: NDArray[Any]) -> int:
-    """Sum of the bytes as 64-bit words: finds lost pages and flipped bits at the speed of the memory."""
-    flat = array.reshape(-1).view(np.uint8)
-    whole = len(flat) // 8 * 8
-    return int(flat[:whole].view(np.uint64).sum(dtype=np.uint64)) + int(flat[whole:].sum(dtype=np.uint64))
+def _right(path: Path, array: NDArray[Any], noted: int) -> bool:
+    """Whether an array has the checksum that was noted; of a large one, whether its file is the one that had it."""
+    if not _large(array):
+        return checksum(array) == noted
+    seen = path.with_suffix(".checked")
+    if seen.is_file() and seen.read_text(encoding="utf-8") == _stamp(path, noted):
+        return True
+    if _checksum_of(array) != noted:
+        return False
+    with contextlib.suppress(OSError):  # in a cache that cannot be written it is checked again
+        _note(path, noted)
+    return True
+
+
+def _large(array: NDArray[Any]) -> bool:
+    return array.ndim == 4 and array.nbytes > LARGE
+
+
+def _stamp(path: Path, noted: int) -> str:
+    facts = path.stat()
+    return json.dumps([facts.st_size, facts.st_mtime_ns, facts.st_ino, noted])
+
+
+def _note(path: Path, noted: int) -> None:
+    """Leave word that the file as it is now was read and has this checksum."""
+    with atomic(path.with_suffix(".checked")) as temporary:
+        temporary.write_text(_stamp(path, noted), encoding="utf-8")
+
+
+def _checksum_of(array: NDArray[Any]) -> int:
+    """The checksum, read in parts that do not stay in this process's memory. A part is a multiple of eight bytes."""
+    source, total = Mapped.of(array), 0
+    for start in range(0, len(array), _PART):
+        total += checksum(array[start : start + _PART])
+        source.forget()
+    return total % (1 << 64)
 
 
 def _decode(listing: Listing, image_size: int | None, allocate: Allocate) -> Decoded:
@@ -144,9 +240,13 @@ def _decode(listing: Listing, image_size: int | None, allocate: Allocate) -> Dec
             resized += fill(split, out)
             sets[name] = ImageSet(torch.from_numpy(out), torch.from_numpy(labels[name]))
     if resized and image_size is None:
-        warnings.warn(
-            f"{resized} images of {listing.folder} have other sizes and were resized to {side}x{side}; "
-            "give image_size (in pixels) to choose",
-            stacklevel=2,
-        )
+        _warn_of(resized, listing, side)
     return Decoded(sets["train"], sets.get("test"), digest_of(*sets.values()))
+
+
+def _warn_of(resized: int, listing: Listing, side: int | None) -> None:
+    warnings.warn(
+        f"{resized} images of {listing.folder} have other sizes and were resized to {side}x{side}; "
+        "give image_size (in pixels) to choose",
+        stacklevel=3,
+    )

@@ -29,7 +29,7 @@ def list_folder(folder: Path) -> Listing | None:
     without images, for a test class that is not trained, and where the names of splits say something else than
     `splits`.
     """
-    folder = _unwrapped(folder)
+    folder = unwrapped(folder)
     train_root, test_root = splits(folder)
     everyone = class_folders(train_root)
     names = listed_classes(folder, everyone)
@@ -129,7 +129,7 @@ def images_below(folder: Path) -> Iterator[Path]:
         yield from (path for path in (Path(parent, name) for name in names) if path.is_file() or not path.exists())
 
 
-def _unwrapped(folder: Path) -> Path:
+def unwrapped(folder: Path) -> Path:
     """The one folder in `folder` where that holds splits (an archive unpacked into a folder of its name)."""
     inner = subfolders(folder)
     if len(inner) == 1 and split_kind(inner[0]) is None and any(map(split_kind, subfolders(folder / inner[0]))):

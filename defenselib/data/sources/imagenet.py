@@ -1,7 +1,8 @@
 """ImageNet (ILSVRC 2012) and subsets of it: `train/WNID/*.JPEG` and validation images, in folders or in a table.
 
-A subset is a `class_list.txt` beside `train`, one WordNet number a line in label order; links to one copy of the images
-are enough. Images have other sizes; `load_dataset(..., image_size=...)` says to which they are brought.
+A subset is a `class_list.txt` beside `train`, one WordNet number a line in label order (links to one copy of the
+images are enough), or a `Part`, which is drawn. Images have other sizes; `load_dataset(..., image_size=...)` says to
+which they are brought.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from pathlib import Path
 from defenselib.data.sources.annotated import Row, annotated_split, rows_of
 from defenselib.data.sources.folder import class_files, class_folders, listed_classes, split_of, subfolders
 from defenselib.data.sources.images import Listing
+from defenselib.data.sources.parts import Part
 from defenselib.errors import DataError, printable
 
 _WNID = re.compile(r"n\d{8}")
 
 
-def list_imagenet(folder: Path) -> Listing | None:
+def list_imagenet(folder: Path, part: Part | None = None) -> Listing | None:
     """The data set in `folder`, or where the archives unpack it below; None where it is not. Errors: DataError.
+
+    part: what is drawn where there are more classes than it has.
 
     Test images are the published validation images: `val/WNID/*.JPEG`, or `val/*.JPEG` with `LOC_val_solution.csv`.
     """
@@ -27,6 +31,9 @@ def list_imagenet(folder: Path) -> Listing | None:
         return None
     everyone = class_folders(base / "train")
     names = listed_classes(folder, everyone)
+    drawn = part is not None and len(names) > part.classes
+    if part is not None and drawn:
+        names = part.of_folders(base / "train", names)
     train = class_files(base / "train", names)
     table = folder / "LOC_val_solution.csv"
     if subfolders(base / "val"):
@@ -40,7 +47,9 @@ def list_imagenet(folder: Path) -> Listing | None:
         if empty is not None:
             raise DataError(f"{base / place} has no images of class {empty}; unpack the data set again")
     files = tuple(path for item in train + test for path in item)
-    return Listing(folder, files, split_of(train), split_of(test), words(folder / "LOC_synset_mapping.txt", names))
+    known = words(folder / "LOC_synset_mapping.txt", names)
+    listing = Listing(folder, files, split_of(train), split_of(test), known)
+    return part.images_of(listing) if part is not None and drawn else listing
 
 
 def words(file: Path, names: list[str]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Listing:
     """A data set found on disk but not decoded. `test` is None where one tree is to be split.
 
     `files` are all files it consists of: their paths, sizes and times tell whether a cache is up to date.
-    `classes` is None where the files name none.
+    `classes` is None where the files name none. `chosen`: what tells a part of these files from all of them.
     """
 
     folder: Path
@@ -59,6 +59,7 @@ class Listing:
     train: Split
     test: Split | None
     classes: tuple[str, ...] | None
+    chosen: tuple[str, ...] = ()
 
 
 def describe(place: Place) -> str:
@@ -68,7 +69,7 @@ def describe(place: Place) -> str:
 
 def pick_size(split: Split, samples: int = 64) -> int:
     """Side in pixels to bring all images to: their own if the first ones are square, alike and up to 256, else 32."""
-    sizes = {_open(place, content).size for place, content in islice(split.pictures(), samples)}
+    sizes = {opened(place, content).size for place, content in islice(split.pictures(), samples)}
     if len(sizes) == 1:
         width, height = sizes.pop()
         if width == height <= LARGEST_OWN_SIZE:
@@ -88,7 +89,7 @@ def fill(split: Split, out: NDArray[np.uint8]) -> int:
         try:
             pictures = split.pictures()
             while chunk := list(islice(pictures, _CHUNK)):
-                running.append(pool.submit(_decode_chunk, chunk, out[start : start + len(chunk)]))
+                running.append(pool.submit(decode_chunk, chunk, out[start : start + len(chunk)]))
                 start += len(chunk)
                 if len(running) > 2 * workers:  # so that encoded images do not pile up in memory
                     resized += running.popleft().result()
@@ -99,7 +100,7 @@ def fill(split: Split, out: NDArray[np.uint8]) -> int:
     return resized
 
 
-def _decode_chunk(chunk: list[Picture], out: NDArray[np.uint8]) -> int:
+def decode_chunk(chunk: list[Picture], out: NDArray[np.uint8]) -> int:
     side = out.shape[-1]
     pixels = np.empty((len(chunk), side, side, 3), dtype=np.uint8)
     resized = 0
@@ -107,20 +108,20 @@ def _decode_chunk(chunk: list[Picture], out: NDArray[np.uint8]) -> int:
         if isinstance(content, np.ndarray) and content.shape == row.shape:
             row[:] = content
             continue
-        image = _open(place, content)
+        image = opened(place, content)
         try:
             image = image.convert("RGB")
             if image.size != (side, side):
                 image = image.resize((side, side), Image.Resampling.BILINEAR)
                 resized += 1
         except Exception as error:  # Pillow raises whatever its decoders raise
-            raise _damaged(place, error) from error
+            raise damaged(place, error) from error
         row[:] = np.asarray(image)
     out[:] = pixels.transpose(0, 3, 1, 2)
     return resized
 
 
-def _open(place: Place, content: Content) -> Image.Image:
+def opened(place: Place, content: Content) -> Image.Image:
     """The image, upright: its pixels as a camera's note of its orientation says that they are to be seen."""
     if content is None:
         raise DataError(f"{describe(place)} holds no image bytes; write the file again with the images in it")
@@ -133,7 +134,7 @@ def _open(place: Place, content: Content) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{describe(place)} is too large to decode ({error}); make it smaller") from error
     except Exception as error:
-        raise _damaged(place, error) from error
+        raise damaged(place, error) from error
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise DataError(
             f"{describe(place)} has {image.mode} pixels of more than 8 bits; convert it to 8 bits a channel"
@@ -149,6 +150,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _damaged(place: Place, error: Exception) -> DataError:
+def damaged(place: Place, error: Exception) -> DataError:
     remedy = "delete or replace it" if place[1] is None else "replace the file or drop that row"
     return DataError(f"{describe(place)} is a damaged image ({type(error).__name__}: {error}); {remedy}")

@@ -22,6 +22,7 @@ from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
+from defenselib.plots import words
 from defenselib.plots.charts import dots
 
 KEY = "aabl"
@@ -179,7 +180,7 @@ def _counted(what: str) -> str:
         "architectures": ("model", set()),
         "additional-architectures": ("model", set(printed.table(KEY, "table-3")["model"].dropna())),
     }[what]
-    names = [str(name) for name in dict.fromkeys(tables[column].dropna()) if name not in other]
+    names = [words.value(name, column) for name in dict.fromkeys(tables[column].dropna()) if name not in other]
     return f"the paper's tables have {len(names)}: {', '.join(names)}"
 
 

@@ -49,7 +49,7 @@ def lines(axis: str) -> Drawer:
         figure.legend(loc="outside right upper")
         return figure
 
-    return drawing(body)
+    return drawing(body, sweep=(axis,))
 
 
 def _histograms(ran: pd.DataFrame) -> Figure:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CIFAR = "cifar10"
 ATTACKS = ("badnets", "blend", "wanet", "clb")  # of all ablations
 SEEDS = 10  # a class: what the counts of Table 5 are out of
-# Table 6 takes its clean samples from ImageNet, for which there is no loader: other natural images stand in.
+# Table 6 takes its clean samples from ImageNet, how cut to the size of CIFAR-10 it does not say: natural images that
+# have that size stand in.
 STAND_IN = "cifar100"
 # Figure 6, by the stage left out, in multiples of the usual ends: no epoch of stage 1; stage 1 goes on to T2; stage 2
 # goes on to T3. How the paper spends the epochs of a stage that is left out, it does not say.

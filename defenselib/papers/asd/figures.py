@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.plots import panels, style
-from defenselib.plots.canvas import grid
+from defenselib.plots.canvas import grid, logarithmic
 from defenselib.plots.diagrams import arrow, box, canvas
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, line, named, only
 
@@ -110,7 +110,9 @@ def _times(ran: pd.DataFrame) -> Figure:
         for defense, rows in by(part, "defense"):
             places = rows["stage"].map(TIMED.index)
             panels.beside(axis, rows, places, style.method(defense), style.label(defense), across=False)
-        axis.set(xscale="log", xlabel="seconds", ylim=(len(TIMED) - 0.5, -0.5))
+        logarithmic(axis)
+        axis.tick_params(axis="x", rotation=60)
+        axis.set(xlabel="seconds", ylim=(len(TIMED) - 0.5, -0.5))
         axis.set_yticks(np.arange(len(TIMED)), ["stage 1", "stage 2", "stage 3", "total"])
     legend(figure)
     return figure
@@ -148,4 +150,5 @@ def pipeline(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
 # Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.
 losses = drawing(lambda ran: panels.histograms(ran, "defense", xlabel="loss $L_1$")[0])
 splits, progress = drawing(_splits, titled=False), drawing(_progress)
-combined, epochs, times = drawing(_combined), drawing(_epochs), drawing(_times)
+combined, times = drawing(_combined), drawing(_times, printed=True)
+epochs = drawing(_epochs, sweep=("without", "speed"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from defenselib.plots import panels as shared
 from defenselib.plots import style
-from defenselib.plots.canvas import grid
+from defenselib.plots.canvas import grid, logarithmic
 from defenselib.plots.diagrams import arrow, box, canvas
 from defenselib.plots.panels import PERCENT, beside, by, drawing, histograms, legend, line, named, names_of, only
 
@@ -56,7 +57,7 @@ def _setting(row: Mapping[str, Any]) -> str:
 settings = shared.settings(_setting)
 
 
-@drawing
+@partial(drawing, printed=True)
 def hours(ran: pd.DataFrame) -> Figure:
     """Table 5: printed (hollow) and reproduced (filled) hours."""
     figure, axes = grid(7.2, 2.6, 1, 1)
@@ -64,12 +65,13 @@ def hours(ran: pd.DataFrame) -> Figure:
     places = _listed(axis, ran, "dataset")
     for defense, rows in by(ran, "defense"):
         beside(axis, rows, rows["dataset"].map(places), style.method(defense), named(defense, "defense"), across=False)
-    axis.set(xscale="log", xlabel="hours")
+    logarithmic(axis)
+    axis.set_xlabel("hours")
     legend(figure)
     return figure
 
 
-@drawing
+@partial(drawing, sweep=("warmup_epochs",), printed=True)
 def isolation(ran: pd.DataFrame) -> Figure:
     """Table 8: poisoned samples among the isolated by length of the warm-up; a cross marks a wrong vote."""
     figure, axes = grid(7.2, 3.0, 1, 1)
@@ -78,7 +80,8 @@ def isolation(ran: pd.DataFrame) -> Figure:
         rows, votes = only(mine, metric="count"), only(mine, metric="correct")
         colour, words = style.attack(attack)["color"], named(attack, "attack")
         axis.plot(rows["warmup_epochs"], rows["published"], "--", color=colour, label=f"{words}, printed")
-        line(axis, rows, "warmup_epochs", words, "o-", color=colour)
+        if rows["reproduced"].notna().any():
+            line(axis, rows, "warmup_epochs", words, "o-", color=colour)
         missed = rows[rows["warmup_epochs"].isin(votes[votes["reproduced"] <= 0.5]["warmup_epochs"])]
         axis.plot(missed["warmup_epochs"], missed["reproduced"], "x", color=style.INK, ms=11)
     axis.set(xlabel="epochs of warm-up", ylabel="poisoned, isolated")
@@ -98,7 +101,7 @@ def found(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing
+@partial(drawing, sweep=("rate",))
 def rates(ran: pd.DataFrame) -> Figure:
     """Figure 3: ACC and ASR by poisoning rate, a panel an attack."""
     figure, parts = shared.panels(ran, "attack")
@@ -126,7 +129,7 @@ def looks(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing
+@partial(drawing, sweep=("without",))
 def collapse(ran: pd.DataFrame) -> Figure:
     """Figure 5: poison in the pool and ASR, rarest class and ACC, by epoch, for BSD whole and without a part."""
     figure, parts = shared.panels(ran, "metric", most=2, across_values=list(CURVES))

@@ -175,10 +175,13 @@ def transforms(frame: pd.DataFrame, title: str = "") -> Figure:
 
 
 SHARES = {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"}
-movement, clusters, histograms, bars, steps, pairs = (
-    drawing(body, titled=False) for body in (_movement, _clusters, _histograms, _bars, _steps, _pairs)
-)
+movement, clusters, histograms = (drawing(body, titled=False) for body in (_movement, _clusters, _histograms))
+bars = drawing(_bars, titled=False, sweep=("score",))
+steps = drawing(_steps, titled=False, sweep=("steps",))
+pairs = drawing(_pairs, titled=False, sweep=("first", "second"))
 # Figure 6: D-ST by the weight of the second term of its classifier's loss.
-weights = drawing(lambda ran: _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True), titled=False)
+weights = drawing(
+    lambda ran: _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True), titled=False, sweep=("poison_weight",)
+)
 # Figure 13: D-BR by the two shares; in each row the other share is the usual one.
-shares = drawing(lambda ran: _lines(ran, SHARES), titled=False)
+shares = drawing(lambda ran: _lines(ran, SHARES), titled=False, sweep=tuple(SHARES))

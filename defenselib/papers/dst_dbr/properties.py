@@ -7,7 +7,7 @@ a trigger is a patch if it changes less than a quarter of the pixels, and visibl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,9 +15,13 @@ import pandas as pd
 from defenselib import attacks
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
+from defenselib.papers.kit.cells import Need, needs
 from defenselib.papers.kit.exhibit import Exhibit
-from defenselib.papers.kit.request import Request
+from defenselib.papers.kit.grid import Grid
+from defenselib.papers.kit.request import Request, Thin
+from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.undefended import Case, looks_of
+from defenselib.plots import words as in_words
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -73,6 +77,10 @@ class Categories(Exhibit):
     def status(self) -> str:
         return "available"
 
+    def grid(self, request: Request, everything: bool = False, sources: dict[str, str] | None = None) -> Grid:
+        """Every attack is looked at once, at whatever seed and profile."""
+        return Grid(self.paper, replace(request, seeds=None), one_seed, Thin(), sources)
+
     def _reproduce(self, request: Request) -> pd.DataFrame:
         profile = request.profile
         measured = table_4(profile=profile, run=request.run, store=request.store)
@@ -82,6 +90,13 @@ class Categories(Exhibit):
         found = []
         for row in frames.records(measured):
             agrees = row["agrees"] if made_once[row["attack"]] and profile != "smoke" else None
-            made = frames.entry([] if agrees is None else [float(agrees)], reason=f"measured: {row['measured'] or '–'}")
+            said = f"measured: {in_words.value(row['measured'], 'measured') or in_words.NONE}"
+            made = frames.entry([] if agrees is None else [float(agrees)], reason=said)
             found.append({**made, "verdict": words.get(agrees, verdict.NOT_RUN)})
         return frames.finish(self._printed(), found, profile)
+
+
+@needs.register
+def _of_categories(exhibit: Categories, profile: str) -> list[Need]:
+    rows = [row for row in frames.records(exhibit._printed()) if row["attack"] in attacks.available()]
+    return [Need(row, ((Case(str(row["attack"]), KEY).cell("cifar10", rate=0.0),),)) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed
 from defenselib.papers.kit.exhibit import Exhibit, Series
 from defenselib.papers.kit.frame import Row
+from defenselib.papers.kit.gates import undecided
+from defenselib.papers.kit.gating import keeps_labels, printed_rate, triggered, undefended
 from defenselib.papers.kit.grid import mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.papers.kit.table import GATED, Table, no_attack
@@ -26,13 +29,26 @@ Choice = tuple[Cell, ...]  # any of them does; the first is the one to run
 
 
 @dataclass(frozen=True)
+class Gated:
+    """What the gate of a number may ask: what the trigger does to a clean model, where the undefended one leaves open
+    whether the attack took. printed, keeps_labels: see `gates.took`."""
+
+    clean: Cell
+    undefended: Choice
+    printed: float
+    keeps_labels: bool
+
+
+@dataclass(frozen=True)
 class Need:
     """What a number rests on. row: where it stands in its exhibit. made_of: the cells that it is read from, all of
-    them. judged_by: what its verdict is taken against (the undefended model, the one without attack)."""
+    them. judged_by: what its verdict is taken against (the undefended model, the one without attack). gated: what its
+    gates may ask besides."""
 
     row: Row
     made_of: tuple[Choice, ...]
     judged_by: tuple[Choice, ...] = ()
+    gated: tuple[Gated, ...] = ()
 
 
 @singledispatch
@@ -50,12 +66,18 @@ def _of_table(exhibit: Table, profile: str) -> list[Need]:
     for place, parts in means.items():
         mine = [need for need in (own[part] for part in parts) if need is not None]
         if len(mine) == len(parts):
-            found.append(Need(listed[place], *(_together(mine, name) for name in ("made_of", "judged_by"))))
+            found.append(Need(listed[place], *(_together(mine, name) for name in ("made_of", "judged_by", "gated"))))
     return found
 
 
-def _together(parts: Sequence[Need], name: str) -> tuple[Choice, ...]:
+def _together(parts: Sequence[Need], name: str) -> tuple[Any, ...]:
     return tuple(choice for need in parts for choice in getattr(need, name))
+
+
+def _gates(exhibit: Exhibit, cell: Cell, before: Choice) -> tuple[Gated, ...]:
+    """What the gate of a defended cell may ask."""
+    rate, keeps = printed_rate(exhibit.paper, exhibit.references, cell), keeps_labels(cell)
+    return (Gated(triggered(cell), before, rate, keeps),) if undecided(math.nan, rate, keeps) else ()
 
 
 def _of_row(table: Table, row: Row, mode: str) -> Need | None:
@@ -63,10 +85,12 @@ def _of_row(table: Table, row: Row, mode: str) -> Need | None:
     if cell is None or isinstance(cell, str):
         return None
     metric, defended = str(row["metric"]), cell.defense != "none"
-    before = table.before(cell)
-    undefended = before if isinstance(before, tuple) else (before,)
+    named = table.before(cell)
+    before = named if isinstance(named, tuple) else (named,)
+    attacked = mode != "none" and defended and cell.attack != "none"
+    gates = _gates(table, cell, before) if attacked and metric in GATED else ()
     if metric == "der":
-        return Need(row, ((cell,), undefended)) if defended else None
+        return Need(row, ((cell,), before), gated=gates) if defended else None
     own = (cell,) if table.instead is None else (cell, table.instead(row))
     partners: tuple[Choice, ...] = ()
     if (
@@ -75,10 +99,10 @@ def _of_row(table: Table, row: Row, mode: str) -> Need | None:
         and defended
         and (cell.attack != "none" or (metric, mode) == ("acc", "order"))
     ):
-        partners = (undefended,)
+        partners = (before,)
     if mode == "order" and metric == "acc" and not defended:
         partners = ((no_attack(cell),),)
-    return Need(row, (own,), partners)
+    return Need(row, (own,), partners, gates)
 
 
 @needs.register
@@ -87,18 +111,26 @@ def _of_series(exhibit: Series, profile: str) -> list[Need]:
     for cell in exhibit.cells:
         row: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
         row |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate"), **exhibit.axes(cell)}
-        before = exhibit.before(cell)
+        named = exhibit.before(cell)
+        before = named if isinstance(named, tuple) else (named,)
         gated = mode_of(profile) != "none" and "none" not in (cell.defense, cell.attack)
-        partners: tuple[Choice, ...] = (before if isinstance(before, tuple) else (before,),) if gated else ()
-        found.append(Need(row, ((cell,),), partners))
+        found.append(Need(row, ((cell,),), *(((before,), _gates(exhibit, cell, before)) if gated else ())))
     return found
 
 
 @needs.register
 def _of_composed(exhibit: Composed, profile: str) -> list[Need]:
-    rows = frames.records(exhibit._printed())
-    made = ((row, exhibit.number(row)) for row in rows)
-    return [Need(row, tuple((cell,) for cell in number.cells)) for row, number in made if not isinstance(number, str)]
+    found = []
+    for row in frames.records(exhibit._printed()):
+        number = exhibit.number(row)
+        if isinstance(number, str):
+            continue
+        asked = str(row["metric"]) == "asr" and mode_of(profile) != "none"
+        gated = [cell for cell in number.cells if asked and "none" not in (cell.defense, cell.attack)]
+        before = [(undefended(cell),) for cell in gated]
+        gates = [one for cell, plain in zip(gated, before, strict=True) for one in _gates(exhibit, cell, plain)]
+        found.append(Need(row, tuple((cell,) for cell in number.cells), tuple(before), tuple(gates)))
+    return found
 
 
 def cells_of(exhibit: Exhibit, request: Request) -> tuple[Experiment, ...]:
@@ -123,7 +155,7 @@ def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> 
     """Which claims speak of each number of an exhibit: those with a point there. A column that a point does not name
     may have any value."""
     found: list[list[Claim]] = [[] for _ in listed]
-    if not listed:
+    if not listed or not claims:
         return found
     view = View(frames.unanswered(frames.rows_of([need.row for need in listed]), profile, ""), mode_of(profile))
     for claim in claims:

@@ -66,6 +66,12 @@ class Claim:
     source: str
     expression: Statement
 
+    def points(self, frame: pd.DataFrame) -> list[Point]:
+        """The cells that the sentence speaks of, at the one profile of the frame; none where that is no evidence."""
+        profile = _profile_of(frame)
+        mode = "none" if profile not in RANK else profiles.load(profile).verdict
+        return [] if mode == "none" else self.expression.points(View(frame[frame["profile"] == profile], mode))
+
     def judge(self, frame: pd.DataFrame) -> dict[str, Any]:
         """claim, statement, source, rule, outcome, numbers (what decided), profile, true, of (cells)."""
         profile = _profile_of(frame)
@@ -74,7 +80,7 @@ class Claim:
         if mode == "none":
             said = "" if frame["reproduced"].isna().all() else f"{profile} is no evidence"
             return {**row, "outcome": NOT_RUN, "numbers": said, "profile": profile, "true": 0, "of": 0}
-        points = self.expression.points(View(frame[frame["profile"] == profile], mode))
+        points = self.points(frame)
         outcome = self.expression.decide(points)
         true = sum(point.state == "true" for point in points)
         said = words(points)
@@ -126,6 +132,14 @@ def words(points: Sequence[Point]) -> str:
     return "; ".join(parts)
 
 
+def listed(points: Sequence[Point], among: Sequence[Point], most: int = 3) -> str:
+    """The first of some points by name and value, without reasons; among: all that a name must tell them apart from."""
+    told = _telling(among)
+    names = [" ".join(part for part in (_name(point, told), point.value) if part) for point in points]
+    found = list(dict.fromkeys(filter(None, names)))
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
 def _telling(points: Sequence[Point]) -> list[str]:
     """The fewest columns that tell the points apart."""
     told = [key for key in (points[0].where if points else ()) if len({str(p.where.get(key)) for p in points}) > 1]
@@ -143,9 +157,12 @@ def _named(points: Sequence[Point], told: Sequence[str]) -> str:
 
 
 def _said(point: Point, told: Sequence[str]) -> str:
-    name = "/".join(in_words.value(point.where[key], key) for key in told if not _blank(point.where.get(key)))
     why = f"({point.why})" if point.why else ""
-    return " ".join(part for part in (name, point.value, why) if part)
+    return " ".join(part for part in (_name(point, told), point.value, why) if part)
+
+
+def _name(point: Point, told: Sequence[str]) -> str:
+    return "/".join(in_words.value(point.where[key], key) for key in told if not _blank(point.where.get(key)))
 
 
 def _blank(value: Any) -> bool:

@@ -17,6 +17,7 @@ from defenselib.papers.kit.gating import Gating
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.papers.kit.table import judged
+from defenselib.plots import words
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -72,19 +73,28 @@ def _composed(number: Number | str, grid: Grid, gating: Gating, metric: str) -> 
     if isinstance(number, str):
         return entry([], reason=number)
     answers = [grid.answer(cell) for cell in number.cells]
-    missing = [cell.attack for cell, answer in zip(number.cells, answers, strict=True) if not answer.results]
+    missing = [
+        words.value(cell.attack, "attack")
+        for cell, answer in zip(number.cells, answers, strict=True)
+        if not answer.results
+    ]
     if missing:
         reasons = "; ".join(dict.fromkeys(answer.reason for answer in answers if not answer.results))
         if len(answers) == 1:
             return entry([], reason=reasons)
         lacking = ", ".join(dict.fromkeys(missing))
-        return entry([], reason=f"needs {len(answers)} cells, {len(missing)} missing ({lacking}): {reasons}")
+        return entry([], reason=f"needs {len(answers)} trainings, {len(missing)} missing ({lacking}): {reasons}")
     value = number.value([answer.results for answer in answers])
     machines = [machine_of(result) for answer in answers for result in answer.results]
-    reason = f"over {len(answers)} cells" if len(answers) > 1 else answers[0].reason
+    reason = f"over {len(answers)} trainings" if len(answers) > 1 else answers[0].reason
     made = entry([value], machines, "no such place in these results" if math.isnan(value) else reason)
     if metric == "asr" and mode_of(grid.request.profile) != "none":
         gates = [gating.gate(cell, answer).closed for cell, answer in zip(number.cells, answers, strict=True)]
-        closed = [f"{cell.attack}: {gate}" for cell, gate in zip(number.cells, gates, strict=True) if gate]
+        closed = [
+            f"{words.value(cell.attack, 'attack')}: {gate}"
+            for cell, gate in zip(number.cells, gates, strict=True)
+            if gate
+        ]
         made["gate"] = "; ".join(dict.fromkeys(closed))
-    return {**made, "source": frames.sources_of(result for answer in answers for result in answer.results)}
+    results = [result for answer in answers for result in answer.results]
+    return {**made, "source": frames.sources_of(results), "results": frames.hashes_of(results)}

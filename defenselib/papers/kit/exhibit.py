@@ -23,7 +23,7 @@ from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
-from defenselib.papers.kit.spread import SeedRule
+from defenselib.papers.kit.spread import SeedRule, one_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ class Setting:
     one for the row.
     """
 
-    seeds: SeedRule = lambda cell, profile: (0,)
+    seeds: SeedRule = one_seed
     thin: Mapping[str, Thin] = field(default_factory=dict)
     reference: str | tuple[str, ...] = ""
 
@@ -83,8 +83,8 @@ class Exhibit:
 
     @property
     def command(self) -> str:
-        """The command that regenerates it, with the whole notebook of its paper."""
-        return f"defenselib reproduce --paper {self.paper} --profile laptop"
+        """The command that regenerates it, with the notebook of its paper."""
+        return f"defenselib reproduce --paper {self.paper} --profile laptop -p exhibits={self.key}"
 
     def reproduce(
         self,
@@ -112,7 +112,12 @@ class Exhibit:
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
         if profile == "best":
             return best_of(self._levels(request))
-        return kept(self._frames, request, self._reproduce)
+        return self._named(kept(self._frames, request, self._reproduce))
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame, which says in its `attrs` of which exhibit it is."""
+        frame.attrs = {"paper": self.paper, "exhibit": self.key}
+        return frame
 
     def evidence(self, store: Any = None) -> dict[str, pd.DataFrame]:
         """The frames of every profile that counts (paper, gpu, laptop), as `reproduce` gives them."""
@@ -135,7 +140,7 @@ class Exhibit:
 
     def _levels(self, request: Request) -> dict[str, pd.DataFrame]:
         asked = {name: replace(request, profile=name, run=False) for name in RANK}
-        return {name: kept(self._frames, one, self._reproduce) for name, one in asked.items()}
+        return {name: self._named(kept(self._frames, one, self._reproduce)) for name, one in asked.items()}
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)
@@ -204,10 +209,12 @@ class Series(Exhibit):
         points = self.measure(cell, answer.results) if answer.results else []
         if not points:
             reason = answer.reason or "the result does not hold what the figure shows"
-            return [{**where, **frames.entry([]), "verdict": verdict.NOT_RUN, "reason": reason}]
+            said = verdict.NOT_COMPARABLE if answer.results else verdict.NOT_RUN
+            made = {"verdict": said, "reason": reason, "results": frames.hashes_of(answer.results)}
+            return [{**where, **frames.entry([]), **made}]
         machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
-        added = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
-        added["source"] = frames.sources_of(answer.results)
+        added: dict[str, Any] = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
+        added |= {"source": frames.sources_of(answer.results), "results": frames.hashes_of(answer.results)}
         gate = {} if mode_of(grid.request.profile) == "none" else {"asr": gating.gate(cell, answer).closed}
         return [{**where, **point, **added, "gate": gate.get(point["metric"], "")} for point in points]
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 # gate: why a low ASR, or a DER, is nobody's merit (empty: it counts). spread: by how much chance alone moves this
 # number at this profile. by_seed: the number of each seed. source: the copies of the data set that it was made on.
-FOUND = ("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason", "gate", "spread", "by_seed", "source")
+# results: hashes of the results that it is read from; of a DER also those of the undefended model.
+FOUND = (
+    *("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason", "gate", "spread", "by_seed", "source"),
+    "results",
+)
 STANDARD = frozenset((*printed.COLUMNS, *FOUND))
 AVERAGE, WORST = "average", "worst"
 NO_NUMBER = "the paper prints no number here; the claims say what is seen"
@@ -67,7 +71,7 @@ def entry(
 
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:
     """The printed columns and axes of `rows` with what was found in each, types fixed."""
-    usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0, "source": ""}
+    usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0, "source": "", "results": ()}
     types = {"reproduced": "float64", "n": "int64", "sd": "float64", "spread": "float64"}
     made: dict[str, Any] = {name: [row.get(name, usual.get(name)) for row in found] for name in FOUND}
     made |= {name: np.array(made[name], dtype=kind) for name, kind in types.items()}
@@ -91,6 +95,11 @@ def machine_of(result: Result) -> str:
 def sources_of(results: Iterable[Result]) -> str:
     """The copies of data sets that results were made on ("cifar10-jpeg")."""
     return joined(str(result.experiment["source"]) for result in results)
+
+
+def hashes_of(results: Iterable[Result]) -> tuple[str, ...]:
+    """Each result's hash once, in order."""
+    return tuple(dict.fromkeys(result.hash for result in results))
 
 
 def joined(parts: Iterable[str]) -> str:
@@ -148,7 +157,7 @@ def fill_averages(rows: pd.DataFrame, found: list[dict[str, Any]], means: Mappin
     for position, parts in means.items():
         axis = next(axis for axis in AVERAGED if rows[axis].iloc[position] in (AVERAGE, WORST))
         asked, metric = str(rows[axis].iloc[position]), str(rows["metric"].iloc[position])
-        missing = [str(rows[axis].iloc[i]) for i in parts if math.isnan(found[i]["reproduced"])]
+        missing = [words.value(rows[axis].iloc[i], axis) for i in parts if math.isnan(found[i]["reproduced"])]
         if missing:
             kind = "data set" if axis == "dataset" else axis
             found[position] = entry([], reason=f"{asked} of {len(parts)} {kind}s, missing: {', '.join(missing)}")
@@ -156,9 +165,10 @@ def fill_averages(rows: pd.DataFrame, found: list[dict[str, Any]], means: Mappin
         numbers = [found[i]["reproduced"] for i in parts]
         if asked == WORST:
             numbers = [max(numbers) if metric == "asr" else min(numbers)]
-        made = entry(numbers, [found[i]["ran_on"] for i in parts])
+        made = entry(numbers, [machine for i in parts for machine in found[i]["ran_on"].split(", ")])
         made |= {"n": min(found[i]["n"] for i in parts), "sd": math.nan}
         made["source"] = joined(found[i].get("source", "") for i in parts)
+        made["results"] = tuple(dict.fromkeys(key for i in parts for key in found[i].get("results", ())))
         closed = [f"{words.value(rows[axis].iloc[i], axis)}: {found[i]['gate']}" for i in parts if found[i].get("gate")]
         made["gate"] = "; ".join(closed)
         for partner in ("drop", "no_attack"):

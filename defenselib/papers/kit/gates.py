@@ -42,14 +42,21 @@ class Gate:
         return f"{len(self.dead)} class{'es' * (len(self.dead) > 1)} below {DEAD:g} %: {listed}" if self.dead else ""
 
 
+def undecided(asr: float, printed: float, clean_label: bool) -> bool:
+    """Whether only what the trigger does to a clean model says if an attack of this undefended ASR took; with NaN,
+    whether it may come to that. printed, clean_label: as those of `took`."""
+    if asr >= TOOK or math.isnan(printed) or not (clean_label or printed < TOOK):
+        return False
+    return not asr < max(TOOK_LEAST, printed / 2)
+
+
 def took(asr: float, printed: float, clean_label: bool, clean_asr: Callable[[], float]) -> str:
     """Why an attack of this undefended ASR did not take; empty if it did. printed: the paper's ASR of it (NaN: none).
     clean_asr: the trigger's rate on a model without poison, asked only where it decides."""
     if asr >= TOOK:
         return ""
     reaches = f"the attack reaches {asr:.1f} % without defense"
-    exempt = clean_label or printed < TOOK
-    if not exempt or math.isnan(printed) or asr < max(TOOK_LEAST, printed / 2):
+    if not undecided(asr, printed, clean_label):
         return reaches
     clean = clean_asr()
     if math.isnan(clean):

@@ -21,6 +21,27 @@ def undefended(cell: Cell) -> Cell:
     return Cell(cell.dataset, cell.attack, "none", {k: cell.options[k] for k in SAME_DATA if k in cell.options})
 
 
+def triggered(cell: Cell) -> Cell:
+    """The trigger of a cell on a model without poison."""
+    plain = undefended(cell)
+    return Cell(plain.dataset, plain.attack, "none", {**plain.options, "rate": 0.0})
+
+
+def keeps_labels(cell: Cell) -> bool:
+    """Whether the attack of a cell poisons without touching a label."""
+    kind = ATTACKS.get(cell.attack)
+    return kind is not None and kind.clean_label
+
+
+def printed_rate(paper: str, references: Sequence[str], cell: Cell) -> float:
+    """The ASR without defense that the paper prints for a cell, in the first of the tables that does; else NaN."""
+    name = cell.options.get("attack_args", {}).get("preset", cell.attack)
+    asked = {"poisoning_rate": cell.options.get("rate"), "model": cell.options.get("model")}
+    same = {column: value for column, value in asked.items() if value is not None}
+    found = (printed.undefended(paper, key, cell.dataset, name, "asr", same) for key in references)
+    return next((number for number in found if not math.isnan(number)), math.nan)
+
+
 class Gating:
     """The undefended models and gates of an exhibit at one profile, each looked up once.
 
@@ -48,21 +69,12 @@ class Gating:
         if "none" in (cell.defense, cell.attack) or not answer.results:
             return Gate()
         if cell not in self._gates:
-            kind, plain = ATTACKS.get(cell.attack), undefended(cell)
-            clean = Cell(plain.dataset, plain.attack, "none", {**plain.options, "rate": 0.0})
+            clean = triggered(cell)
             self._gates[cell] = examine(
                 answer.results,
                 self.plain(cell).results,
-                self._printed(cell),
-                kind is not None and kind.clean_label,
+                printed_rate(self.paper, self.references, cell),
+                keeps_labels(cell),
                 lambda: float(entry([r.asr for r in self.grid.answer(clean, partner=True).results])["reproduced"]),
             )
         return self._gates[cell]
-
-    def _printed(self, cell: Cell) -> float:
-        """The ASR without defense that the paper prints; NaN where it prints none."""
-        name = cell.options.get("attack_args", {}).get("preset", cell.attack)
-        asked = {"poisoning_rate": cell.options.get("rate"), "model": cell.options.get("model")}
-        same = {column: value for column, value in asked.items() if value is not None}
-        found = (printed.undefended(self.paper, key, cell.dataset, name, "asr", same) for key in self.references)
-        return next((number for number in found if not math.isnan(number)), math.nan)

@@ -11,6 +11,7 @@ from defenselib.experiments import profile as profiles
 from defenselib.experiments.experiment import LAST_SEED, Experiment
 from defenselib.experiments.fields import MISSING, convert
 from defenselib.papers.kit import printed
+from defenselib.plots import words
 
 AXES = ("dataset", "attack", "defense")
 
@@ -71,13 +72,14 @@ class Thin:
     plain: bool = False
 
     def excludes(self, cell: Cell) -> str:
-        """The first name of the cell that is not wanted ("attack wanet"), or nothing."""
+        """The first name of the cell that is not wanted ("attack WaNet"), or nothing."""
         for axis in AXES:
             wanted, name = getattr(self, f"{axis}s"), getattr(cell, axis)
             # A variant that papers count as an attack of its own (`cl-16`) goes by its own name too.
             variant = cell.options.get("attack_args", {}).get("preset") if axis == "attack" else None
             if wanted is not None and not {name, variant} & set(wanted):
-                return f"{'data set' if axis == 'dataset' else axis} {name}"
+                said = name if name == "none" else words.value(name, axis)
+                return f"{'data set' if axis == 'dataset' else axis} {said}"
         return "settings other than the usual ones" if self.plain and (cell.options or cell.times) else ""
 
     def without(self, other: Thin) -> Thin:
@@ -115,6 +117,12 @@ def checked_request(
     if run and profile == "best":
         raise InvalidValueError("profile 'best' only reads what is there; name a profile to run")
     return Request(profile, run, Thin(**wanted), None if seeds is None else _seeds(seeds), store)
+
+
+def page_request(profile: str, thin: Thin, seeds: Sequence[int] | None, store: Any) -> Request:
+    """What a page that belongs to no paper looks up, its names checked already. Errors: as `checked_request`."""
+    check_choice("profile", profile, profiles.available())
+    return Request(profile, False, thin, None if seeds is None else _seeds(seeds), store)
 
 
 def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:

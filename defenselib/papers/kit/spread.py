@@ -10,6 +10,11 @@ SeedRule = Callable[[Cell, str], tuple[int, ...]]
 SEVERAL = (0, 1, 2)
 
 
+def one_seed(cell: Cell, profile: str) -> tuple[int, ...]:
+    """The rule of what is no average."""
+    return (0,)
+
+
 def several(*defenses: str) -> SeedRule:
     """The rule of a paper's exhibits: at `laptop` three seeds for these defenses (none named: for all) under BadNets as
     the paper has it, where the spread is shown; one seed elsewhere, for variants and for longer schedules. What is

@@ -29,6 +29,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 }
 Bound = float | tuple[float, float]
 Row = Mapping[str, Any]
+SAME_PLACE = ("dataset", "attack")
 EPSILON = 1e-6  # 94.2 - 89.2 is 5 points and not a little more
 
 
@@ -102,10 +103,12 @@ class Change(All):
         ]
         keys = _telling(listed, keys)
         sides = [{_key(row, keys): row for row in rows} for rows in listed]
-        # A cell that only one side has in print is no pair.
+        # A cell that only one side has in print is no pair; one that the other side has elsewhere on an axis lacks one.
         both = [key for key in sides[0] if key in sides[1]]
         limit = bound_at(self.bound, view.mode)
         points = [self._point(sides[0][key], sides[1][key], limit, keys) for key in both]
+        first, second = ({key: row for key, row in side.items() if key not in both} for side in sides)
+        points += _unpaired(first, second, keys)
         steps = {k: f"{words.value(self.first.get(k), k)} → {words.value(v, k)}" for k, v in self.second.items()}
         return [replace(point, where={**point.where, **steps}) for point in points]
 
@@ -154,7 +157,10 @@ class Leads(All):
         groups: dict[tuple[str, ...], dict[Any, Row]] = {}
         for row in listed:
             groups.setdefault(_key(row, keys), {})[row[self.axis]] = row
-        return [self._point(rows, keys) for rows in groups.values() if self.who in rows and len(rows) > 1]
+        paired = {key: rows for key, rows in groups.items() if self.who in rows and len(rows) > 1}
+        mine = {key: rows[self.who] for key, rows in groups.items() if key not in paired and self.who in rows}
+        rest = {key: next(iter(rows.values())) for key, rows in groups.items() if self.who not in rows}
+        return [*(self._point(rows, keys) for rows in paired.values()), *_unpaired(mine, rest, keys)]
 
     def _point(self, rows: Mapping[Any, Row], keys: Sequence[str]) -> Point:
         mine = rows[self.who]
@@ -212,6 +218,25 @@ def _compared(
     if spread and abs(beyond) <= spread:
         return Point("open", value, where, f"within the spread of {spread:.1f} points")
     return Point("true" if true else "false", value, where)
+
+
+def _unpaired(
+    ones: Mapping[tuple[str, ...], Row], others: Mapping[tuple[str, ...], Row], keys: Sequence[str]
+) -> list[Point]:
+    """Cells that have no partner only because the other side stands elsewhere on an axis, while data set and attack are
+    the same: they count as missing, and say on which axis."""
+    found = []
+    for row in ones.values():
+        near = [other for other in others.values() if all(_same(row, other, key) for key in SAME_PLACE if key in keys)]
+        if near:
+            apart = [key for key in keys if not any(_same(row, other, key) for other in near)]
+            named = ", ".join(words.axis(key) or key for key in apart) or "setting"
+            found.append(replace(_absent(row, keys), why=f"no partner at this {named}"))
+    return found
+
+
+def _same(one: Row, two: Row, key: str) -> bool:
+    return _key(one, [key]) == _key(two, [key])
 
 
 def _missing(row: Row) -> bool:

@@ -19,6 +19,7 @@ from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
 from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Answer, Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
+from defenselib.plots import words
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -123,6 +124,8 @@ class _Answering:
             answer = other if other.results else answer
         made = self._ders(cell, answer) if row["metric"] == "der" else _of(answer, row, self.table.value)
         made["source"] = frames.sources_of(answer.results)
+        plain = self.gating.plain(cell).results if row["metric"] == "der" and answer.results else ()
+        made["results"] = frames.hashes_of((*answer.results, *plain))
         return made | self._beside(cell, answer, row) if answer.results and self.mode != "none" else made
 
     def _ders(self, cell: Cell, answer: Answer) -> dict[str, Any]:
@@ -165,7 +168,8 @@ def judged(
     for row, made in zip(listed, found, strict=True):
         made["spread"] = chance.get(str(row["metric"]), 0.0)
         if math.isnan(made["reproduced"]):
-            made["verdict"] = verdict.NOT_RUN
+            # It may have been run, and hold no such number, or none that may stand beside others.
+            made["verdict"] = verdict.NOT_COMPARABLE if made.get("results") else verdict.NOT_RUN
             continue
         dataset, attack, metric = (str(row[name]) for name in ("dataset", "attack", "metric"))
         same = {"poisoning_rate": row["poisoning_rate"], "model": row["model"]}
@@ -195,7 +199,7 @@ def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict
     reason = answer.reason
     if answer.results and all(math.isnan(number) for number in numbers):
         late = times.reason(answer.results[0]) if row["metric"] in verdict.TIMES else ""
-        reason = late or f"the result holds no {row['metric']}"
+        reason = late or f"the result holds no {words.value(row['metric'], 'metric')}"
     return entry(numbers, map(machine_of, answer.results), reason, list(map(seed_of, answer.results)))
 
 

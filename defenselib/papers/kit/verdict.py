@@ -39,6 +39,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from defenselib.errors import check_choice
+from defenselib.plots import words
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
 NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
@@ -102,7 +103,8 @@ def judge(case: Comparison, mode: str) -> Judgement:
         return NOT_COMPARABLE, "the paper prints no number here"
     rule = RULES[mode].get(case.metric)
     if rule is None:
-        return NOT_COMPARABLE, f"{case.metric} is not comparable at this profile"
+        named = "times are" if case.metric in TIMES else f"{words.value(case.metric, 'metric')} is"
+        return NOT_COMPARABLE, f"{named} not comparable at this profile"
     if case.gate and (case.metric == "der" or (case.metric == "asr" and case.reproduced < ASR_HIGH)):
         return UNDECIDED, case.gate
     if case.metric == "asr" and case.reproduced >= ASR_HIGH and case.reproduced <= case.false_target:

@@ -45,9 +45,13 @@ class View:
     """The rows of one profile. A row that was not run has no number; of a figure's cell that was not run there is one
     row without a metric, which stands for all that the cell would show."""
 
-    def __init__(self, frame: pd.DataFrame, mode: str) -> None:
+    def __init__(self, frame: pd.DataFrame, mode: str, known: frozenset[str] | None = None) -> None:
         self.frame = frame
         self.mode = mode
+        # Axes that a cell states before it is run: one that states none is not on them, while what only results have
+        # (panels, epochs) may be anything.
+        there = frame.loc[frame["metric"].isna()].notna().any()
+        self.known = frozenset(map(str, there[there].index)) if known is None else known
         self.keys = [name for name in (*KEYS, *frames.axes(frame)) if name in frame.columns]
 
     def select(self, metric: str, **where: Any) -> pd.DataFrame:
@@ -64,7 +68,8 @@ class View:
                 keep = keep & placeholder
                 continue
             hit = _matches(rows[column], wanted)
-            keep = keep & (hit | (placeholder & rows[column].isna().to_numpy()))
+            open_to_all = placeholder & rows[column].isna().to_numpy() & (column not in self.known)
+            keep = keep & (hit | open_to_all)
         # So that the row of a cell that was not run pairs with those of cells that were.
         fixed = {
             name: value for name, value in where.items() if name in rows and not isinstance(value, tuple | list | Not)
@@ -76,7 +81,7 @@ class View:
         keep = self.frame["metric"].isna().to_numpy()
         for metric in self.frame["metric"].dropna().unique():
             keep = keep | self.frame.index.isin(self.select(metric, **where).index)
-        return View(self.frame[keep], self.mode)
+        return View(self.frame[keep], self.mode, self.known)
 
     def reduced(self, axis: str, how: str) -> View:
         """The same with the rows along an axis made one, in the order of the axis. A mean, sum, largest or least number
@@ -88,12 +93,12 @@ class View:
         ran, absent = rows[rows["metric"].notna()], rows[rows["metric"].isna()]
         groups = [part for _, part in ran.groupby([*keys, "metric"], dropna=False, sort=False)]
         # A cell that was not run lies on every curve that it would be a point of; alone it stays one row.
-        lacking = [_on_curve(absent, part, keys) for part in groups]
+        lacking = [_on_curve(absent, part, keys, self.known) for part in groups]
         alone = [part.iloc[[0]] for _, part in absent.groupby(keys, dropna=False, sort=False)]
         met = set().union(*(set(found.index) for found in lacking))
         made = [_one_of(part, axis, how, len(found)) for part, found in zip(groups, lacking, strict=True)]
         made += [{str(k): v for k, v in part.iloc[0].items()} for part in alone if part.index[0] not in met]
-        return View(pd.DataFrame(made, columns=rows.columns).drop(columns=axis), self.mode)
+        return View(pd.DataFrame(made, columns=rows.columns).drop(columns=axis), self.mode, self.known)
 
     def derived(self, name: str, weights: Mapping[str, float]) -> View:
         """The same with a further metric, the weighted sum of others of the same cell ({"acc": 1, "asr": -1})."""
@@ -103,7 +108,11 @@ class View:
             by_metric = {row["metric"]: row for row in frames.records(part)}
             if by_metric.keys() == weights.keys():
                 made.append(_sum_of(by_metric, name, weights))
-        return View(pd.concat([self.frame, pd.DataFrame(made)], ignore_index=True), self.mode) if made else self
+        return (
+            View(pd.concat([self.frame, pd.DataFrame(made)], ignore_index=True), self.mode, self.known)
+            if made
+            else self
+        )
 
 
 def _names_average(wanted: Any) -> bool:
@@ -119,11 +128,12 @@ def _matches(column: pd.Series, wanted: Any) -> Any:
     return (column == wanted).to_numpy()
 
 
-def _on_curve(absent: pd.DataFrame, part: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The rows of cells that were not run whose keys are those of `part`, or unknown."""
+def _on_curve(absent: pd.DataFrame, part: pd.DataFrame, keys: Sequence[str], known: frozenset[str]) -> pd.DataFrame:
+    """The rows of cells that were not run whose keys are those of `part`, or unknown (on an axis not in `known`)."""
     for key in keys:
         value = part[key].iloc[0]
-        absent = absent[absent[key].isna() if pd.isna(value) else absent[key].isna() | (absent[key] == value)]
+        same = absent[key].isna() if pd.isna(value) else absent[key] == value
+        absent = absent[same if key in known else same | absent[key].isna()]
     return absent
 
 

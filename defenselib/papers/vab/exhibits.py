@@ -187,13 +187,16 @@ def _beneficiary(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def data_sizes() -> pd.DataFrame:
-    """Table 5 beside what this library loads: dataset, item, printed, here (empty where there is no loader)."""
+    """Table 5 beside what this library loads: dataset, item, printed, here (empty where only the files tell)."""
     rows = printed.table(KEY, "table-5")
-    info = data.info(CIFAR)
-    here = {"classes": str(info.num_classes), "training-images": str(info.train_size)}
-    found = [
-        here.get(item, "") if name == CIFAR else "" for name, item in zip(rows["dataset"], rows["item"], strict=True)
-    ]
+    here: dict[tuple[str, str], str] = {}
+    for name in (CIFAR, IMAGENET):
+        info = data.info(name)
+        shape = f"{info.image_size}x{info.image_size}x3"
+        part = "" if info.part is None else str(info.part.test)
+        known = {"classes": info.num_classes, "training-images": info.train_size, "input-size": shape}
+        here |= {(name, item): str(value) for item, value in {**known, "test-images": part}.items()}
+    found = [here[key] for key in zip(rows["dataset"], rows["item"], strict=True)]
     return pd.DataFrame({"dataset": rows["dataset"], "item": rows["item"], "printed": rows["published"], "here": found})
 
 

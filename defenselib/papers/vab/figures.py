@@ -104,7 +104,7 @@ def lines(axis: str) -> Drawer:
         legend(figure)
         return figure
 
-    return drawing(body, titled=False)
+    return drawing(body, titled=False, sweep=(axis,))
 
 
 def images(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -113,6 +113,6 @@ def images(frame: pd.DataFrame, title: str = "") -> Figure:
         return paper_figure("vab") if frame["reproduced"].notna().any() else empty(title)
 
 
-variants = drawing(_variants)
+variants = drawing(_variants, printed=True)
 entropies = drawing(_entropies)
 mixture = drawing(_mixture)

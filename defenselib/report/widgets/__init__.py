@@ -10,6 +10,7 @@ from __future__ import annotations
 from defenselib.report.execute import JupyterMissingError
 
 try:
+    from defenselib.report.widgets.ask import own_picture
     from defenselib.report.widgets.attacks import attack_picker
     from defenselib.report.widgets.live import live_panel
     from defenselib.report.widgets.runs import training_runs
@@ -28,6 +29,7 @@ __all__ = [
     "attack_picker",
     "chooser",
     "live_panel",
+    "own_picture",
     "separation",
     "separations",
     "split_threshold",

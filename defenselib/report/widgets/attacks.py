@@ -1,14 +1,14 @@
-"""Choose an attack, a strength, an image: clean, poisoned, and what changed."""
+"""Choose an attack, an image, a strength: clean, poisoned, and what changed."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from typing import Any
 
-import ipywidgets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,76 +26,123 @@ from defenselib.papers.undefended import Case, first_cases, looks_of
 from defenselib.plots import style
 from defenselib.plots.pictures import MAGNIFY
 from defenselib.report.gallery import name_of
-from defenselib.report.widgets.client import stylesheet
-from defenselib.report.widgets.evidence import SMOKE
-from defenselib.report.widgets.stacks import Axis, chooser
+from defenselib.report.html import Html
+from defenselib.report.widgets.client import Pictures
 
 IMAGES = 3
 # The hyper-parameter that is an attack's strength, and how strongly it is turned.
 STRENGTHS = {"alpha": "opacity", "strength": "warping strength", "delta": "amplitude"}
-FACTORS = (0.5, 1.0, 2.0, 3.0)
-Looks = Mapping[str, NDArray[np.uint8]]  # clean, stored, test, triggered: (n, 3, H, W)
+FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+# Where it has none: so much of the change that it makes.
+SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+Pixels = NDArray[np.uint8]
+Looks = Mapping[str, Pixels]  # clean, stored, test, triggered: (n, 3, H, W)
 
 
 def attack_picker(
     names: Sequence[str] | None = None, dataset: str = "cifar10", store: Store | None = None
-) -> ipywidgets.Widget:
-    """The widget for some attacks (all). Triggers that need no training are drawn on `shapes`, at several strengths
-    where they have one; beside that stand the pictures that the store holds of `dataset`, the best evidence first, and
-    those of `smoke` for an attack that must be trained and has no other. Nothing is trained here: a line below names
-    the attacks that the store has no picture of.
+) -> Pictures | Html:
+    """The widget for some attacks (all), on the pictures of `dataset` that the store keeps of each, the best evidence
+    first. An attack without any is drawn on shapes if it needs no training. Nothing is trained here: a line below names
+    the attacks that have no picture.
     """
-    found = {name_of(case): _settings(case, dataset, store) for case in first_cases(names)}
-    shown = {name: settings for name, settings in found.items() if settings}
-    missing = [name for name in found if name not in shown]
-    parts = [stylesheet()]
-    if shown:
-        parts.append(chooser([Axis("Attack", tuple(shown))], lambda name: _of_attack(name, shown[name])))
-    if missing:
-        words = f"Not prepared in this store, so not shown: {', '.join(missing)}."
-        parts.append(ipywidgets.HTML(f'<p class="dl-source">{escape(words)}</p>'))
-    return ipywidgets.VBox(parts, layout={"max_width": "100%"})
+    found = {name_of(case): _shown(case, dataset, store) for case in first_cases(names)}
+    shown = [{"name": name, **made} for name, made in found.items() if made]
+    missing = [name for name, made in found.items() if not made]
+    if not shown:
+        return Html(f"<p>Not prepared in this store, so not shown: {escape(', '.join(missing))}.</p>")
+    return Pictures(data={"attacks": shown, "magnify": MAGNIFY, "missing": missing})
 
 
-def _of_attack(name: str, settings: Mapping[str, Looks]) -> ipywidgets.Widget:
-    numbers = tuple(str(number + 1) for number in range(IMAGES))
-    axes = [Axis("Setting", tuple(settings)), Axis("Image", numbers, "buttons")]
-    return chooser(axes, lambda chosen, number: before_after(name, chosen, settings[chosen], int(number) - 1))
-
-
-def _settings(case: Case, dataset: str, store: Store | None) -> dict[str, Looks]:
-    """Name of a setting to its pictures."""
+def _shown(case: Case, dataset: str, store: Store | None) -> dict[str, Any] | None:
+    """An attack for `pictures.js`; None where nothing of it can be shown."""
     kept = looks_of(case, dataset, "best", store=store)
-    found = {} if kept is None else {_words(kept): _kept(kept)}
     attack = attacks.create(case.attack, preset=case.preset)
-    if not isinstance(attack, TrainedAttack):
-        return found | {words: drawn(turned) for words, turned in strengths(attack).items()}
-    if kept is None:
-        small = looks_of(case, dataset, SMOKE, store=store)
-        found |= {} if small is None else {_words(small): _kept(small)}
-    return found
+    fixed = not isinstance(attack, TrainedAttack)
+    if kept is None and not fixed:
+        return None
+    looks = drawn(attack) if kept is None else _kept(kept)
+    source = "Shapes, drawn as this page was built." if kept is None else _words(kept)
+    turned = strengths(attack) if fixed else {}
+    if len(turned) > 1:
+        return _turned(looks, turned, f"{source} Each strength is the attack itself at another setting.")
+    more = "It has no strength of its own: less or more of its change is put on."
+    return _scaled(looks, f"{source} {more}")
 
 
 def _words(result: Result) -> str:
-    trained = ", trained for seconds (smoke)" if result.profile == SMOKE else f" ({result.profile})"
-    return f"{style.label(result.experiment['dataset'])}, as its paper sets it{trained}"
+    kind = style.label(result.experiment["dataset"])
+    return f"{kind} pictures that are kept with the results of profile {result.profile}."
 
 
 def _kept(result: Result) -> Looks:
-    return {name: result.arrays[f"look/{name}"] for name in ("clean", "stored", "test", "triggered")}
+    return {name: result.arrays[f"look/{name}"][:IMAGES] for name in ("clean", "stored", "test", "triggered")}
 
 
-def strengths(attack: Attack) -> dict[str, Attack]:
-    """The attack at each of its strengths, its own among them; only itself where it has none."""
+def strengths(attack: Attack) -> dict[float, Attack]:
+    """The attack at each of its strengths by the factor, its own among them; only itself where it has none."""
     own = {item.name: getattr(attack, item.name) for item in dataclasses.fields(attack) if item.name in STRENGTHS}
     if not own:
-        return {"shapes": attack}
+        return {1.0: attack}
     ((name, value),) = own.items()
-    turned = {factor: dataclasses.replace(attack, **{name: type(value)(factor * value)}) for factor in FACTORS}
+    return {factor: dataclasses.replace(attack, **{name: type(value)(factor * value)}) for factor in FACTORS}
+
+
+def _turned(looks: Looks, turned: Mapping[float, Attack], source: str) -> dict[str, Any]:
+    """Every strength as the attack makes it."""
+    (name,) = (item.name for item in dataclasses.fields(turned[1.0]) if item.name in STRENGTHS)
+    index = torch.arange(len(looks["clean"]))
+    stored = [_applied(attack, looks["clean"], index) for attack in turned.values()]
+    triggered = [_applied(attack.trigger, looks["test"], index) for attack in turned.values()]
+    values = [getattr(attack, name) for attack in turned.values()]
+    return _sheet(looks, STRENGTHS[name], values, list(turned).index(1.0), stored, triggered, source)
+
+
+def _scaled(looks: Looks, source: str) -> dict[str, Any]:
+    """The change as it is stored; the page takes less or more of it."""
+    made = _sheet(looks, "change ×", list(SHARES), SHARES.index(1.0), [looks["stored"]], [looks["triggered"]], source)
+    return made | {"far": _distances(looks["clean"], [scaled(looks["clean"], looks["stored"], by) for by in SHARES])}
+
+
+def scaled(before: Pixels, after: Pixels, share: float) -> Pixels:
+    """So much of the change, in whole grey levels."""
+    changed: Pixels = np.clip(np.rint(before + share * (after.astype(float) - before)), 0, 255).astype(np.uint8)
+    return changed
+
+
+def _applied(change: Callable[[Tensor, Tensor], Tensor], images: Pixels, index: Tensor) -> Pixels:
+    made: Pixels = change(torch.from_numpy(images), index).cpu().numpy()
+    return made
+
+
+def _sheet(
+    looks: Looks,
+    knob: str,
+    values: Sequence[float],
+    own: int,
+    stored: list[Pixels],
+    triggered: list[Pixels],
+    source: str,
+) -> dict[str, Any]:
+    """columns: how many strengths of an image stand side by side, after the clean one; far: by image and strength."""
+    test = _differs(looks)
+    columns = [looks["clean"], *stored, *([looks["test"], *triggered] if test else [])]
+    rows = np.concatenate([np.concatenate(list(column), axis=1) for column in columns], axis=2)
     return {
-        f"shapes, {STRENGTHS[name]} {getattr(one, name):g}{' (the paper)' if factor == 1 else ''}": one
-        for factor, one in turned.items()
+        "knob": knob,
+        "values": [float(value) for value in values],
+        "own": own,
+        "side": int(looks["clean"].shape[-1]),
+        "columns": len(stored),
+        "test": test,
+        "sheet": encoded(rows),
+        "far": _distances(looks["clean"], stored),
+        "source": source,
     }
+
+
+def _distances(clean: Pixels, strengths: Sequence[Pixels]) -> list[list[str]]:
+    return [[far(before, made[number]) for made in strengths] for number, before in enumerate(clean)]
 
 
 def drawn(attack: Attack) -> Looks:
@@ -111,27 +158,6 @@ def drawn(attack: Attack) -> Looks:
     return {name: images.cpu().numpy() for name, images in found.items()}
 
 
-def before_after(name: str, setting: str, looks: Looks, example: int) -> ipywidgets.HTML:
-    """One image as it is, as it is trained on, and the change; of an attack that puts something else on test images
-    also such an image."""
-    clean, stored, test, triggered = (looks[kind][example] for kind in ("clean", "stored", "test", "triggered"))
-    words = f"image {example + 1} of {name}, {setting}"
-    pictures = [
-        figure(clean, "clean", f"clean {words}"),
-        figure(stored, "as trained on", f"poisoned {words}"),
-        figure(
-            magnified(clean, stored), f"change × {MAGNIFY}", f"change of {words}, around grey, {far(clean, stored)}"
-        ),
-    ]
-    if _differs(looks):
-        pictures += [
-            figure(test, "test image", f"clean test {words}"),
-            figure(triggered, "with trigger", f"test {words}, with its trigger"),
-        ]
-    note = f'<p class="dl-source">{escape(far(clean, stored))}</p>'
-    return ipywidgets.HTML(f'<div class="dl-pictures">{"".join(pictures)}</div>{note}', layout={"max_width": "100%"})
-
-
 def _differs(looks: Looks) -> bool:
     """Whether what is trained on and the trigger at test time are of clearly different size."""
     pairs = (("clean", "stored"), ("test", "triggered"))
@@ -139,7 +165,7 @@ def _differs(looks: Looks) -> bool:
     return bool(abs(stored - triggered) > 0.25 * max(stored, triggered))
 
 
-def far(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> str:
+def far(before: Pixels, after: Pixels) -> str:
     """How far the two are apart, in words."""
     if np.array_equal(before, after):
         return "this image is left as it is"
@@ -147,18 +173,22 @@ def far(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> str:
     return f"PSNR {apart['psnr']:.1f} dB, SSIM {apart['ssim']:.3f}, largest change {apart['linf']:.0f} of 255"
 
 
-def magnified(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def magnified(before: Pixels, after: Pixels) -> Pixels:
     """The change around grey, `MAGNIFY` times as strong."""
-    return np.clip(128 + MAGNIFY * (after.astype(int) - before), 0, 255).astype(np.uint8)
+    changed: Pixels = np.clip(128 + MAGNIFY * (after.astype(int) - before), 0, 255).astype(np.uint8)
+    return changed
+
+
+def encoded(image: NDArray[np.uint8] | Tensor) -> str:
+    """An image (3, H, W) as an address that holds it, without loss."""
+    buffer = io.BytesIO()
+    pixels = np.moveaxis(np.asarray(image), 0, -1)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "WEBP", lossless=True)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def figure(image: NDArray[np.uint8] | Tensor, caption: str, alt: str) -> str:
     """A small picture (3, H, W) as HTML, pixels kept sharp."""
-    buffer = io.BytesIO()
-    pixels = np.moveaxis(np.asarray(image), 0, -1)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "WEBP", lossless=True)
-    source = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<figure><img src="data:image/webp;base64,{source}" alt="{escape(alt)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<figure><img src="{encoded(image)}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>'
     )

@@ -25,15 +25,17 @@ PALETTE = {
 }
 
 
-def script(name: str) -> str:
-    """The module that draws: what all of them share, then its own part. A page cannot import one from another."""
-    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("common.js", name))
+def script(*names: str) -> str:
+    """The module that draws: what all of them share, then its own parts. A page cannot import one from another."""
+    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("common.js", "address.js", *names))
 
 
 class Client(anywidget.AnyWidget):
-    """Base of these widgets. data: all that the script shows, plain JSON (no NaN), with the palette beside it."""
+    """Base of these widgets. data: all that the script shows, plain JSON (no NaN), with the palette beside it. name:
+    what the address of a page calls it; one on a page."""
 
     data: ClassVar[Any] = traitlets.Dict().tag(sync=True)
+    name: ClassVar[Any] = traitlets.Unicode("widget").tag(sync=True)
     palette: ClassVar[Any] = traitlets.Dict(PALETTE).tag(sync=True)
     _css = (HERE / "widgets.css").read_text(encoding="utf-8")
 
@@ -42,18 +44,35 @@ class Thresholds(Client):
     """A score's histogram with a threshold to move; see `splits`."""
 
     _esm = script("threshold.js")
+    name: ClassVar[Any] = traitlets.Unicode("split").tag(sync=True)
 
 
 class Runs(Client):
     """A training run to follow epoch by epoch; see `runs`."""
 
     _esm = script("runs.js")
+    name: ClassVar[Any] = traitlets.Unicode("run").tag(sync=True)
 
 
 class Tables(Client):
     """Printed and reproduced numbers of any table; see `tables`."""
 
     _esm = script("tables.js")
+    name: ClassVar[Any] = traitlets.Unicode("table").tag(sync=True)
+
+
+class Pictures(Client):
+    """What an attack does to an image, at several strengths; see `attacks`."""
+
+    _esm = script("pictures.js")
+    name: ClassVar[Any] = traitlets.Unicode("attack").tag(sync=True)
+
+
+class Asked(Client):
+    """Two networks that answer about a picture; see `ask`."""
+
+    _esm = script("network.js", "ask.js")
+    name: ClassVar[Any] = traitlets.Unicode("ask").tag(sync=True)
 
 
 def stylesheet() -> ipywidgets.HTML:

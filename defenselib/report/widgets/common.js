@@ -65,8 +65,9 @@ function roomy(el, redraw) {
 }
 
 // A chart on white, like every figure of the book. `x` and `y` turn data into places.
+const EDGE = { left: 62, right: 14, top: 26, bottom: 44 };
 function chart(palette, { width, height = 300, xs, ys, xticks, yticks, xlabel, ylabel, yscale = (v) => v }) {
-  const edge = { left: 62, right: 14, top: 26, bottom: 44 };
+  const edge = EDGE;
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "dl-chart" });
   svg.append(shape("rect", { width, height, fill: palette.paper, rx: 6 }));
   const inner = [width - edge.left - edge.right, height - edge.top - edge.bottom];

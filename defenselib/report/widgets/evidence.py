@@ -17,9 +17,8 @@ from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.request import Cell
 from defenselib.plots import style
 
-SMOKE = "smoke"
 # On drawn data: no evidence on a paper.
-DRAWN = ("demo", SMOKE)
+DRAWN = ("demo", "smoke")
 # The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.
 OWN = {"asd": "asd", "bsd": "bsd", "vab": "vab", "dst": "dst_dbr", "dbr": "dst_dbr", "aabl": "aabl"}
 
@@ -30,12 +29,14 @@ def best(
     train: str = "",
     store: Store | None = None,
     stopped: bool = False,
+    apart: bool = False,
 ) -> dict[str, dict[str, Result]]:
     """By defense, the useful results by name of their setting; the best profile of each, the lowest seed.
 
-    stopped: also trainings that were stopped after a stage, where there is no whole one.
+    apart: each profile under a name of its own, so that nothing of one hides another's. stopped: also trainings that
+    were stopped after a stage, where there is no whole one.
 
-    Results of `smoke` only for a defense that has nothing else. train: a profile at which a defense that has no
+    Results on drawn images only for a defense that has nothing else. train: a profile at which a defense that has no
     result at all is trained under BadNets, if it is a paper's own method; empty: none is.
     """
     reader = store or default_stores()
@@ -49,7 +50,7 @@ def best(
             results = [result for result in (trained(defense, train, reader),) if useful(result)]
         real = [result for result in results if result.profile not in DRAWN]
         if results:
-            shown[defense] = _by_setting(real or results)
+            shown[defense] = _by_setting(real or results, apart)
     return shown
 
 
@@ -102,13 +103,14 @@ def setting(result: Result) -> str:
 
 
 def words_of(result: Result) -> str:
-    """What stands behind a picture: profile, network, images, seed; of `smoke` that it is no evidence."""
+    """What stands behind a picture: profile, network, images, seed; of drawn images that they are no evidence."""
     asked: dict[str, Any] = result.experiment
-    words = f"{result.profile}: {asked['model']}, {asked['train_size']:,} training images, seed {asked['seed']}"
-    return f"smoke: machinery only, no evidence ({words.partition(': ')[2]})" if result.profile == SMOKE else words
+    words = f"{asked['model']}, {asked['train_size']:,} training images, seed {asked['seed']}"
+    drawn = f"drawn images, no evidence on a paper ({words})"
+    return f"{result.profile}: {drawn if result.profile in DRAWN else words}"
 
 
-def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
+def _by_setting(results: Sequence[Result], apart: bool) -> dict[str, Result]:
     order = (*RANK, *DRAWN)
     chosen: dict[str, Result] = {}
 
@@ -116,5 +118,5 @@ def _by_setting(results: Sequence[Result]) -> dict[str, Result]:
         return order.index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
 
     for result in sorted(results, key=rank):
-        chosen.setdefault(setting(result), result)
+        chosen.setdefault(setting(result) + (f", {result.profile}" if apart else ""), result)
     return chosen

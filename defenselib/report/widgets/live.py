@@ -33,7 +33,8 @@ from defenselib.report.widgets.attacks import figure, magnified
 from defenselib.report.widgets.client import stylesheet
 from defenselib.report.widgets.stacks import Axis
 
-TRAINED = ("none", "abl", "asd")  # at `smoke`, where the store has no model
+PROFILE = "demo"
+TRAINED = ("none", "abl", "asd")  # at that profile, where the store has no model
 NOTE = """
 <div class="admonition note"><p class="admonition-title">This part needs a running kernel</p>
 <p>It asks trained models about an image of yours, which a static page cannot do. With the repository at hand:</p>
@@ -141,7 +142,7 @@ def answer(family: Family, dataset: Dataset, attack: Attack, image: Tensor) -> H
 def live_panel(live: bool, train: Sequence[str] = TRAINED, store: Store | None = None) -> ipywidgets.Widget | Html:
     """The controls where a kernel runs (`live`), else the words that say how to start one.
 
-    train: defenses that are trained under BadNets at `smoke` if the store holds no model.
+    train: defenses that are trained under BadNets at `demo` if the store holds no model.
     """
     if not live:
         return Html(NOTE)
@@ -149,7 +150,7 @@ def live_panel(live: bool, train: Sequence[str] = TRAINED, store: Store | None =
     found = families(reader)
     if not found:
         for defense in train:
-            evidence.trained(defense, evidence.SMOKE, reader, paper="asd")
+            evidence.trained(defense, PROFILE, reader, paper="asd")
         found = families(reader)
     return _Panel(found).widget
 

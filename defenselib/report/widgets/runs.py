@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from defenselib import attacks
 from defenselib import defenses as registry
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
@@ -17,18 +19,19 @@ COLUMNS = ("acc", "asr", "clean_size", "clean_poisoned")
 
 
 def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Runs | Html:
-    """The widget for some defenses (all of them), over the best results with a history that the store holds.
+    """The widget for some defenses (all of them), over the results with a history that the store holds, each profile by
+    itself.
 
     train: the profile at which a method without any result is trained; empty: none is.
     """
-    found = evidence.best(list(defenses or registry.available()), has_history, train, store)
+    found = evidence.best(list(defenses or registry.available()), has_history, train, store, apart=True)
     methods = [
         {"name": style.label(name), "runs": [_run(words, result) for words, result in results.items()]}
         for name, results in found.items()
     ]
     if not methods:
         return Html("<p>No run with a history is in the store.</p>")
-    return Runs(data={"methods": methods, "start": _start(list(found.values()))})
+    return Runs(data={"methods": methods, "start": _start(found)})
 
 
 def has_history(result: Result) -> bool:
@@ -36,18 +39,20 @@ def has_history(result: Result) -> bool:
     return sum("acc" in row for row in result.history) > 1
 
 
-def _start(found: Sequence[Mapping[str, Result]]) -> int:
-    """The first method to show: one that divides the data, with results that are evidence, if there is any."""
-    for place, results in enumerate(found):
+def _start(found: Mapping[str, Mapping[str, Result]]) -> int:
+    """The first method to show: one of the papers' own that divides the data, with results that are evidence, if there
+    is any."""
+    for place, (name, results) in enumerate(found.items()):
         first = next(iter(results.values()))
-        if first.profile != evidence.SMOKE and sum("clean_size" in row for row in first.history) > 1:
+        divides = sum("clean_size" in row for row in first.history) > 1
+        if name in evidence.OWN and first.profile not in evidence.DRAWN and divides:
             return place
     return 0
 
 
 def _run(name: str, result: Result) -> dict[str, Any]:
-    """Name, evidence, final numbers, and a row an epoch: stage, epoch, acc, asr, pool, poison in it (None: not
-    recorded)."""
+    """Name, evidence, final numbers, what it may be held against, and a row an epoch: stage, epoch, acc, asr, pool,
+    poison in it (None: not recorded)."""
     rows = [
         [row["stage"], int(row["epoch"]), *(number(row.get(column, float("nan")), 6) for column in COLUMNS)]
         for row in result.history
@@ -60,5 +65,31 @@ def _run(name: str, result: Result) -> dict[str, Any]:
         "acc": number(result.acc, 4),
         "asr": number(result.asr, 4) if poisoned else None,
         "poisoned": result.poisoned_count,
+        "field": _field(result),
+        "poison": _poison(result),
+        "poison_words": _poison_words(result),
         "rows": rows,
     }
+
+
+def _field(result: Result) -> str:
+    """Runs of one field may stand side by side: the same images, network and profile, an attack of the same name."""
+    asked = result.experiment
+    names = ("dataset", "source", "train_size", "model", "width", "attack")
+    return "/".join([result.profile, *(str(asked[name]) for name in names)])
+
+
+def _poison(result: Result) -> str:
+    """What is the same where two runs have the same poison."""
+    asked = result.experiment
+    return json.dumps([asked[name] for name in ("attack", "attack_args", "rate", "target", "count")])
+
+
+def _poison_words(result: Result) -> str:
+    """The attack as this paper runs it: with a name in common, papers differ in trigger, rate and target."""
+    asked = result.experiment
+    if asked["attack"] == "none":
+        return "no poison"
+    target = "the next class" if asked["target"] is None else f"class {asked['target']}"
+    whose = style.label(asked["paper"] or attacks.presets(asked["attack"])[0])
+    return f"{100 * asked['rate']:g} % poison towards {target}, the attack as in {whose}"

@@ -142,5 +142,5 @@ def separations(defenses: Sequence[str] | None = None, train: str = "", store: S
 
 def separation(frame: pd.DataFrame, title: str = "") -> Figure:
     """One line a method and score, a mark a run and epoch: the area under the ROC curve; hollow: `smoke`."""
-    found = frame.dropna(subset="area").assign(hollow=frame["profile"] == evidence.SMOKE)
+    found = frame.dropna(subset="area").assign(hollow=frame["profile"].isin(evidence.DRAWN))
     return scatter.areas(found, title)

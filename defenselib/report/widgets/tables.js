@@ -3,15 +3,12 @@
 function render({ model, el }) {
   const { papers, profiles, marks } = model.get("data");
   let paper, table, profile;
-  const paperBox = select("Paper", (at) => choosePaper(at));
-  const tableBox = select("Table", (at) => chooseTable(at));
-  const profileBox = select("Profile", (at) => {
-    profile = profiles[at];
-    show();
-  });
+  const paperBox = select("Paper", (at) => stay(() => choosePaper(at)));
+  const tableBox = select("Table", (at) => stay(() => chooseTable(at)));
+  const profileBox = select("Profile", (at) => stay(() => chooseProfile(at)));
   const only = element("input", { type: "checkbox" });
   only.checked = true;
-  only.addEventListener("change", () => show());
+  only.addEventListener("change", () => stay(show));
   const onlyBox = element("label", { class: "dl-control" }, only, "only rows that were run");
   const said = element("p", { class: "dl-source", "aria-live": "polite" });
   const place = element("div", { class: "dl-scroll", tabindex: 0, role: "region", "aria-label": "the chosen table" });
@@ -19,6 +16,27 @@ function render({ model, el }) {
   const boxes = [paperBox.node, tableBox.node, profileBox.node, onlyBox];
   el.append(element("div", { class: "dl-controls" }, ...boxes), said, place);
 
+  const address = addressed(model.get("name"), el, restore);
+  // What a reader did, after which the address says it.
+  function stay(done) {
+    done();
+    address.write({ paper: paper.name, table: table.name, profile, all: only.checked ? null : "yes" });
+  }
+  function restore() {
+    only.checked = address.read("all") === null;
+    const at = address.pick("paper", papers.map((one) => one.name), 0);
+    paperBox.box.selectedIndex = at;
+    choosePaper(at);
+    const place = address.pick("table", paper.tables.map((one) => one.name), tableBox.box.selectedIndex);
+    tableBox.box.selectedIndex = place;
+    chooseTable(place);
+    chooseProfile(address.pick("profile", profiles, profiles.indexOf(profile)));
+  }
+  function chooseProfile(at) {
+    profile = profiles[at];
+    profileBox.box.selectedIndex = at;
+    show();
+  }
   const count = (one, level = profile) => Object.keys(one.found[level] ?? {}).length;
   function choosePaper(at) {
     paper = papers[at];
@@ -32,9 +50,7 @@ function render({ model, el }) {
     table = paper.tables[at];
     const counts = profiles.map((level) => count(table, level));
     const most = Math.max(0, counts.indexOf(Math.max(...counts)));
-    profile = profiles[most];
-    profileBox.box.selectedIndex = most;
-    show();
+    chooseProfile(most);
   }
   function show() {
     const found = table.found[profile] ?? {};
@@ -43,7 +59,7 @@ function render({ model, el }) {
     said.textContent = `${paper.title}. ${table.title}. ${left} ${table.foot[profile] ?? ""}`;
     const largest = Math.max(1, ...rows.map(([row, there]) => Math.abs(difference(row, there) ?? 0)));
     const words = table.columns.map((name) => element("th", { scope: "col", class: "dl-word" }, name));
-    const numbers = ["printed", "reproduced", "difference", "", "verdict"];
+    const numbers = ["printed", "reproduced", "difference", "as a bar", "verdict"];
     const head = element("tr", {}, ...words, ...numbers.map((name) => element("th", { scope: "col" }, name)));
     const body = rows.map(([row, there]) => line(row, there, largest));
     const caption = element("caption", {}, `${paper.name}, ${table.name}`);
@@ -77,7 +93,7 @@ function render({ model, el }) {
   }
   paperBox.fill(papers.map((one) => one.name));
   profileBox.fill(profiles);
-  choosePaper(0);
+  restore();
 }
 
 export default { render };

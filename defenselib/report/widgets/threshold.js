@@ -6,13 +6,13 @@ function render({ model, el }) {
   const { methods } = model.get("data");
   const palette = model.get("palette");
   let method, setting, view, place;
-  const methodBox = select("Method", (at) => chooseMethod(at));
-  const settingBox = select("Data and attack", (at) => chooseSetting(at));
-  const viewBox = select("Score", (at) => chooseView(at));
-  const thresholdBox = slider("Threshold", (at) => move(at));
+  const methodBox = select("Method", (at) => stay(() => chooseMethod(at)));
+  const settingBox = select("Data and attack", (at) => stay(() => chooseSetting(at)));
+  const viewBox = select("Score", (at) => stay(() => chooseView(at)));
+  const thresholdBox = slider("Threshold", (at) => stay(() => move(at)));
   const own = element("button", { type: "button", class: "dl-button" }, "the method's own threshold");
-  own.addEventListener("click", () => move(view.own));
-  const drawing = element("div");
+  own.addEventListener("click", () => stay(() => move(view.own)));
+  const drawing = element("div", { role: "group", "aria-label": "Histogram; the arrow keys move the threshold" });
   const numbers = element("div");
   const source = element("p", { class: "dl-source" });
   const controls = element("div", { class: "dl-controls" }, methodBox.node, settingBox.node, viewBox.node);
@@ -20,25 +20,57 @@ function render({ model, el }) {
   el.classList.add("dl-widget");
   const width = roomy(el, () => move(place));
   el.append(controls, drawing, element("div", { class: "dl-controls" }, thresholdBox.node, own), numbers, source);
+  const address = addressed(model.get("name"), el, restore);
 
-  function chooseMethod(at) {
+  function chooseMethod(at, run = 0, score = 0) {
     method = methods[at];
+    methodBox.box.selectedIndex = at;
     settingBox.fill(method.settings.map((one) => one.name));
-    chooseSetting(0);
+    chooseSetting(run, score);
   }
-  function chooseSetting(at) {
+  function chooseSetting(at, score = 0) {
     setting = method.settings[at];
+    settingBox.box.selectedIndex = at;
     viewBox.fill(setting.views.map((one) => one.name));
-    chooseView(0);
+    chooseView(score);
   }
   function chooseView(at) {
     view = setting.views[at];
+    viewBox.box.selectedIndex = at;
     own.hidden = view.own === null;
     const scope = view.scope ? ` Counted: ${view.scope}.` : "";
     const rule = view.rule ? ` The method itself believes ${view.rule}.` : " The method does not cut here.";
     source.textContent = `Evidence: ${setting.evidence}.${rule}${scope}`;
     move(view.start);
   }
+  // What a reader did, after which the address says it.
+  function stay(done) {
+    done();
+    const at = place === view.start ? null : view.rows[place][0];
+    address.write({ method: method.name, run: setting.name, score: view.name, at });
+  }
+  function restore() {
+    const at = address.pick("method", methods.map((one) => one.name), 0);
+    const run = address.pick("run", methods[at].settings.map((one) => one.name), 0);
+    chooseMethod(at, run, address.pick("score", methods[at].settings[run].views.map((one) => one.name), 0));
+    if (address.read("at") !== null) move(nearest(Number(address.read("at"))));
+  }
+  function nearest(threshold) {
+    const apart = view.rows.map(([here]) => Math.abs(here - threshold));
+    return apart.indexOf(Math.min(...apart));
+  }
+  const within = (share) => {
+    const [low, high] = view.range;
+    return nearest(low + ((share * width() - EDGE.left) / (width() - EDGE.left - EDGE.right)) * (high - low));
+  };
+  const stepped = (step) => Math.max(0, Math.min(view.rows.length - 1, place + step));
+  pointed(
+    drawing,
+    within,
+    () => {}, // only a press moves the threshold
+    (seen, step) => stay(() => move(seen ?? stepped(step))),
+  );
+
   function move(at) {
     place = at;
     const [threshold, pool, poison, precision, recall, caught] = view.rows[place];
@@ -113,7 +145,7 @@ function render({ model, el }) {
     drawing.replaceChildren(area.svg);
   }
   methodBox.fill(methods.map((one) => one.name));
-  chooseMethod(0);
+  restore();
 }
 
 export default { render };

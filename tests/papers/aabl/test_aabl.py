@@ -146,7 +146,9 @@ def test_tables_and_figures_of_the_split(store: Any) -> None:
     text = PAPER.exhibit("text-1").reproduce("laptop", store=store)
     # A bound over all attacks is not answered by some of them.
     kept = text[text.metric == "benign_kept"].iloc[0]
-    assert math.isnan(kept.reproduced) and kept.reason.startswith("needs 7 cells, 5 missing (trojan, clb")
+    assert math.isnan(kept.reproduced) and kept.reason.startswith(
+        "needs 7 trainings, 5 missing (Trojan, Label-consistent"
+    )
     assert "have 5" in text.reason[text.variant == "what=architectures"].iloc[0]
     for key in ("figure-3", "figure-4", "figure-5", "figure-9"):
         exhibit = PAPER.exhibit(key)

@@ -38,7 +38,7 @@ def test_der_is_taken_seed_by_seed(put, store):
     assert row(found, **cell, metric="acc")["n"] == 3
     assert row(found, **{**cell, "defense": "none"}, metric="der")["reason"] == "an undefended model has no DER"
     mean = row(found, **{**cell, "attack": "average"}, metric="der")
-    assert math.isnan(mean["reproduced"]) and mean["reason"] == "average of 3 attacks, missing: blend, wanet"
+    assert math.isnan(mean["reproduced"]) and mean["reason"] == "average of 3 attacks, missing: Blend, WaNet"
 
 
 def test_der_without_the_undefended_model_is_not_guessed(put, store):
@@ -65,7 +65,10 @@ def test_averages_over_attacks_targets_and_data_sets(put, store):
     put(80, 0, dataset="gtsrb")
     hours = bsd.PAPER.exhibit("table-5").reproduce("laptop", seeds=[0], store=store)
     assert row(hours, dataset="gtsrb", defense="bsd")["reproduced"] == 1.0
-    assert row(hours, dataset="average", defense="bsd")["reason"] == "average of 3 data sets, missing: imagenet-30"
+    assert (
+        row(hours, dataset="average", defense="bsd")["reason"]
+        == "average of 3 data sets, missing: ImageNet (30 classes)"
+    )
     # The time of Table 9 stands in its average rows, but is a single number.
     costs = bsd.PAPER.exhibit("table-9").reproduce("laptop", seeds=[0], store=store)
     assert row(costs, attack="average", defense="bsd", metric="hours")["reproduced"] == 1.0

@@ -67,7 +67,7 @@ def test_a_request_does_not_hide_the_partner(put, store):
 def test_every_row_without_number_says_why(store):
     found = TABLE.reproduce("laptop", store=store, attacks=["badnets"])
     assert len(found) == 252
-    assert row(found, "blend", "asd", "acc")["reason"] == "left out by request: attack blend"
+    assert row(found, "blend", "asd", "acc")["reason"] == "left out by request: attack Blend"
     assert row(found, "badnets", "asd", "acc")["reason"] == "no result in the store"
     left_out = row(found, "badnets", "asd", "acc", "imagenet-subset")["reason"]
     assert left_out.startswith("left out at this profile: ")
@@ -88,7 +88,7 @@ def test_smoke_leaves_out_by_declared_rules_and_never_judges(put, store):
     # shapes stand in for every data set at smoke: the one result must not show up as GTSRB's.
     other = row(found, "badnets", "asd", "acc", "gtsrb")
     assert math.isnan(other["reproduced"])
-    assert other["reason"] == "left out at this profile: data set gtsrb"
+    assert other["reason"] == "left out at this profile: data set GTSRB"
 
 
 def test_smoke_trains_at_most_twelve_cells():
@@ -134,7 +134,7 @@ def test_average_is_the_mean_of_its_parts():
 def test_average_of_missing_parts_is_not_run_and_names_them():
     made = averaged({"a": 80.0, "b": math.nan})
     assert math.isnan(made["reproduced"])
-    assert made["reason"] == "average of 2 attacks, missing: b"
+    assert made["reason"] == "average of 2 attacks, missing: B"
 
 
 def test_an_average_counts_only_where_all_of_its_parts_do():
@@ -144,7 +144,7 @@ def test_an_average_counts_only_where_all_of_its_parts_do():
 def test_average_of_the_table_needs_all_six(put, store):
     put(70.0, 1.0, attack="blend", defense="asd")
     reason = row(TABLE.reproduce("laptop", store=store), "average", "asd", "acc")["reason"]
-    assert reason == "average of 6 attacks, missing: badnets, wanet, iab, refool, clb"
+    assert reason == "average of 6 attacks, missing: BadNets, WaNet, Input-aware, Refool, Label-consistent"
 
 
 def test_best_is_one_profile_for_the_whole_exhibit(put, store):
@@ -260,7 +260,7 @@ def test_a_cell_that_diverges_stops_no_other_and_says_why(put, store, monkeypatc
 def test_a_request_overrides_the_declared_rule():
     declared = asd.THIN["laptop"].without(Thin(attacks=("iab",)))
     assert not declared.excludes(Cell("cifar10", "iab", "asd"))
-    assert asd.THIN["laptop"].excludes(Cell("cifar10", "iab", "asd")) == "attack iab"
+    assert asd.THIN["laptop"].excludes(Cell("cifar10", "iab", "asd")) == "attack Input-aware"
 
 
 def test_an_exhibit_is_a_few_lines(put, store):

@@ -85,7 +85,7 @@ def test_acc_of_the_undefended_model_against_no_attack(acc, verdict):
         (Comparison("acc", "asd", 93.4, 80.0, drop=0.0), "not comparable", "prints no undefended model"),
         (Comparison("asr", "asd", NAN, 1.0), "not comparable", "prints no number"),
         (Comparison("asr", "asd", 1.0, NAN), "not run", "no number to compare"),
-        (Comparison("seconds", "asd", 4980.0, 500.0), "not comparable", "seconds is not comparable"),
+        (Comparison("seconds", "asd", 4980.0, 500.0), "not comparable", "times are not comparable"),
         (Comparison("property", "asd", 1.0, 1.0), "not comparable", "property is not comparable"),
         (Comparison("ra", "aabl", 45.0, 30.0), "not comparable", "needs the ACC beside it"),
     ],

@@ -72,7 +72,7 @@ def test_variants_of_attacks_can_be_asked_for_by_name(put, store):
     table = PAPER.exhibit("table-1").reproduce("laptop", store=store, attacks=["cl-32"])
     mine = table[(table["attack"] == "cl-32") & (table["defense"] == "vab")]
     assert list(mine["reproduced"]) == [60.0, 2.0]
-    assert (table[table["attack"] == "cl-16"]["reason"] == "left out by request: attack clb").all()
+    assert (table[table["attack"] == "cl-16"]["reason"] == "left out by request: attack Label-consistent").all()
 
 
 def test_doubtful_numbers_are_no_targets(put, store):
@@ -168,7 +168,11 @@ def test_figures_3_and_6_have_a_point_a_cell(put, store):
 def test_text_needs_all_its_cells(put, store):
     table = PAPER.exhibit("text-1").reproduce("laptop", store=store)
     assert len(table) == 13 and table["reproduced"].isna().all()
-    assert table["reason"].iloc[0].startswith("needs 6 cells, 6 missing (badnets, blend, dynamic, wanet, clb)")
+    assert (
+        table["reason"]
+        .iloc[0]
+        .startswith("needs 6 trainings, 6 missing (BadNets, Blend, Dynamic, WaNet, Label-consistent)")
+    )
     for attack in ("badnets", "blend"):
         warmed(put, store, attack)
     row = PAPER.exhibit("text-1").reproduce("laptop", store=store).iloc[4]

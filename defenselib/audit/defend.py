@@ -1,0 +1,289 @@
+"""From a folder that nobody vouches for to a defended model: hold a part out, scan, train, judge, write."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from defenselib.audit import kept, outfolder
+from defenselib.audit.amount import PROFILES, Work, work_for
+from defenselib.audit.delivery import Accuracy, Delivery
+from defenselib.audit.export import write_model
+from defenselib.audit.folder import UserData, write_skipped
+from defenselib.audit.forecast import Meter, costs, seconds_an_image
+from defenselib.audit.inputs import matched
+from defenselib.audit.methods import check_defense, needs_clean
+from defenselib.audit.page import write_report
+from defenselib.audit.scan import scan, seconds_for
+from defenselib.audit.signs import ScanReport
+from defenselib.audit.suspects import CLEANED, SUSPECTS, removed_by_rule, write_cleaned, write_suspects
+from defenselib.audit.training import MEAN, STD, Fit, Trainer
+from defenselib.cpu.devices import chosen_device
+from defenselib.data.subset import stratified_index
+from defenselib.data.types import ImageSet, digest_of
+from defenselib.errors import check_choice, check_range
+from defenselib.experiments import provenance
+from defenselib.experiments.experiment import LAST_SEED
+from defenselib.experiments.store import Store
+from defenselib.learning.evaluation import predict
+
+HELD_OUT = 0.1
+REPORT, SKIPPED = "report.html", "skipped.csv"
+Scanner = Callable[..., ScanReport]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for. holdout: share of the files that are not trained on, to measure accuracy; without effect where
+    there is a test folder. flip: whether a mirrored image keeps its label (not so for signs and letters).
+
+    Errors: UnknownNameError, InvalidValueError.
+    """
+
+    defense: str = "bsd"
+    profile: str = "laptop"
+    seed: int = 0
+    holdout: float = HELD_OUT
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        check_defense(self.defense, clean=True)
+        check_choice("profile", self.profile, PROFILES)
+        check_range("seed", self.seed, 0, LAST_SEED)
+        check_range("holdout", self.holdout, 0.0, 0.5)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that `defend` will do, before it does it. Errors: InvalidValueError for folders that do not fit together.
+
+    clean: images that somebody vouches for; test: images to measure accuracy on. Both are of classes of `data`, by
+    name, at its size.
+    """
+
+    data: UserData
+    settings: Settings
+    clean: UserData | None = None
+    test: UserData | None = None
+    device: str | torch.device | None = None
+
+    def __post_init__(self) -> None:
+        check_defense(self.settings.defense, clean=self.clean is not None)
+        for part in (self.clean_images, self.test_images, self.work):
+            del part  # made once, and whatever is wrong with it is raised here
+
+    @cached_property
+    def clean_images(self) -> ImageSet | None:
+        if self.clean is None or not needs_clean(self.settings.defense):
+            return None
+        return matched(self.clean, self.data, "--clean", every_class=True)
+
+    @cached_property
+    def test_images(self) -> ImageSet | None:
+        return None if self.test is None else matched(self.test, self.data, "--test")
+
+    @cached_property
+    def held_out(self) -> Tensor:
+        """bool (N,): drawn by seed in class proportions; the last image of a class is never taken."""
+        labels = self.data.images.labels
+        held = torch.zeros(len(labels), dtype=torch.bool)
+        if self.test is None:
+            keep = max(len(self.data.classes), len(labels) - round(self.settings.holdout * len(labels)))
+            held[:] = True
+            held[stratified_index(labels, keep, self.settings.seed, "held-out")] = False
+        return held
+
+    @cached_property
+    def train(self) -> ImageSet:
+        return self.data.images.select(~self.held_out)
+
+    @cached_property
+    def work(self) -> Work:
+        images = len(self.train) + (0 if self.clean_images is None else len(self.clean_images))
+        classes, side = len(self.data.classes), self.data.images.image_size
+        return work_for(self.settings.defense, self.settings.profile, images, classes, side)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `build_model` for the network."""
+        work, size = self.work, self.data.images.image_size
+        return {"name": work.model, "num_classes": len(self.data.classes), "image_size": size, "width": work.width,
+                "mean": list(MEAN), "std": list(STD)}  # fmt: skip
+
+    def request(self) -> dict[str, Any]:
+        """All that decides the outcome, as JSON: an unfinished run goes on only where it is the same."""
+        seen = {"data": self.data, "clean": self.clean if self.clean_images is not None else None, "test": self.test}
+        chosen = self.settings
+        return {
+            **{f"{name} digest": None if part is None else digest(part) for name, part in seen.items()},
+            **self.work.describe(),
+            "seed": chosen.seed,
+            "held out": chosen.holdout if self.test is None else 0.0,
+            "flip": chosen.flip,
+        }
+
+    def trainer(self, store: Store, progress: bool = False, checkpoint_every: float = 60.0) -> Trainer:
+        return Trainer(
+            work=self.work,
+            classes=len(self.data.classes),
+            image_size=self.data.images.image_size,
+            seed=self.settings.seed,
+            flip=self.settings.flip,
+            device=chosen_device(self.device),
+            store=store,
+            key=kept.key_of(self.request()),
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+        )
+
+    def meter(self, trainer: Trainer) -> Meter:
+        """What is to be done, with the seconds that it takes on this machine, measured now."""
+        pace = seconds_an_image(self.work, trainer.context("forecast"), trainer.image_size)
+        return Meter(costs(self.work), pace)
+
+
+def expected_seconds(plan: Plan) -> tuple[float, float]:
+    """About how long scan and training take here, after a short measurement."""
+    return seconds_for(plan.data, device=plan.device), plan.meter(plan.trainer(Store("unused"))).left
+
+
+def digest(data: UserData) -> str:
+    """SHA-256 over pixels, labels, file names and class names."""
+    state = hashlib.sha256(digest_of(data.images).encode())
+    for name in (*data.files, "", *data.classes):
+        state.update(os.fsencode(name) + b"\0")
+    return state.hexdigest()
+
+
+def defend(
+    plan: Plan,
+    out: str | Path,
+    *,
+    progress: bool = False,
+    checkpoint_every: float = 60.0,
+    scanner: Scanner | None = None,
+) -> Delivery:
+    """Scan the data, train with the defense, and write model, lists and report to `out`.
+
+    A run that is stopped goes on where it was when it is asked for again, with the same result. Errors:
+    InvalidValueError for a folder that is not free, FolderError where nothing can be written.
+    """
+    place = Path(out)
+    with outfolder.working_in(place, plan.request()) as work:
+        seed, device = plan.settings.seed, chosen_device(plan.device)
+        look = partial(scanner or scan, plan.data, seed=seed, device=device, progress=progress, out=work / "scan")
+        found = kept.scanned(work, look)
+        trainer = plan.trainer(Store(work), progress, checkpoint_every)
+        fit = trainer.fit(plan.train, plan.clean_images, plan.meter(trainer))
+        delivery = judged(plan, found, fit)
+        write_suspects(place / SUSPECTS, plan.data, delivery)
+        write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
+        write_skipped(place / SKIPPED, plan.data)
+        files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))
+        write_report(place / REPORT, plan.data, found, _with_files(delivery, files))
+    return _with_files(delivery, files)
+
+
+def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
+    """The trained model looks at every file; what it says is put beside what the method and the scan say."""
+    labels, count = plan.data.images.labels, len(plan.data.images)
+    positions = torch.nonzero(~plan.held_out).flatten()
+    suspects = torch.zeros(count, dtype=torch.bool)
+    suspects[positions] = fit.suspects
+    score = None
+    if fit.score is not None:
+        score = torch.full((count,), float("nan"))
+        score[positions] = fit.score
+    predicted = predict(fit.model, plan.data.images.images).cpu()
+    accuracy = _accuracy(plan, found, fit, predicted)
+    return Delivery(
+        defense=plan.settings.defense,
+        scan=found,
+        model=fit.model.cpu(),
+        suspects=suspects,
+        score=score,
+        target=fit.target,
+        predicted=predicted,
+        held_out=plan.held_out,
+        removed=removed_by_rule(found, labels, suspects, predicted),
+        accuracy=accuracy,
+        settings=described(plan),
+        seconds=fit.seconds,
+        architecture=plan.architecture,
+    )
+
+
+def described(plan: Plan) -> dict[str, str]:
+    """What was asked for and what came of it, in words."""
+    work, chosen = plan.work, plan.settings
+    held = "none, there is a test folder" if plan.test is not None else f"{chosen.holdout:.0%}, drawn by seed"
+    return {
+        "defense": f"{chosen.defense}: {check_defense(chosen.defense, clean=True).words}",
+        "profile": chosen.profile,
+        "trained on": f"{work.images} images, passes times {work.scale:.3g} of the profile's, whose data have "
+        f"{work.reference}",
+        "clean images": "none" if plan.clean_images is None else f"{len(plan.clean_images)}, put to the training set",
+        "held out": held,
+        "network": f"{work.model}, width {work.width}, {work.precision}",
+        "mirrored images": "keep their label" if chosen.flip else "are not used",
+        "seed": str(chosen.seed),
+    }
+
+
+def _accuracy(plan: Plan, found: ScanReport, fit: Fit, predicted: Tensor) -> Accuracy | None:
+    classes = len(plan.data.classes)
+    if plan.test_images is not None:
+        said = predict(fit.model, plan.test_images.images).cpu()
+        return _measured("test folder", said, plan.test_images.labels, classes)
+    held = plan.held_out
+    if not bool(held.any()):
+        return None
+    labels = plan.data.images.labels
+    plain = held & ~found.flagged
+    unflagged = None
+    if bool((held & found.flagged).any()) and bool(plain.any()):
+        unflagged = _percent(predicted[plain] == labels[plain])
+    return _measured("held-out part", predicted[held], labels[held], classes, unflagged)
+
+
+def _measured(where: str, said: Tensor, labels: Tensor, classes: int, unflagged: float | None = None) -> Accuracy:
+    right = said == labels
+    per_class = tuple(_percent(right[labels == label]) for label in range(classes))
+    return Accuracy(where, len(labels), _percent(right), per_class, unflagged)
+
+
+def _percent(right: Tensor) -> float:
+    return 100.0 * right.double().mean().item() if len(right) else float("nan")
+
+
+def _about(plan: Plan, delivery: Delivery) -> dict[str, Any]:
+    """What model.json says beside the network."""
+    seen = delivery.accuracy
+    accuracy = None
+    if seen is not None:
+        accuracy = {"on": seen.where, "images": seen.images, "percent": round(seen.percent, 3)}
+        if seen.where == "held-out part":
+            accuracy["note"] = "drawn from the suspect data, and possibly poisoned itself"
+        if seen.unflagged is not None:
+            accuracy["percent without flagged files"] = round(seen.unflagged, 3)
+    return {
+        "accuracy": accuracy,
+        "settings": dict(delivery.settings),
+        "request": plan.request(),
+        "target_guess": None if delivery.target is None else plan.data.classes[delivery.target],
+        "seconds": dict(delivery.seconds),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(chosen_device(plan.device)),
+    }
+
+
+def _with_files(delivery: Delivery, files: dict[str, str]) -> Delivery:
+    return replace(delivery, files=files)

@@ -1,0 +1,150 @@
+"""A trained model as files: weights with a description, and programs that run without this package."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from defenselib import folders, tensor_files
+from defenselib.errors import DataError
+from defenselib.models import Classifier, build_model
+
+WEIGHTS, ABOUT, PROGRAM, ONNX = "model.safetensors", "model.json", "model.pt2", "model.onnx"
+ONNX_PACKAGES = ("onnx", "onnxscript")
+INPUT, OUTPUT = "images", "logits"
+RESIZING = (
+    "turn the picture upright by its EXIF note, convert it to RGB, resize it as a whole (no crop) to the side, bilinear"
+)
+FORMAT = 1
+
+
+class Deployed(nn.Module):
+    """A classifier that takes pixels as they are stored: uint8 (N, 3, S, S) to logits float32 (N, K). All that is done
+    to pixels (to [0, 1], normalisation) is in it."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images.to(torch.float32) / 255)
+
+
+def write_model(
+    folder: Path, model: Classifier, architecture: Mapping[str, Any], classes: Sequence[str], about: Mapping[str, Any]
+) -> dict[str, str]:
+    """Write model.safetensors, model.pt2, model.onnx where its packages are installed, and last model.json.
+
+    architecture: the arguments of `build_model` that make the network. about: what else model.json says. Returns a line
+    on each file, or why it is not there. Errors: FolderError.
+    """
+    model = model.cpu().eval()
+    side = int(architecture["image_size"])
+    folders.make(folder)
+    with folders.writing(folder / WEIGHTS):
+        tensor_files.save(folder / WEIGHTS, model.state_dict())
+    files = {
+        WEIGHTS: "weights, read by defenselib.audit.load_model",
+        PROGRAM: write_program(model, side, folder / PROGRAM),
+        ONNX: write_onnx(model, side, folder / ONNX),
+    }
+    content = {
+        "format": FORMAT,
+        "classes": list(classes),
+        "architecture": dict(architecture),
+        "input": {"name": INPUT, "type": "uint8", "shape": ["N", 3, side, side], "colours": "RGB, 0 to 255",
+                  "resizing": RESIZING},
+        "output": {"name": OUTPUT, "type": "float32", "shape": ["N", len(classes)], "is": "logits, classes in order"},
+        "preprocessing": "inside: pixels / 255, minus mean, divided by std; nothing to do outside but the resizing",
+        "files": files,
+        **about,
+    }  # fmt: skip
+    write_json(folder / ABOUT, content)
+    return files
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A JSON file that appears whole. Errors: FolderError."""
+    text = json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False)
+    with folders.writing(path), folders.atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_program(model: Classifier, side: int, path: Path) -> str:
+    """A `torch.export` program: `torch.export.load(path).module()(images)` needs torch alone."""
+    with folders.writing(path), folders.atomic(path) as temporary:
+        # The name decides the format for torch, so the temporary file has its ending too.
+        whole = temporary.with_suffix(".pt2")
+        try:
+            with _quiet():
+                torch.export.save(_program(model, side), whole)
+            whole.replace(temporary)
+        finally:
+            whole.unlink(missing_ok=True)
+    return "program for torch.export.load; needs torch alone"
+
+
+def write_onnx(model: Classifier, side: int, path: Path) -> str:
+    """An ONNX graph, for onnxruntime and others; the answer says where packages are missing."""
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"not written: {' and '.join(missing)} missing; pip install 'defenselib[export]'"
+    with folders.writing(path), folders.atomic(path) as temporary, _quiet():
+        graph = torch.onnx.export(
+            _program(model, side), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
+        )
+        assert graph is not None
+        graph.save(str(temporary), external_data=False)
+    return "ONNX graph; needs onnxruntime alone"
+
+
+def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
+    """The network in a folder that `defend` wrote, in evaluation mode, and what its model.json says.
+
+    The network takes float images in [0, 1]. Errors: DataError, DamagedFileError.
+    """
+    place = folders.expanded(folder)
+    try:
+        about: dict[str, Any] = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+        architecture = dict(about["architecture"])
+        model = build_model(architecture.pop("name"), **architecture)
+    except FileNotFoundError as error:
+        raise DataError(f"{place} has no {ABOUT}; give the folder that `defenselib defend --out` wrote") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{place / ABOUT} is damaged ({type(error).__name__}: {error})") from error
+    state = tensor_files.load(place / WEIGHTS)[0]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(f"{place / WEIGHTS} holds other weights than {ABOUT} describes") from error
+    return model.eval(), about
+
+
+def _program(model: Classifier, side: int) -> torch.export.ExportedProgram:
+    # Two images: with one, torch would take the batch for fixed.
+    example = torch.zeros(2, 3, side, side, dtype=torch.uint8)
+    batch = {INPUT: {0: torch.export.Dim("batch")}}
+    return torch.export.export(Deployed(model).eval(), (example,), dynamic_shapes=batch)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters talk of themselves; what goes wrong they raise."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

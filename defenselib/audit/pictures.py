@@ -1,0 +1,136 @@
+"""One picture of a user's folder: what is taken, what is left out and why, and how it becomes S x S pixels.
+
+Only raster formats are opened, by their content and not by their name: Pillow would hand some others (EPS) to programs
+of their own. Nothing here raises for a picture; the reason is a text.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Encoded bytes, a file, or pixels (H, W, 3); None where a table's row holds nothing.
+Content = bytes | Path | NDArray[np.uint8] | None
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "WEBP", "GIF", "TIFF")
+MOST_PIXELS = 50_000_000  # of one picture: 150 MB when decoded
+MOST_BYTES = 256_000_000  # of one file
+LEAST_SIDE = 8
+_DEEP = ("I", "F")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture says of itself before it is decoded: size in pixels and Pillow's mode."""
+
+    width: int
+    height: int
+    mode: str
+
+    @property
+    def shorter(self) -> int:
+        return min(self.width, self.height)
+
+
+def look(content: Content) -> Header | str:
+    """The header of a picture that is taken, or the reason why it is left out. No pixel is decoded."""
+    if isinstance(content, np.ndarray):
+        return Header(content.shape[1], content.shape[0], "RGB")
+    try:
+        with _opened(content) as image:
+            return _refused(image) or Header(*image.size, image.mode)
+    except _Refused as reason:
+        return str(reason)
+    except Exception as error:  # Pillow raises whatever its decoders raise
+        return _why(error)
+
+
+def decode(content: Content, side: int) -> NDArray[np.uint8] | str:
+    """Pixels uint8 (side, side, 3) of a picture that `look` took, or the reason why it cannot be decoded.
+
+    It is turned upright as its EXIF note says, brought to RGB as Pillow converts (grey is repeated, a palette looked
+    up, an alpha channel dropped, as common loaders do), and resized as a whole, without cropping.
+    """
+    try:
+        if isinstance(content, np.ndarray):
+            return _sized(Image.fromarray(content), side)
+        with _opened(content) as image:
+            image.load()
+            return _sized(_upright(image), side)
+    except _Refused as reason:
+        return str(reason)
+    except Exception as error:
+        return _why(error)
+
+
+class _Refused(Exception):
+    """A reason to leave a picture out."""
+
+
+@contextmanager
+def _opened(content: bytes | Path | None) -> Iterator[Image.Image]:
+    if content is None:
+        raise _Refused("holds no image bytes")
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if size == 0:
+        raise _Refused("is empty (0 bytes)")
+    if size > MOST_BYTES:
+        raise _Refused(f"is huge: {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise _Refused(f"is not an image of a known kind ({', '.join(FORMATS)})") from error
+        with image:
+            yield image
+
+
+def _refused(image: Image.Image) -> str:
+    """Why the picture behind a header is left out; empty if it is not."""
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        return f"is huge: {width}x{height} pixels; at most {MOST_PIXELS // 1_000_000} million are decoded"
+    if min(width, height) < LEAST_SIDE:
+        return f"is tiny: {width}x{height} pixels; at least {LEAST_SIDE} a side"
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or a second eye: the first is the picture
+        return f"is animated or has several pages ({frames})"
+    if (
+        image.mode in _DEEP
+        or image.mode.startswith("I;")
+        or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+    ):
+        return "has more than 8 bits a channel; convert it to 8"
+    if image.mode == "CMYK":
+        return "has CMYK colours, whose look depends on the reader; convert it to RGB"
+    return ""
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged note says nothing, and the pixels are fine
+        return image
+
+
+def _sized(image: Image.Image, side: int) -> NDArray[np.uint8]:
+    image = image.convert("RGB")
+    if image.size != (side, side):
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if isinstance(error, Image.DecompressionBombError):
+        return "is huge: more pixels than can be decoded safely"
+    if isinstance(error, MemoryError):
+        return "is huge: it does not fit into memory"
+    return f"is damaged or truncated ({type(error).__name__}: {' '.join(str(error).split())[:120]})"

@@ -1,0 +1,231 @@
+"""The sections of the report, each as HTML."""
+
+from __future__ import annotations
+
+import torch
+
+from defenselib.audit.delivery import Delivery
+from defenselib.audit.drawing import change, histogram, thumbnail
+from defenselib.audit.folder import UserData
+from defenselib.audit.forecast import spoken
+from defenselib.audit.markup import bullets, folded, number, paragraph, shown, table
+from defenselib.audit.methods import METHODS
+from defenselib.audit.names import visible
+from defenselib.audit.signs import ScanReport
+from defenselib.audit.suspects import speaks_against
+from defenselib.plots import style
+
+SUSPECTS, TYPICAL, LABELS = 24, 6, 5
+LONG = 30  # rows; longer tables are folded
+WORDS = {
+    "calm": "No sign of poison",
+    "look": "Look at these files",
+    "alarm": "This data set looks poisoned",
+}
+NOT_CHECKED = (
+    "Labels that are simply wrong, and duplicates without a trigger, are not looked for; they may stand among the "
+    "suspects.",
+    "A trigger that the network of the scan does not learn leaves no trace in most signs.",
+    "Attacks that change the training itself, and not only the data, are out of reach of any look at the data.",
+    "A calm report lowers the odds of poison; it is no proof that there is none.",
+)
+
+
+def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
+    """The answer, and the numbers that one asks for first."""
+    count, flagged = len(data.files), int(scan.flagged.sum())
+    facts = [(number(count), "files"), (number(len(data.classes)), "classes")]
+    facts += [(f"{data.images.image_size} px", "side"), (number(flagged), "flagged")]
+    facts += [(number(len(data.skipped)), "not read")]
+    if delivery is not None and delivery.accuracy is not None:
+        facts.append((f"{delivery.accuracy.percent:.1f} %", f"accuracy, {delivery.accuracy.where}"))
+    if delivery is not None:
+        facts.append((number(int(delivery.removed.sum())), "left out of the cleaned list"))
+    items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for value, name in facts)
+    return (
+        f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.words)}</div>'
+        f'<ul class="facts">{items}</ul>'
+    )
+
+
+def suspects(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
+    """The most suspicious files by label, beside typical ones of the same label."""
+    labels = data.images.labels
+    first = scan.rank[:SUSPECTS]
+    some = paragraph(
+        "Every folder has files that look stranger than the rest. Nothing says that these are poisoned."
+        if scan.alarm == "calm"
+        else "The files that the signs agree on most, and beside them files of the same label that look ordinary."
+    )
+    order = list(dict.fromkeys(labels[first].tolist()))
+    for label in order[:LABELS]:
+        mine = first[labels[first] == label]
+        quiet = scan.rank[labels[scan.rank] == label].flip(0)[:TYPICAL]
+        quiet = quiet[~torch.isin(quiet, mine)]
+        some += f"<h3>Labelled <code>{shown(data.classes[label])}</code>, suspicious</h3>"
+        some += _pictures(data, scan, delivery, mine)
+        if len(quiet):
+            some += f"<h3>Labelled <code>{shown(data.classes[label])}</code>, typical</h3>"
+            some += _pictures(data, scan, delivery, quiet)
+    if order[LABELS:]:
+        some += paragraph(f"{len(order) - LABELS} more labels have files among the first {SUSPECTS}; see suspects.csv.")
+    return some + paragraph("All files, with every score: suspects.csv.", "muted")
+
+
+def _pictures(data: UserData, scan: ScanReport, delivery: Delivery | None, index: torch.Tensor) -> str:
+    found = []
+    for i in index.tolist():
+        label = int(data.images.labels[i])
+        who = ["scan"] if bool(scan.flagged[i]) else []
+        if delivery is not None and speaks_against(data, delivery, i):
+            who.append(style.label(delivery.defense))
+        said = f"suspicion {float(scan.score[i]):.2f}"
+        if delivery is not None and int(delivery.predicted[i]) != label:
+            said += f"; the model says {visible(data.classes[int(delivery.predicted[i])])}"
+        flag = f"; flagged by {' and '.join(who)}" if who else ""
+        picture = thumbnail(data.images.images[i], f"{visible(data.files[i])}, labelled {visible(data.classes[label])}")
+        look = ' class="flagged"' if who else ""
+        found.append(
+            f'<li{look}>{picture}<span class="file">{shown(data.files[i])}</span><br>'
+            f'<span class="muted">{shown(said + flag)}</span></li>'
+        )
+    return f'<ul class="pictures">{"".join(found)}</ul>'
+
+
+def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
+    """What the suspects have in common, and the class that it leads to."""
+    parts = []
+    if scan.target is None:
+        parts.append(paragraph("No single target class is named."))
+    else:
+        name = shown(data.classes[scan.target])
+        parts.append(f"<p>The signs point at the class <code>{name}</code> as the target of an attack.</p>")
+    if delivery is not None and delivery.target is not None:
+        name = shown(data.classes[delivery.target])
+        says = "This method names a class whatever the data; " if scan.alarm == "calm" else ""
+        parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
+    if scan.pattern is None:
+        parts.append(paragraph("There is no pattern that could be drawn."))
+    elif scan.alarm == "calm":
+        parts.append(paragraph("The strongest pattern is no stronger than patterns of clean data are."))
+    else:
+        picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
+        parts.append(f'<figure class="trigger">{picture}</figure>')
+        parts.append(
+            paragraph("What the suspects have in common against other files of their label, around grey: no change.")
+        )
+    if scan.target_votes:
+        titles = {sign.key: sign.title for sign in scan.signs}
+        rows = [(titles.get(key, key), name) for key, name in scan.target_votes.items()]
+        parts.append(table(("sign", "votes for"), rows, "Votes on the target", texts=(0, 1)))
+    return "".join(parts)
+
+
+def model(data: UserData, delivery: Delivery) -> str:
+    """What was delivered: how it was made, how accurate it is, how to use it."""
+    seen = delivery.accuracy
+    parts = [table(("", ""), list(delivery.settings.items()), "How it was made", texts=(0, 1))]
+    if seen is None:
+        parts.append(paragraph("Accuracy is not known: nothing was held out and there is no test folder."))
+    else:
+        parts.append(paragraph(_said(seen.percent, seen.images, seen.where)))
+        if seen.where == "held-out part":
+            parts.append(
+                paragraph(
+                    "The held-out part was drawn from the same suspect files. Where they are poisoned it is poisoned "
+                    "too, and a good model is counted wrong on its poison; give --test for images that you trust."
+                )
+            )
+        if seen.unflagged is not None:
+            parts.append(paragraph(f"Without the files that the scan flags: {seen.unflagged:.2f} %."))
+    parts.append(table(("file", ""), list(delivery.files.items()), "Files", texts=(0, 1)))
+    side = data.images.image_size
+    use = (
+        f"import torch\n\nprogram = torch.export.load('model.pt2').module()\n"
+        f"logits = program(images)  # uint8 (N, 3, {side}, {side}), RGB; classes as in model.json\n"
+    )
+    seconds = sum(delivery.seconds.values())
+    parts.append(f"<p>It needs torch alone:</p><pre><code>{shown_code(use)}</code></pre>")
+    parts.append(paragraph(f"The training took {spoken(seconds)}.", "muted"))
+    return "".join(parts)
+
+
+def shown_code(text: str) -> str:
+    return "\n".join(map(shown, text.splitlines()))
+
+
+def _said(percent: float, images: int, where: str) -> str:
+    return f"Accuracy on the {where} ({images} images): {percent:.2f} %."
+
+
+def classes(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
+    """Files, flags and accuracy by class."""
+    labels, names = data.images.labels, data.classes
+    columns: list[tuple[str, torch.Tensor]] = [("files", torch.ones_like(labels)), ("flagged", scan.flagged.long())]
+    if delivery is not None:
+        columns += [("held out", delivery.held_out.long()), ("left out", delivery.removed.long())]
+    counts = [
+        torch.zeros(len(names), dtype=torch.int64).index_add_(0, labels, values.cpu()).tolist() for _, values in columns
+    ]
+    head = ["class", *(name for name, _ in columns)]
+    accuracy = None if delivery is None or delivery.accuracy is None else delivery.accuracy.per_class
+    if accuracy is not None:
+        head.append("accuracy, %")
+    rows: list[list[str | float | None]] = []
+    for label, name in enumerate(names):
+        row: list[str | float | None] = [name, *(column[label] for column in counts)]
+        rows.append(row if accuracy is None else [*row, round(accuracy[label], 1)])
+    found = table(head, rows, "Classes, in the order of the model's outputs")
+    return folded(f"{len(names)} classes", found) if len(names) > LONG else found
+
+
+def signs(scan: ScanReport, delivery: Delivery | None) -> str:
+    """What each sign says, with the spread of its scores."""
+    cards = []
+    for sign in scan.signs:
+        cards.append(
+            f"<div><h3>{shown(sign.title)}</h3>{paragraph(sign.words)}"
+            f"{histogram(sign.scores, scan.flagged, sign.title)}</div>"
+        )
+    if delivery is not None and delivery.score is not None:
+        method = METHODS[delivery.defense]
+        said = f"Score: {method.score_words}."
+        if method.suspects:
+            said += f" {int(delivery.suspects.sum())} files are suspects of the method: {method.suspects}."
+        if bool(delivery.held_out.any()):
+            said += " Held-out files have no score."
+        title = f"The defense, {style.label(delivery.defense)}"
+        drawn = histogram(delivery.score, scan.flagged, title)
+        cards.append(f"<div><h3>{shown(title)}</h3>{paragraph(said)}{drawn}</div>")
+    note = paragraph("Higher is more suspicious. Grey: all files; red: those that the scan flags. Heights are on a "
+                     "square-root scale.", "muted")  # fmt: skip
+    return f'{note}<div class="signs">{"".join(cards)}</div>'
+
+
+def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
+    """What was done to the data, what was looked for, and what was not."""
+    done = [f"{sign.title}, on {int(torch.isfinite(sign.scores).sum())} files" for sign in scan.signs]
+    took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
+    parts = ["<h3>Data</h3>", bullets(data.notes), "<h3>Looked for</h3>", bullets(done)]
+    if took:
+        parts.append(paragraph(f"It took: {took}.", "muted"))
+    parts += ["<h3>Not looked for</h3>", bullets(NOT_CHECKED)]
+    if delivery is not None:
+        parts.append("<h3>The cleaned list</h3>")
+        parts.append(
+            paragraph(
+                "It leaves out what the scan flags; where the scan is not calm, also files of the target class that "
+                "the defense suspects and that the delivered model takes for another class. Whether the model obeys a "
+                "trigger cannot be measured here: nobody knows the trigger."
+            )
+        )
+    return "".join(parts)
+
+
+def skipped(data: UserData) -> str:
+    """Every file that was not read, and why."""
+    if not data.skipped:
+        return paragraph("Every file was read.")
+    rows = [(item.file, item.reason) for item in data.skipped]
+    found = table(("file", "why"), rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1))
+    return folded(f"{len(rows)} files", found) if len(rows) > LONG else found

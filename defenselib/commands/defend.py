@@ -1,0 +1,112 @@
+"""`defenselib defend`: a model from a folder that nobody vouches for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from defenselib.commands.output import console
+from defenselib.report.parameters import convert
+
+if TYPE_CHECKING:
+    from defenselib.audit.defend import Plan
+    from defenselib.audit.delivery import Delivery
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of class folders, or Parquet tables.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is delivered; new or empty.")]
+METHODS = "bsd, asd, vab, dst, dbr, aabl, abl, dbd, cbd, spectral; none trains without one."
+PROFILES = "How much work: demo, laptop, gpu, paper; smoke shows that it runs."
+
+
+def defend_command(
+    folder: Folder,
+    out: Out,
+    defense: Annotated[str, typer.Option(help=METHODS)] = "bsd",
+    clean: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images that you vouch for, some of every class; asd needs them.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images to measure accuracy on; else a part is held out.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="PIXELS", help="Side of the images, 16 to 512; else chosen by what there is.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help=PROFILES)] = "laptop",
+    holdout: Annotated[str, typer.Option(metavar="SHARE", help="Of the files, held out; 0 to 0.5.")] = "0.1",
+    flip: Annotated[bool, typer.Option(help="Whether a mirrored image keeps its label; not so for signs.")] = True,
+    seed: Annotated[str, typer.Option(metavar="INTEGER", help="A whole number from 0 on.")] = "0",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; the best there is if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
+    progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
+) -> None:
+    """Scan your own images, train a defended model on them, and write model, suspects, cleaned list and report.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+    from defenselib.audit.defend import Plan, Settings, defend
+    from defenselib.audit.folder import read_folder
+    from defenselib.audit.methods import check_defense
+    from defenselib.audit.outfolder import check_apart, check_free
+    from defenselib.cpu.devices import chosen_device
+
+    share, number = convert(holdout, float, "--holdout"), convert(seed, int, "--seed")
+    settings = Settings(defense=defense, profile=profile, seed=number, holdout=share, flip=flip)
+    side = None if image_size is None else convert(image_size, int, "--image-size")
+    check_defense(defense, clean=clean is not None)
+    chosen_device(device)
+    check_apart(out, {"DIR": folder, "--clean": clean, "--test": test})
+    check_free(out)
+    data = read_folder(folder, side, progress=progress)
+    size = data.images.image_size
+    trusted, unseen = (None if part is None else read_folder(part, size, progress=progress) for part in (clean, test))
+    plan = Plan(data, settings, trusted, unseen, device)
+    _announce(plan)
+    if dry_run:
+        return
+    try:
+        delivery = defend(plan, out, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from the last checkpoint", err=True)
+        raise typer.Exit(130) from None
+    _tell(plan, delivery, out)
+
+
+def _announce(plan: Plan) -> None:
+    """What will be done, and about how long it takes."""
+    from defenselib.audit.defend import described, expected_seconds
+    from defenselib.audit.forecast import spoken
+
+    for note in plan.data.notes:
+        typer.echo(note)
+    if plan.data.skipped:
+        typer.echo(f"{len(plan.data.skipped)} files are not read; skipped.csv will say why")
+    if plan.clean is not None and plan.clean_images is None:
+        typer.echo(f"{plan.settings.defense} makes no use of clean images; --clean is not used")
+    table = Table(title="what is trained")
+    for column in ("stage", "steps", "passes over the data"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in plan.work.stages():
+        table.add_row(stage.name, f"{stage.steps:,}", f"{stage.passes:.3g}")
+    console().print(table)
+    for name, text in described(plan).items():
+        typer.echo(f"{name}: {text}")
+    scan, training = map(spoken, expected_seconds(plan))
+    typer.echo(f"expected: a scan of about {scan}, then a training of about {training}")
+
+
+def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
+    """What was found and written."""
+    from defenselib.audit.defend import REPORT
+
+    seen = delivery.accuracy
+    if seen is not None:
+        typer.echo(f"accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %")
+        if plan.test is None:
+            typer.echo("the held-out part is as suspect as the rest; --test DIR measures on images that you trust")
+    typer.echo(f"left out of the cleaned list: {int(delivery.removed.sum())} of {len(plan.data.files)} files")
+    for name, text in delivery.files.items():
+        typer.echo(f"{out / name}: {text}")
+    typer.echo(f"report: {out / REPORT}")

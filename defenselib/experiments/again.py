@@ -1,0 +1,70 @@
+"""From a result back to the question: the shortest Experiment that comes down to the same numbers today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from defenselib import attacks
+from defenselib.errors import DefenseLibError
+from defenselib.experiments.experiment import PAPER_MODEL, Experiment
+
+if TYPE_CHECKING:
+    from defenselib.experiments.result import Result
+
+_SAME = ("attack", "defense", "seed", "paper", "stop_after", "measure", "holdout", "diagnostic")
+_USUAL: Mapping[str, Any] = {
+    "source": None, "model": None, "count": None, "target": None, "rate": None, "attack_args": {}, "defense_args": {}
+}  # fmt: skip
+
+
+def experiment_of(result: Result) -> Experiment | None:
+    """The Experiment whose hash is the result's, with as little said as that takes: what paper, profile and method set
+    by themselves is left out. None where no Experiment has this hash today: a profile or a method has changed since."""
+    full = _everything(result)
+    if full is None or not _gives(full, result.hash):
+        return None
+    found = full
+    for name, usual in _USUAL.items():
+        for value in _shorter(name, getattr(found, name), usual, found.attack):
+            shorter = found.replace(**{name: value})
+            if _gives(shorter, result.hash):
+                found = shorter
+                break
+    for name in ("attack_args", "defense_args"):
+        for key in getattr(found, name):
+            rest = {other: value for other, value in getattr(found, name).items() if other != key}
+            if _gives(shorter := found.replace(**{name: rest}), result.hash):
+                found = shorter
+    return found
+
+
+def _everything(result: Result) -> Experiment | None:
+    """Every field as the result states it; the papers' network where a profile has put its own in its place."""
+    told = result.experiment
+    fields = {name: told[name] for name in _SAME}
+    fields |= {"dataset": told["asked"] or told["dataset"], "profile": result.profile}
+    fields |= {name: told[name] for name in _USUAL}
+    for model in (told["model"], PAPER_MODEL):
+        try:
+            made = Experiment(**{**fields, "model": model})
+        except DefenseLibError:
+            continue
+        if _gives(made, result.hash):
+            return made
+    return None
+
+
+def _shorter(name: str, value: Any, usual: Any, attack: str) -> Iterator[Any]:
+    if value == usual:
+        return
+    yield usual
+    if name == "attack_args":
+        yield from ({"preset": preset} for preset in attacks.presets(attack))
+
+
+def _gives(experiment: Experiment, key: str) -> bool:
+    try:
+        return experiment.resolve().hash == key
+    except DefenseLibError:
+        return False

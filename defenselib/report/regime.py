@@ -1,0 +1,109 @@
+"""The page "When does each method work?": measured curves of what each rule goes by, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from defenselib.errors import DataError
+from defenselib.experiments.store import results_folder
+from defenselib.plots import regime as drawn
+from defenselib.report.html import Html, render
+
+DEMO, OSS, VIRTUAL = "regime_demo.csv", "regime_oss.csv", "regime_virtual.csv"
+# A rule separates from here on; below one half it takes poison for clean before it takes clean samples.
+SEPARATES = 0.8
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a curve runs over: a column of the table, the label of the axis, and how a value is said in a sentence."""
+
+    column: str
+    label: str
+    said: str
+    log: bool = False
+
+
+AXES: Mapping[str, Axis] = {
+    "asd": Axis("steps", "steps of class-aware training", "{:,.0f} steps"),
+    "vab": Axis("steps", "steps of the Victim", "{:,.0f} steps", True),
+    "fct": Axis("steps", "steps of implanting", "{:,.0f} steps", True),
+    "aabl": Axis("steps", "steps of naive training", "{:,.0f} steps", True),
+    "aabl-eps": Axis("value", "bound of the step, grey levels", "a bound of {:g}", True),
+    "oss": Axis("steps", "steps of the first stage", "{:,.0f} steps"),
+    "virtual": Axis("acc", "ACC of the model at the meta-split (%)", "an ACC of {:.0f} %"),
+}
+
+
+def table(name: str) -> pd.DataFrame:
+    """A committed table of trials. Raises DataError where it is missing."""
+    folder = results_folder()
+    file = Path() if folder is None else folder / "trials" / name
+    if not file.is_file():
+        raise DataError(f"the table {name} of trials is missing: python -m defenselib.experiments.regime makes it")
+    return pd.read_csv(file)
+
+
+def rows(key: str) -> pd.DataFrame:
+    """The runs of a curve: the axis of `AXES`, acc, asr, auc and auc_hardest where they were measured."""
+    if key == "oss":
+        names = {"steps of f": "steps", "ACC": "acc", "ASR": "asr", "OSS AUC": "auc"}
+        return table(OSS).rename(columns=names)[list(names.values())]
+    if key == "virtual":
+        names = {"its ACC": "acc", "AUC against all clean": "auc", "AUC against hard clean": "auc_hardest"}
+        found = table(VIRTUAL)
+        epoch = found[(found["virtual layers"] == 3) & (found["virtual steps"] == 291)]  # the paper's virtual epoch
+        return epoch.rename(columns=names)[list(names.values())]
+    found = table(DEMO)
+    return found[found["curve"] == key]
+
+
+def figure(key: str) -> Figure:
+    """The curve of a rule."""
+    axis = AXES[key]
+    return drawn.separation(rows(key), axis.column, axis.label, axis.log)
+
+
+def sentence(key: str, measure: str = "auc_hardest") -> Html:
+    """Where the rule separates best and worst, means over the runs, and where it is above `SEPARATES`."""
+    axis, found = AXES[key], rows(key)
+    by_value = found.groupby(axis.column)[measure].mean()
+    mean = dict(zip(by_value.index.astype(float).tolist(), by_value.tolist(), strict=True))
+    best, worst = max(mean, key=mean.__getitem__), min(mean, key=mean.__getitem__)
+    good = [value for value, reached in mean.items() if reached >= SEPARATES]
+    against = "the hardest tenth of the clean samples" if measure == "auc_hardest" else "the clean samples"
+    told = f"Poison is told from {against} best at {_at(axis, best)} (AUC {mean[best]:.2f}{_model(found, axis, best)})"
+    told += f" and worst at {_at(axis, worst)} ({mean[worst]:.2f}{_model(found, axis, worst)})."
+    if not good:
+        return Html(f"<p>{told} It is nowhere at or above {SEPARATES}.</p>")
+    inner = "everywhere" if len(good) == len(mean) else "at " + _listed([_at(axis, value) for value in good])
+    return Html(f"<p>{told} It is at or above {SEPARATES} {inner}.</p>")
+
+
+def _listed(items: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(items[:-1]), items[-1]]))
+
+
+def _at(axis: Axis, value: float) -> str:
+    return axis.said.format(value)
+
+
+def _model(found: pd.DataFrame, axis: Axis, value: float) -> str:
+    if axis.column == "acc" or found["acc"].isna().all():
+        return ""
+    return f", ACC {found[found[axis.column] == value]['acc'].mean():.0f}"
+
+
+def numbers(key: str, caption: str) -> Html:
+    """The means over the seeds behind a curve, a row a value."""
+    axis, found = AXES[key], rows(key)
+    columns = [name for name in ("acc", "asr", "auc", "auc_hardest", "trusted_poison") if name in found]
+    mean = found.groupby(axis.column)[[name for name in columns if name != axis.column]].mean().reset_index()
+    named = {axis.column: axis.label, "acc": "ACC", "asr": "ASR", "auc": "AUC", "auc_hardest": "AUC, hardest tenth"}
+    shown = mean.rename(columns=named | {"trusted_poison": "poison let through (%)"})
+    return render(shown.map(lambda value: f"{value:.2f}".rstrip("0").rstrip(".")), caption)

@@ -1,0 +1,105 @@
+"""Ask two networks about a picture of one's own, in the page: one that was trained on poisoned data without a defense,
+and one with. Both were trained on drawn shapes while the page was made, and come along with it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from defenselib.attacks.base import Attack
+from defenselib.data.types import Dataset
+from defenselib.errors import InvalidValueError
+from defenselib.experiments.store import Store, default_stores
+from defenselib.plots import style
+from defenselib.report.widgets import evidence, export
+from defenselib.report.widgets.attacks import encoded
+from defenselib.report.widgets.client import Asked
+from defenselib.report.widgets.live import PROFILE, Family
+
+DEFENSES = ("none", "asd")
+
+
+def own_picture(defenses: Sequence[str] = DEFENSES, profile: str = PROFILE, store: Store | None = None) -> Asked:
+    """The widget. The networks are those of ASD's BadNets cell at `profile`, trained here where the store has none.
+
+    Raises InvalidValueError where the trigger is no patch, which alone the page can put on a picture.
+    """
+    reader = store or default_stores()
+    models = {name: evidence.trained(name, profile, reader, paper="asd") for name in defenses}
+    family = Family(models, reader)
+    dataset, attack = family.data()
+    networks = [
+        {
+            "name": style.label(name),
+            "network": export.network(family.model(name, dataset), dataset.train.image_size),
+        }
+        for name in defenses
+    ]
+    shown = _examples(dataset)
+    return Asked(
+        data={
+            "networks": networks,
+            "classes": list(dataset.classes),
+            "target": attack.plan.target,
+            "side": dataset.train.image_size,
+            "images": shown,
+            "trigger": layer(patch(attack, dataset.train.image_size)),
+            "note": _note(family),
+        }
+    )
+
+
+def patch(attack: Attack, side: int) -> NDArray[np.uint8]:
+    """The trigger as a layer, uint8 (side, side, 4): its pixels opaque, all others transparent.
+
+    Raises InvalidValueError for a trigger that does anything else than to set pixels, whatever was there.
+    """
+    index = torch.zeros(1, dtype=torch.int64)
+    shape = (3, side, side)
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    # Black and white tell where pixels are set; the noise, that nothing is moved or mixed.
+    before = [torch.zeros(shape, dtype=torch.uint8), torch.full(shape, 255, dtype=torch.uint8), noise]
+    after = [attack.trigger(image[None], index)[0] for image in before]
+    changed = torch.stack([(one != other).any(0) for one, other in zip(after, before, strict=True)]).any(0)
+    first = after[0]
+    same = (torch.equal(one, torch.where(changed, first, other)) for one, other in zip(after, before, strict=True))
+    if not changed.any() or not all(same):
+        raise InvalidValueError(f"the trigger of {type(attack).__name__} is no patch; a page can put on patches alone")
+    alpha = torch.where(changed, 255, 0).to(torch.uint8)[None]
+    made: NDArray[np.uint8] = torch.cat([first * changed, alpha]).permute(1, 2, 0).numpy()
+    return made
+
+
+def layer(pixels: NDArray[np.uint8]) -> str:
+    """A layer (H, W, 4) as an address that holds it. PNG: a page keeps transparent pixels as they are."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _examples(dataset: Dataset) -> list[dict[str, str]]:
+    """The first test image of each class."""
+    labels = dataset.test.labels
+    places = [int((labels == label).nonzero()[0]) for label in range(dataset.num_classes)]
+    return [
+        {"label": dataset.classes[label], "source": encoded(dataset.test.images[place])}
+        for label, place in enumerate(places)
+    ]
+
+
+def _note(family: Family) -> str:
+    first: dict[str, Any] = next(iter(family.models.values())).experiment
+    names = " and ".join(style.label(name) for name in family.models)
+    return (
+        f"The networks ({names}) are {first['model']} of width {first['width']}, trained at profile {first['profile']} "
+        f"on {first['train_size']:,} drawn shapes, {100 * first['rate']:g} % of them poisoned by "
+        f"{style.label(first['attack'], 'attack')}. They know ten shapes and nothing else: of a photograph they say "
+        "the shape that it reminds them of. Your picture stays on your machine."
+    )

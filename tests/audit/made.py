@@ -1,0 +1,52 @@
+"""Small folders and a stand-in for a scan, for tests that are not about the scan itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from defenselib.audit.examples import Example, drawn_folder
+from defenselib.audit.folder import UserData
+from defenselib.audit.signs import ScanReport, Sign
+
+
+def drawn(folder: Path, images: int = 200) -> Example:
+    """A folder of drawn shapes, a tenth of them with a patch."""
+    return drawn_folder(folder, images)
+
+
+def reported(data: UserData, flagged: Tensor | None = None, **changes: Any) -> ScanReport:
+    """A report with two signs of random numbers, in which the files `flagged` (bool (N,)) come first."""
+    count = len(data.files)
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.rand(count, generator=draw)
+    if flagged is None:
+        flagged = torch.zeros(count, dtype=torch.bool)
+    score = 0.5 * noise + 0.5 * flagged.float()
+    signs = tuple(
+        Sign(key=key, title=title, scores=torch.rand(count, generator=draw), per_class=None, words=f"what {title} says")
+        for key, title in (("lga", "Learned at once"), ("fct", "Moved features"))
+    )
+    values: dict[str, Any] = {
+        "signs": signs,
+        "rank": score.argsort(descending=True, stable=True),
+        "score": score,
+        "flagged": flagged,
+        "target": 0 if bool(flagged.any()) else None,
+        "target_votes": {"lga": data.classes[0]} if bool(flagged.any()) else {},
+        "alarm": "alarm" if bool(flagged.any()) else "calm",
+        "words": "a sentence",
+        "pattern": None,
+        "mask": None,
+        "null": {},
+        "seconds": {"lga": 1.5},
+    }
+    return ScanReport(**values | changes)
+
+
+def scanner(data: UserData, **_: Any) -> ScanReport:
+    """Stands for `scan`: flags nothing."""
+    return reported(data)

@@ -1,0 +1,68 @@
+"""Where a delivery goes: nothing is written over, an unfinished run goes on only where the same is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from defenselib.audit.outfolder import UNFINISHED, check_apart, check_free, working_in
+from defenselib.errors import InvalidValueError
+
+REQUEST = {"defense": {"name": "bsd"}, "seed": 1}
+
+
+def left_behind(out: Path) -> Path:
+    with pytest.raises(KeyboardInterrupt), working_in(out, REQUEST) as work:
+        (work / "state").write_text("half")
+        raise KeyboardInterrupt
+    return out
+
+
+def test_a_stopped_run_keeps_its_state_and_a_finished_one_cleans_up(tmp_path: Path) -> None:
+    out = left_behind(tmp_path / "out")
+    with working_in(out, REQUEST) as work:
+        assert (work / "state").read_text() == "half"
+        (out / "model.json").write_text("{}")
+    assert sorted(item.name for item in out.iterdir()) == ["model.json"]
+    with pytest.raises(InvalidValueError, match=r"not empty .*model.json.*nothing in it is written over"):
+        check_free(out)
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"defense": {"name": "asd"}}])
+def test_another_request_is_refused_by_name(tmp_path: Path, change: dict[str, object]) -> None:
+    out = left_behind(tmp_path / "out")
+    name = next(iter(change))
+    said = "'asd'" if name == "defense" else "2"
+    match = f"unfinished run with {name} .*, now it is {said}"
+    with pytest.raises(InvalidValueError, match=match), working_in(out, REQUEST | change):
+        pytest.fail("it was let in")
+    assert (out / UNFINISHED / "state").exists()
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        working_in(out, REQUEST),
+        pytest.raises(InvalidValueError, match="another process"),
+        working_in(out, REQUEST),
+    ):
+        pytest.fail("it was let in")
+
+
+def test_files_folders_with_content_and_folders_that_are_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "holiday.jpg").write_text("")
+    with pytest.raises(InvalidValueError, match="is a file"):
+        check_free(tmp_path / "file")
+    with pytest.raises(InvalidValueError, match="holiday"):
+        check_free(tmp_path / "full")
+    (tmp_path / "empty").mkdir()
+    assert check_free(tmp_path / "empty") == tmp_path / "empty"
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "full")
+    for out in (tmp_path / "full" / "out", link / "out", tmp_path / "full"):
+        with pytest.raises(InvalidValueError, match="lies in --clean"):
+            check_apart(out, {"DIR": tmp_path / "empty", "--clean": tmp_path / "full", "--test": None})
+    check_apart(tmp_path / "full-of-it", {"DIR": tmp_path / "full"})
