@@ -1,4 +1,4 @@
-"""The command line: run, defend, plan, run-cell, batch, reproduce, status, data, profile, keep, clean."""
+"""The command line: run, scan, defend, plan, run-cell, batch, reproduce, status, data, profile, keep, clean."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from defenselib.commands.defend import defend_command
 from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
 from defenselib.commands.run import run_command
+from defenselib.commands.scan import scan_command
 from defenselib.errors import BusyError, DefenseLibError, TrainingDivergedError, printable
 
 # What is no mistake of the command line; 75 is what other programs, too, say of what may be tried again later.
@@ -64,6 +65,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command)
+app.command("scan")(scan_command)
 app.command("defend")(defend_command)
 app.command()(reproduce)
 app.command("profile")(profile_command)

@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "defenselib"
 # From the ground up; a room imports only rooms below its own. The package's own `__init__` stands above all but `cli`.
 STOREYS = (
-    ("errors", "seeds", "version"),
+    ("errors", "lazy", "seeds", "version"),
     ("folders",),
     ("content", "cpu", "models", "tensor_files"),
     ("data",),

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from defenselib.audit.forecast import Meter, costs, seconds_an_image
 from defenselib.audit.inputs import matched
 from defenselib.audit.methods import check_defense, needs_clean
 from defenselib.audit.page import write_report
-from defenselib.audit.scan import ScanReport, scan
+from defenselib.audit.scan import scan, seconds_for
+from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import CLEANED, SUSPECTS, removed_by_rule, write_cleaned, write_suspects
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
@@ -149,9 +150,9 @@ class Plan:
         return Meter(costs(self.work), pace)
 
 
-def expected_seconds(plan: Plan) -> float:
-    """About how long the training takes here, after a short measurement; without the scan."""
-    return plan.meter(plan.trainer(Store("unused"))).left
+def expected_seconds(plan: Plan) -> tuple[float, float]:
+    """About how long scan and training take here, after a short measurement."""
+    return seconds_for(plan.data, device=plan.device), plan.meter(plan.trainer(Store("unused"))).left
 
 
 def digest(data: UserData) -> str:
@@ -178,11 +179,12 @@ def defend(
     place = Path(out)
     with outfolder.working_in(place, plan.request()) as work:
         seed, device = plan.settings.seed, chosen_device(plan.device)
-        found = kept.scanned(work, lambda: (scanner or scan)(plan.data, seed=seed, device=device, progress=progress))
+        look = partial(scanner or scan, plan.data, seed=seed, device=device, progress=progress, out=work / "scan")
+        found = kept.scanned(work, look)
         trainer = plan.trainer(Store(work), progress, checkpoint_every)
         fit = trainer.fit(plan.train, plan.clean_images, plan.meter(trainer))
         delivery = judged(plan, found, fit)
-        write_suspects(place / SUSPECTS, plan.data, found, delivery)
+        write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
         write_skipped(place / SKIPPED, plan.data)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))

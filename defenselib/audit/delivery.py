@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from defenselib.audit.scan import ScanReport
+from defenselib.audit.signs import ScanReport
 from defenselib.models import Classifier
 
 

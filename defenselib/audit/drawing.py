@@ -30,7 +30,7 @@ def thumbnail(image: Tensor, alt: str) -> str:
 
 def change(pattern: Tensor) -> Tensor:
     """A change of pixels, float (3, H, W), as a picture uint8: grey is no change, as strong as it can be shown."""
-    values = pattern.float() - pattern.float().median()
+    values = pattern.float()
     strongest = float(values.abs().max()) or 1.0
     return (128 + 127 * values / strongest).clamp(0, 255).round().to(torch.uint8)
 

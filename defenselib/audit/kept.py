@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from defenselib.audit.scan import ScanReport, Sign
+from defenselib.audit.signs import ScanReport, Sign
 from defenselib.errors import DamagedFileError
 from defenselib.experiments.spec import hash_of
 from defenselib.learning import checkpoints

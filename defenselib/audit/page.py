@@ -11,7 +11,7 @@ from defenselib.audit import sections
 from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
 from defenselib.audit.markup import shown
-from defenselib.audit.scan import ScanReport
+from defenselib.audit.signs import ScanReport
 from defenselib.version import __version__
 
 STYLE = Path(__file__).with_name("page.css")

@@ -11,8 +11,9 @@ from defenselib.audit.forecast import spoken
 from defenselib.audit.markup import bullets, folded, number, paragraph, shown, table
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible
-from defenselib.audit.scan import ScanReport
-from defenselib.audit.suspects import flagged_by
+from defenselib.audit.signs import ScanReport
+from defenselib.audit.suspects import speaks_against
+from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
 LONG = 30  # rows; longer tables are folded
@@ -42,7 +43,7 @@ def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
         facts.append((number(int(delivery.removed.sum())), "left out of the cleaned list"))
     items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for value, name in facts)
     return (
-        f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.sentence)}</div>'
+        f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.words)}</div>'
         f'<ul class="facts">{items}</ul>'
     )
 
@@ -75,11 +76,13 @@ def _pictures(data: UserData, scan: ScanReport, delivery: Delivery | None, index
     found = []
     for i in index.tolist():
         label = int(data.images.labels[i])
-        who = flagged_by(scan, delivery, label, i)
+        who = ["scan"] if bool(scan.flagged[i]) else []
+        if delivery is not None and speaks_against(data, delivery, i):
+            who.append(style.label(delivery.defense))
         said = f"suspicion {float(scan.score[i]):.2f}"
         if delivery is not None and int(delivery.predicted[i]) != label:
             said += f"; the model says {visible(data.classes[int(delivery.predicted[i])])}"
-        flag = f"; flagged by {who}" if who else ""
+        flag = f"; flagged by {' and '.join(who)}" if who else ""
         picture = thumbnail(data.images.images[i], f"{visible(data.files[i])}, labelled {visible(data.classes[label])}")
         look = ' class="flagged"' if who else ""
         found.append(
@@ -100,9 +103,11 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     if delivery is not None and delivery.target is not None:
         name = shown(data.classes[delivery.target])
         says = "This method names a class whatever the data; " if scan.alarm == "calm" else ""
-        parts.append(f"<p>{says}{escape_name(delivery.defense)} takes <code>{name}</code> for the target.</p>")
+        parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
     if scan.pattern is None:
-        parts.append(paragraph("The suspects have no pattern in common that could be drawn."))
+        parts.append(paragraph("There is no pattern that could be drawn."))
+    elif scan.alarm == "calm":
+        parts.append(paragraph("The strongest pattern is no stronger than patterns of clean data are."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
         parts.append(f'<figure class="trigger">{picture}</figure>')
@@ -110,17 +115,10 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
             paragraph("What the suspects have in common against other files of their label, around grey: no change.")
         )
     if scan.target_votes:
-        rows = [(str(sign), _class_name(data, vote)) for sign, vote in scan.target_votes.items()]
+        titles = {sign.key: sign.title for sign in scan.signs}
+        rows = [(titles.get(key, key), name) for key, name in scan.target_votes.items()]
         parts.append(table(("sign", "votes for"), rows, "Votes on the target", texts=(0, 1)))
     return "".join(parts)
-
-
-def escape_name(defense: str) -> str:
-    return shown(defense.upper() if len(defense) <= 4 else defense)
-
-
-def _class_name(data: UserData, vote: object) -> str:
-    return data.classes[vote] if isinstance(vote, int) and 0 <= vote < len(data.classes) else str(vote)
 
 
 def model(data: UserData, delivery: Delivery) -> str:
@@ -196,7 +194,7 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
             said += f" {int(delivery.suspects.sum())} files are suspects of the method: {method.suspects}."
         if bool(delivery.held_out.any()):
             said += " Held-out files have no score."
-        title = f"The defense, {delivery.defense}"
+        title = f"The defense, {style.label(delivery.defense)}"
         drawn = histogram(delivery.score, scan.flagged, title)
         cards.append(f"<div><h3>{shown(title)}</h3>{paragraph(said)}{drawn}</div>")
     note = paragraph("Higher is more suspicious. Grey: all files; red: those that the scan flags. Heights are on a "

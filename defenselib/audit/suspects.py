@@ -9,10 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from defenselib import folders
+from defenselib.audit import tables
 from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
 from defenselib.audit.names import write_table
-from defenselib.audit.scan import ScanReport
+from defenselib.audit.signs import ScanReport
 from defenselib.errors import printable
 
 SUSPECTS, CLEANED = "suspects.csv", "cleaned"
@@ -33,40 +34,33 @@ def removed_by_rule(scan: ScanReport, labels: Tensor, suspects: Tensor, predicte
     return removed
 
 
-def write_suspects(path: Path, data: UserData, scan: ScanReport, delivery: Delivery | None = None) -> None:
-    """Write one line a file, the most suspicious first. Errors: FolderError."""
-    columns = ["rank", "file", "label", "flagged_by", "suspicion", *(f"scan_{sign.key}" for sign in scan.signs)]
-    if delivery is not None:
-        columns += [f"{delivery.defense}_score"] * (delivery.score is not None)
-        columns += [f"{delivery.defense}_suspect", "model_says", "held_out", "kept"]
-    write_table(path, columns, _rows(data, scan, delivery))
+def write_suspects(path: Path, data: UserData, delivery: Delivery) -> None:
+    """Write the table of the scan with what the defense and its model say of every file. Errors: FolderError."""
+    name = delivery.defense
+    more = [f"{name}_score"] * (delivery.score is not None)
+    more += [f"{name}_suspect", "model_says", "held_out", "kept"]
+    write_table(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
 
 
-def _rows(data: UserData, scan: ScanReport, delivery: Delivery | None) -> Iterator[list[object]]:
-    labels = data.images.labels.tolist()
-    for place, i in enumerate(scan.rank.tolist(), start=1):
-        signs = [_number(sign.scores[i]) for sign in scan.signs]
-        row = [place, data.files[i], data.classes[labels[i]], flagged_by(scan, delivery, labels[i], i)]
-        row += [_number(scan.score[i]), *signs]
-        if delivery is not None:
-            held = bool(delivery.held_out[i])
-            row += [] if delivery.score is None else [_number(delivery.score[i])]
-            row += [
-                None if held else int(delivery.suspects[i]),
-                data.classes[int(delivery.predicted[i])],
-                int(held),
-                int(not delivery.removed[i]),
-            ]
-        yield row
+def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
+    by = tables.columns(delivery.scan).index("flagged_by")
+    for row, i in zip(tables.rows(data, delivery.scan), delivery.scan.rank.tolist(), strict=True):
+        found, held = list(row), bool(delivery.held_out[i])
+        found[by] = " ".join(
+            filter(None, (str(row[by]), delivery.defense if speaks_against(data, delivery, i) else ""))
+        )
+        found += [] if delivery.score is None else [_number(delivery.score[i])]
+        found += [None if held else _yes(delivery.suspects[i]), data.classes[int(delivery.predicted[i])]]
+        yield [*found, _yes(held), _yes(not delivery.removed[i])]
 
 
-def flagged_by(scan: ScanReport, delivery: Delivery | None, label: int, i: int) -> str:
-    """Who speaks against file `i`: "scan"; the defense's name, where it suspects the file and its model takes it for
-    another class than its `label`."""
-    found = ["scan"] if scan.flagged[i] else []
-    if delivery is not None and delivery.suspects[i] and int(delivery.predicted[i]) != label:
-        found.append(delivery.defense)
-    return " ".join(found)
+def speaks_against(data: UserData, delivery: Delivery, i: int) -> bool:
+    """Whether the defense suspects file `i` and its model takes it for another class than its label."""
+    return bool(delivery.suspects[i]) and int(delivery.predicted[i]) != int(data.images.labels[i])
+
+
+def _yes(value: object) -> str:
+    return "yes" if bool(value) else "no"
 
 
 def write_cleaned(folder: Path, files: Sequence[str], removed: Tensor) -> None:

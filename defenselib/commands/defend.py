@@ -93,7 +93,8 @@ def _announce(plan: Plan) -> None:
     console().print(table)
     for name, text in described(plan).items():
         typer.echo(f"{name}: {text}")
-    typer.echo(f"expected: a scan of some minutes, then a training of about {spoken(expected_seconds(plan))}")
+    scan, training = map(spoken, expected_seconds(plan))
+    typer.echo(f"expected: a scan of about {scan}, then a training of about {training}")
 
 
 def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:

@@ -114,7 +114,7 @@ def _of_paper(paper: str) -> Path:
     """A paper's notebook, in `notebooks/` here or in the clone the package comes from."""
     from defenselib import papers
 
-    papers.get(paper)
+    check_choice("paper", paper, papers.available())
     places = [folder / "notebooks" / f"{paper}.ipynb" for folder in (Path.cwd(), Path(__file__).parents[2])]
     for place in places:
         if place.is_file():

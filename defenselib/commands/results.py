@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from defenselib.commands.output import show
@@ -85,17 +84,25 @@ def keep(
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     older: Annotated[bool, typer.Option("--outdated", help="Also what older code left in the working store.")] = False,
+    pages: Annotated[
+        list[Path] | None, typer.Option(help="Also in this folder of executed notebooks; several may be given.")
+    ] = None,
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
-    result. Only what has lain still for an hour goes. With --outdated also working results that older code made, with
-    their models, and checkpoints and shared stages beside them; committed results stay."""
+    result, notebooks whose execution was killed. Only what has lain still for an hour goes. With --outdated also
+    working results that older code made, with their models, and checkpoints and shared stages beside them; committed
+    results stay."""
+    import pandas as pd
+
     from defenselib import folders
     from defenselib.experiments import default_stores
     from defenselib.experiments.leftovers import leftovers, outdated, remove
 
     store = default_stores()
-    listed = [*leftovers(store, folders.cache_root()), *(outdated(store) if older else ())]
-    found = list({item.path: item for item in listed}.values())
+    clones = (Path.cwd(), Path(__file__).parents[2])
+    places = [*(clone / "book" / "_executed" for clone in clones), folders.cache_root() / "batch" / "executed"]
+    listed = leftovers(store, folders.cache_root(), pages=[*places, *(pages or ())])
+    found = list({item.path: item for item in (*listed, *(outdated(store) if older else ()))}.values())
     if not found:
         typer.echo("nothing is left over")
         return

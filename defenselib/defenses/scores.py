@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from skimage.filters import threshold_otsu
 from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
@@ -165,6 +164,8 @@ def otsu_threshold(values: Tensor, bins: int = 256) -> float:
     array = values.detach().double().cpu().numpy()
     if array.size == 0 or not np.isfinite(array).all():
         raise InvalidValueError(f"Otsu's threshold needs finite values, these are {array.size}, not all of them finite")
+    from skimage.filters import threshold_otsu
+
     return float(threshold_otsu(array, nbins=bins))
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
@@ -69,6 +68,8 @@ class Mixture:
 
 def fit_mixture(values: Tensor, seed: int) -> Mixture:
     """Fit a two-component Gaussian mixture to `values` (N,) by expectation maximisation (App. A.3)."""
+    from sklearn.mixture import GaussianMixture  # a second to import, with SciPy's statistics
+
     found = GaussianMixture(2, random_state=seed % 2**32, max_iter=500).fit(values.double().cpu().numpy()[:, None])
     low, high = np.argsort(found.means_[:, 0])
     means, sds = found.means_[:, 0], np.sqrt(found.covariances_[:, 0, 0])

@@ -6,21 +6,19 @@ import hashlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from defenselib.attacks import ATTACKS
-from defenselib.defenses import DEFENSES
 from defenselib.experiments.digest.definitions import Definitions
 from defenselib.experiments.digest.rules import Rules
 from defenselib.experiments.digest.scopes import Key
 from defenselib.experiments.digest.sources import Sources
-from defenselib.models import MODELS
 
 ATTACK: Key = ("defenselib.attacks", "ATTACKS")
 DEFENSE: Key = ("defenselib.defenses", "DEFENSES")
 MODEL: Key = ("defenselib.models", "MODELS")
-REGISTRIES: Mapping[Key, Mapping[str, Any]] = {ATTACK: ATTACKS, DEFENSE: DEFENSES, MODEL: MODELS}
+REGISTRIES = (ATTACK, DEFENSE, MODEL)
 
 # Handed to methods by whoever calls them, so that no method refers to them by name.
 HANDED: tuple[Key, ...] = (
@@ -59,7 +57,7 @@ RULES = Rules(
     checks={"check_choice": (1, "name"), "check_range": (1, "value")} | dict.fromkeys(STATEMENTS, (0, "method")),
     # Which data came out of them, the result says by a digest of its own.
     outside=("defenselib.data.load", "defenselib.data.info"),
-    registries=tuple(REGISTRIES),
+    registries=REGISTRIES,
 )
 
 
@@ -149,7 +147,8 @@ def _entry(code: Definitions, registry: Key, name: str) -> list[Key] | None:
     key = (registry[0], f"{registry[1]}[{name}]")
     if key in code:
         return [key]
-    added = REGISTRIES[registry].get(name)  # by whoever uses the library: the source of the registry does not know it
+    # By whoever uses the library: the source of the registry does not know it.
+    added = getattr(import_module(registry[0]), registry[1]).get(name)
     return None if added is None else list(_keys(code, added))
 
 

@@ -15,8 +15,6 @@ from typing import Any, Literal, Union
 
 import numpy as np
 
-from defenselib.attacks import ATTACKS
-from defenselib.defenses import DEFENSES
 from defenselib.errors import InvalidValueError, shown, unknown
 
 MISSING = object()
@@ -31,19 +29,19 @@ WORDS = {
 ATTACK_RESERVED = ("image_size", "seed", "plan")
 
 
-def hyper_parameters(cls: type, leave_out: Iterable[str] = ()) -> dict[str, Any]:
+def hyper_parameters(cls: type, leave_out: tuple[str, ...] = ()) -> Mapping[str, Any]:
     """Names and types of the fields that a caller may set; `Any` where an annotation cannot be resolved."""
-    hints, hidden = _hints(cls), set(leave_out)
-    return {f.name: hints.get(f.name, Any) for f in _settable(cls) if f.name not in hidden}
+    return _read(cls, leave_out)
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    """Types by name; kept, because reading them compiles every annotation and a book asks thousands of times."""
+def _read(cls: type, leave_out: tuple[str, ...]) -> Mapping[str, Any]:
+    """Kept, because reading types compiles every annotation and a book asks thousands of times."""
     try:
-        return typing.get_type_hints(cls)
+        hints = typing.get_type_hints(cls)
     except NameError:
-        return {}
+        hints = {}
+    return types.MappingProxyType({f.name: hints.get(f.name, Any) for f in _settable(cls) if f.name not in leave_out})
 
 
 def _settable(method: Any) -> Iterator[dataclasses.Field[Any]]:
@@ -51,13 +49,16 @@ def _settable(method: Any) -> Iterator[dataclasses.Field[Any]]:
     return (f for f in dataclasses.fields(method) if f.init and f.metadata.get("hyper_parameter", True))
 
 
-def arguments(kind: str, name: str) -> dict[str, Any] | None:
+def arguments(kind: str, name: str) -> Mapping[str, Any] | None:
     """What a caller may set of an attack or a defense (`kind`), an attack's preset included; None for a name that is
     unknown."""
+    from defenselib.attacks import ATTACKS
+    from defenselib.defenses import DEFENSES
+
     if kind == "defense":
         return hyper_parameters(DEFENSES[name]) if name in DEFENSES else None
     allowed = {"preset": str | None}
-    return hyper_parameters(ATTACKS[name], ("image_size", "plan")) | allowed if name in ATTACKS else None
+    return {**hyper_parameters(ATTACKS[name], ("image_size", "plan")), **allowed} if name in ATTACKS else None
 
 
 def typed(allowed: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ class _Listing:
     settled: bool = False
     names: list[str] = field(default_factory=list)
     by_hash: dict[str, str] = field(default_factory=dict)
+    starts: frozenset[str] = frozenset()
 
 
 class Index:
@@ -47,6 +49,18 @@ class Index:
         """All files of results whose name begins with `start`, in order of folder and name."""
         for folder in self._profiles():
             yield from [Path(folder, name) for name in self._listing(folder).names if name.startswith(start)]
+
+    def state(self) -> tuple[tuple[str, int, int], ...]:
+        """Path, time stamp (ns) and size of every file of a result or its arrays: the same as long as all are."""
+        found = []
+        for folder in self._profiles():
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                found += [_facts(entry) for entry in entries if not entry.name.startswith(".")]
+        return tuple(sorted(found))
+
+    def starts(self) -> frozenset[str]:
+        """What the files' names say before their hashes."""
+        return frozenset().union(*(self._listing(folder).starts for folder in self._profiles()))
 
     def _profiles(self) -> list[str]:
         """The folders of results, one a profile."""
@@ -72,7 +86,8 @@ class Index:
         by_hash = {
             name[-21:-5]: name for name in reversed(names) if name[-22:-21] == "-" and HASH.fullmatch(name[-21:-5])
         }
-        self._folders[folder] = _Listing(changed, settled, names, by_hash)
+        starts = frozenset(name[:-22] for name in by_hash.values())
+        self._folders[folder] = _Listing(changed, settled, names, by_hash, starts)
         return self._folders[folder]
 
 
@@ -89,6 +104,14 @@ def _time_stamp(folder: str) -> int | None:
     except OSError:
         return None
     return facts.st_mtime_ns if stat.S_ISDIR(facts.st_mode) else None
+
+
+def _facts(entry: os.DirEntry[str]) -> tuple[str, int, int]:
+    try:
+        facts = entry.stat()
+    except OSError:  # a link to nothing
+        return entry.path, -1, -1
+    return entry.path, facts.st_mtime_ns, facts.st_size
 
 
 def _settled(changed: int) -> bool:

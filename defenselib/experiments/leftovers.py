@@ -26,15 +26,17 @@ class Leftover:
     size: int
 
 
-def leftovers(store: Store, cache: Path | None = None, age: float = HOUR) -> list[Leftover]:
-    """What can be removed from a working store and from the cache of decoded images, in order of path.
+def leftovers(store: Store, cache: Path | None = None, age: float = HOUR, pages: Iterable[Path] = ()) -> list[Leftover]:
+    """What can be removed from a working store, from the cache of decoded images and from folders of executed notebooks
+    (`pages`), in order of path.
 
     Temporary files and half-made cache entries, files set aside as damaged, checkpoints of cells that have a result,
-    and models without a result. `age`: seconds for which nothing may have changed in it, for another process may be at
-    work. Locks stay: they are empty, and removing one that is held would let two processes in.
+    models without a result, and notebooks whose execution was killed. `age`: seconds for which nothing may have changed
+    in it, for another process may be at work. Locks stay: they are empty, and removing one that is held would let two
+    processes in.
     """
     now = time.time()
-    found = [*_in_store(store), *([] if cache is None else _in_cache(cache))]
+    found = [*_in_store(store), *([] if cache is None else _in_cache(cache)), *_in_pages(pages)]
     return sorted(
         (Leftover(path, kind, _size(path)) for path, kind in found if now - _changed(path) >= age),
         key=lambda item: os.fsencode(item.path),
@@ -98,6 +100,13 @@ def _in_cache(cache: Path) -> Iterator[tuple[Path, str]]:
         for path in _entries(cache / folder):
             if path.name.endswith(".partial"):
                 yield path, "half-made cache entry"
+
+
+def _in_pages(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    for folder in dict.fromkeys(path.resolve() for path in folders):
+        for path in _entries(folder):
+            if path.name.startswith(".") and path.name.endswith(".tmp.ipynb"):
+                yield path, "notebook whose execution was killed"
 
 
 def _has_result(store: Store, key: str) -> bool:

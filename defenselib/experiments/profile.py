@@ -9,12 +9,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from defenselib.attacks import ATTACKS
-from defenselib.defenses import DEFENSES
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice, check_range, unknown
 from defenselib.experiments.fields import ATTACK_RESERVED, MISSING, convert, hyper_parameters, typed
 from defenselib.experiments.names import check_profile_name
-from defenselib.learning.context import PRECISIONS
 
 FOLDER = Path(__file__).parent / "profiles"
 VERDICTS = ("none", "order", "numbers")
@@ -135,6 +132,8 @@ _TABLES = ("model", "data", "every", "defense", "attack")
 
 
 def _parse(content: dict[str, Any], path: Path) -> Profile:
+    from defenselib.learning.context import PRECISIONS
+
     for key, value in content.items():
         if key not in (*_TOP, *_TABLES):
             raise unknown(f"key in {path}:", key, (*_TOP, *_TABLES))
@@ -182,6 +181,8 @@ def _data_rule(name: str, table: Any, path: Path) -> DataRule:
 
 
 def _every(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    from defenselib.defenses import DEFENSES
+
     where = f"{path} [every]"
     fields = [hyper_parameters(cls) for cls in DEFENSES.values()]
     for key, value in values.items():
@@ -194,10 +195,14 @@ def _every(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _section(kind: str, name: str, table: Any, path: Path) -> Section:
+    from defenselib.attacks import ATTACKS
+    from defenselib.defenses import DEFENSES
+
     where = f"{path} [{kind}.{name}]"
     registry: Mapping[str, type] = DEFENSES if kind == "defense" else ATTACKS
     cls = registry[check_choice(f"{kind} in {path}:", name, registry)]
-    fields = hyper_parameters(cls, ATTACK_RESERVED) | {"rate": float} if kind == "attack" else hyper_parameters(cls)
+    of_attack = kind == "attack"
+    fields = {**hyper_parameters(cls, ATTACK_RESERVED), "rate": float} if of_attack else hyper_parameters(cls)
     table = _table(table, where)
     own = {key: value for key, value in table.items() if not isinstance(value, dict)}
     per_dataset = {key: value for key, value in table.items() if isinstance(value, dict)}

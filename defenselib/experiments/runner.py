@@ -20,7 +20,7 @@ from defenselib.experiments import journal
 from defenselib.experiments.cell import Cell, model_factory
 from defenselib.experiments.experiment import Experiment, Resolved
 from defenselib.experiments.result import Result
-from defenselib.experiments.store import Store, default_stores
+from defenselib.experiments.store import Store, reader
 
 CHECKPOINT_EVERY = 60.0
 
@@ -45,7 +45,7 @@ def run(
     """
     chosen, resolved = chosen_device(device), experiment.resolve()
     interval = _interval() if checkpoint_every is None else _seconds("checkpoint_every", checkpoint_every)
-    store = _store(store)
+    store = reader(store)
     found = _found(store, resolved, weights)
     if found is not None:
         journal.note("store", resolved.stem)
@@ -71,7 +71,7 @@ def attacked(
 
     What the attack trains first comes from the store or is trained now and kept there.
     """
-    cell = Cell(experiment.resolve(), _store(store), chosen_device(device), progress, _interval())
+    cell = Cell(experiment.resolve(), reader(store), chosen_device(device), progress, _interval())
     with cell.store.lock(cell.resolved.hash), bf16_arithmetic(cell.device):
         dataset = cell.load()
         attack = cell.attack(dataset)
@@ -82,10 +82,6 @@ def _found(store: Store, resolved: Resolved, weights: bool) -> Result | None:
     """The result, if it is there, and where it is asked for the model with it."""
     found = store.get(resolved)
     return None if weights and found is not None and store.load_model(resolved.hash) is None else found
-
-
-def _store(store: Store | str | Path | None) -> Store:
-    return store if isinstance(store, Store) else default_stores() if store is None else Store(store)
 
 
 def _interval() -> float:

@@ -12,7 +12,8 @@ import torch
 from defenselib.experiments.code_digest import stage_digest
 from defenselib.experiments.measure.observer import Observer
 from defenselib.experiments.spec import Resolved, file_name, hash_of
-from defenselib.experiments.store import Store, TensorDict
+from defenselib.experiments.store import Store
+from defenselib.tensor_files import TensorDict
 
 SECONDS, HISTORY = "seconds of this stage", "history of this stage"  # kept beside its tensors
 ALWAYS = ("dataset", "source", "limit", "subset_seed", "holdout", "model", "width", "precision", "seed")

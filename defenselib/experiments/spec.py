@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from defenselib.attacks.base import Attack
 from defenselib.content import content_digest
-from defenselib.defenses.base import Defense
 from defenselib.experiments.fields import ATTACK_RESERVED, plain, settings
+
+if TYPE_CHECKING:
+    from defenselib.attacks.base import Attack
+    from defenselib.defenses.base import Defense
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Resolved:
     @property
     def defense_label(self) -> str:
         """The defense's name, "asd+oracle" for a diagnostic."""
-        return self.defense.name + ("" if self.diagnostic is None else f"+{self.diagnostic.split('-')[0]}")
+        return label_of(self.defense.name, self.diagnostic)
 
     @property
     def stem(self) -> str:
@@ -97,11 +99,13 @@ class Resolved:
 
     def stem_of(self, seed: int, key: str) -> str:
         """The name that its files have at another seed, of the hash `key`."""
-        return f"{file_name(self.dataset)}-{self.attack.name}-{self.defense_label}-s{seed}-{key}"
+        return f"{start_of(self.dataset, self.attack.name, self.defense_label, seed)}-{key}"
 
 
 def _method(method: Attack | Defense, seed: int, defaults: bool) -> dict[str, Any]:
     """Name, version and hyper-parameters; of these an attack's size, plan and usual seed stand in the experiment."""
+    from defenselib.attacks.base import Attack
+
     args = settings(method, ATTACK_RESERVED if isinstance(method, Attack) else (), defaults)
     if isinstance(method, Attack):
         if method.seed != seed:
@@ -119,6 +123,16 @@ _DEFAULTS = {name: Resolved.__dataclass_fields__[name].default for name in _HASH
 def file_name(text: str) -> str:
     """`text` with everything replaced that a file's name should not hold."""
     return "".join(c if c.isalnum() or c in "._" else "_" for c in text)
+
+
+def label_of(defense: str, diagnostic: str | None) -> str:
+    """A defense's name in a result's file name, "asd+oracle" for a diagnostic."""
+    return defense + ("" if diagnostic is None else f"+{diagnostic.split('-')[0]}")
+
+
+def start_of(dataset: str, attack: str, label: str, seed: int) -> str:
+    """What the name of a result's file says before its hash."""
+    return f"{file_name(dataset)}-{attack}-{label}-s{seed}"
 
 
 def hash_of(spec: Mapping[str, Any]) -> str:

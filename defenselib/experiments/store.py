@@ -8,20 +8,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from defenselib import folders, tensor_files
+from defenselib import folders
 from defenselib.errors import BusyError, DamagedFileError, DataError, DefenseLibError
-from defenselib.experiments.experiment import Resolved, file_name
 from defenselib.experiments.index import index_of
 from defenselib.experiments.names import check_hash, check_key, check_profile_name, check_stem
 from defenselib.experiments.result import Result
+from defenselib.experiments.spec import Resolved, file_name
 from defenselib.folders import atomic
-from defenselib.tensor_files import TensorDict
+
+if TYPE_CHECKING:
+    from defenselib.tensor_files import TensorDict
 
 
 class Store:
@@ -58,6 +60,15 @@ class Store:
         """The JSON files of the result with a hash, unread: none, one, or one in each store."""
         for root in (*self.also, self.root):
             yield from index_of(root.absolute()).find(key)
+
+    def starts(self) -> frozenset[str]:
+        """What the names of all results' files say before the hash (`spec.start_of`). An experiment whose name is not
+        among them has no result here, which is known without resolving it."""
+        return frozenset().union(*(index_of(root.absolute()).starts() for root in (*self.also, self.root)))
+
+    def state(self) -> tuple[tuple[str, int, int], ...]:
+        """What changes whenever a file of a result is added, rewritten or removed."""
+        return sum((index_of(root.absolute()).state() for root in (*self.also, self.root)), ())
 
     def results(self, dataset: str = "") -> Iterator[Result]:
         """All results, or those on one data set, each hash once, in order of folder and file name.
@@ -121,6 +132,8 @@ class Store:
 
     def cached(self, key: str, make: Callable[[], TensorDict]) -> TensorDict:
         """Tensors of a shared stage, computed once over all processes. `key` must name all that decides them."""
+        from defenselib import tensor_files
+
         path = self.root / "cache" / f"{check_key(key)}.safetensors"
         with self.lock(key):
             found = _load_tensors(path, own=True)
@@ -166,6 +179,11 @@ def default_stores() -> Store:
     """
     committed = results_folder()
     return Store(folders.working_root(), () if committed is None else (committed,))
+
+
+def reader(store: Store | str | Path | None) -> Store:
+    """A store as it was named: itself, the one in a folder, the default one for None."""
+    return store if isinstance(store, Store) else default_stores() if store is None else Store(store)
 
 
 def results_folder() -> Path | None:
@@ -231,6 +249,8 @@ def _read(path: Path) -> Result | None:
 
 
 def _save_tensors(path: Path, tensors: TensorDict) -> None:
+    from defenselib import tensor_files
+
     folders.make(path.parent, folders.STORE)
     with folders.writing(path, folders.STORE):
         tensor_files.save(path, tensors)
@@ -238,6 +258,8 @@ def _save_tensors(path: Path, tensors: TensorDict) -> None:
 
 def _load_tensors(path: Path, own: bool) -> TensorDict | None:
     """What a file holds; None, with a warning, where it is damaged. `own`: it may be moved aside."""
+    from defenselib import tensor_files
+
     if not path.exists():
         return None
     try:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from defenselib.errors import check_choice
-from defenselib.papers.kit.claims import Claim
-from defenselib.papers.kit.exhibit import Drawing, Exhibit, Paper, Series
-from defenselib.papers.kit.request import Cell
-from defenselib.papers.kit.table import Table
+from defenselib.lazy import attributes
+
+if TYPE_CHECKING:
+    from defenselib.papers.kit.claims import Claim
+    from defenselib.papers.kit.exhibit import Drawing, Exhibit, Paper, Series
+    from defenselib.papers.kit.request import Cell
+    from defenselib.papers.kit.table import Table
 
 KEYS = ("asd", "bsd", "vab", "dst_dbr", "aabl")
 
@@ -28,3 +32,14 @@ def get(key: str) -> Paper:
 def available() -> tuple[str, ...]:
     """The keys of all papers."""
     return KEYS
+
+
+__getattr__, __dir__ = attributes(
+    __name__,
+    {
+        "kit.claims": ("Claim",),
+        "kit.exhibit": ("Drawing", "Exhibit", "Paper", "Series"),
+        "kit.request": ("Cell",),
+        "kit.table": ("Table",),
+    },
+)

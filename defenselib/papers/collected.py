@@ -129,7 +129,7 @@ class Collected:
         for gate in need.gated:
             if not undecided(self._rate(grid, gate.undefended), gate.printed, gate.keeps_labels):
                 continue
-            keys, _ = self._cells(grid, gate.clean, True, label)
+            keys, _ = self._cells(grid, gate.clean, True, f"{label} (gate)")
             if keys and not self._any_there(grid, keys, ()):
                 found |= dict.fromkeys(self._missing(keys[0]))
         return tuple(found)

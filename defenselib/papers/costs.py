@@ -26,7 +26,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from defenselib import data
-from defenselib.experiments.experiment import Resolved, hash_of
+from defenselib.experiments.spec import Resolved, hash_of
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

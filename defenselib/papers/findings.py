@@ -102,6 +102,11 @@ def evidence(dataset: str = "cifar10", store: Any = None) -> dict[str, tuple[Pai
     return {name: some for name, some in found.items() if some}
 
 
+def fullest(evidence: Mapping[str, Sequence[Pair]]) -> str:
+    """The profile with most pairs."""
+    return max(evidence, key=lambda profile: len(evidence[profile]))
+
+
 def first(evidence: Mapping[str, Sequence[Pair]]) -> str:
     """The defense to try first: of those that kept an attack low at the price that a verdict forgives, the one that did
     so at most profiles, then under most attacks, then at the least price; empty where there is none."""

@@ -133,9 +133,9 @@ def common(frame: pd.DataFrame) -> tuple[str, ...]:
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
-    set), lacks (the others of it), worst_der, worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der,
-    mean_acc, open (attacks whose gate is closed), seconds (mean), clean_given (most), seeds_from, seeds_to; the best
-    worst case first.
+    set), lacks (the others of it), own (those of these that it has as its own paper sets them), worst_der,
+    worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose gate is closed),
+    seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
     Worst and mean are over the common set; of an unranked defense over what it has of it. Where a gate is closed the
     DER is nobody's merit and counts as the lowest there is: 50, that of the undefended model.
@@ -143,6 +143,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = common(frame)
     shared = frame[frame["preset"] == SHARED]
     rows = [_summary(str(name), part, chosen) for name, part in shared.groupby("defense", sort=False)]
+    own = frame[(frame["preset"] != SHARED) & (frame["n"] > 0)]
+    for row in rows:
+        mine = set(own.loc[own["defense"] == row["defense"], "attack"])
+        row["own"] = tuple(name for name in row["lacks"] if name in mine)
     found = pd.DataFrame(rows).sort_values(
         ["ranked", "worst_der", "worst_asr"], ascending=[False, False, True], kind="stable", na_position="last"
     )

@@ -7,6 +7,7 @@ line, the ranges of points and bars, or that nothing was run.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
+from matplotlib.ticker import FixedLocator
 
 LENGTH = 600  # characters; a reader who wants every number has the table beside the figure
 
@@ -74,8 +76,9 @@ def _lines(axis: Axes) -> list[str]:
     rest = [line for line in axis.get_lines() if line not in named and line.get_marker() not in caps]
     said = [_course(line) for line in named]
     if not named and rest:
-        # A chart of dots has names on its upright axis and the numbers on the other.
-        numbers = [line.get_ydata() if axis.get_ylabel() else line.get_xdata() for line in rest]
+        numbers = [
+            line.get_xdata() if _names_upright(axis) or not axis.get_ylabel() else line.get_ydata() for line in rest
+        ]
         values = _finite(value for data in numbers for value in np.atleast_1d(data))
         what = "marks or lines" if len(rest) > 1 else "line"
         said.append(f"{len(rest)} {what} between {_span(values)}")
@@ -85,7 +88,8 @@ def _lines(axis: Axes) -> list[str]:
 def _course(line: Line2D) -> str:
     """ "ASD from 20.1 to 84.2"; the name alone in a sketch, whose axes bear no numbers."""
     name = _plain(str(line.get_label()))
-    values = _finite(np.atleast_1d(line.get_ydata()))
+    across = line.axes is not None and _names_upright(cast(Axes, line.axes))
+    values = _finite(np.atleast_1d(line.get_xdata() if across else line.get_ydata()))
     if line.axes is None or not (len(line.axes.get_xticks()) or len(line.axes.get_yticks())):
         return name
     if not values:
@@ -95,6 +99,14 @@ def _course(line: Line2D) -> str:
     if line.get_linestyle() == "None":
         return f"{name} between {_span(values)}"
     return f"{name} from {_number(values[0])} to {_number(values[-1])}"
+
+
+def _names_upright(axis: Axes) -> bool:
+    """Whether names stand along the upright axis, as in a chart of dots: then the numbers run along the other."""
+    if not isinstance(axis.yaxis.get_major_locator(), FixedLocator):
+        return False
+    said = [_plain(tick.get_text()) for tick in axis.get_yticklabels()]
+    return any(said) and not any(map(_is_number, said))
 
 
 def _bars(axis: Axes) -> list[str]:

@@ -15,7 +15,7 @@ from defenselib.plots.canvas import empty, grid, logarithmic
 
 # Where a name may stand beside its point, in points of type, the best first.
 SIDES = [(x, y, "left" if x > 0 else "right" if x < 0 else "center")
-         for y in (0, 9, -9, 18, -18, 27, -27, 36, -36) for x in (8, -8, 0) if x or y]  # fmt: skip
+         for y in (0, -9, 9, -18, 18, -27, 27, -36, 36) for x in (8, -8, 0) if x or y]  # fmt: skip
 CLOCKS = {
     "processor": (style.BLUE, style.BLUE, "o", "of the processor"),
     "clock": ("none", style.BLUE, "o", "of the clock"),

@@ -178,10 +178,14 @@ def how_sure(known: Facts) -> str:
         for metric in ("asr", "acc"):
             spread, measured = headlines.spread_of(frames, metric)
             if not math.isnan(spread):
-                moved.append(f"{metric.upper()} ± {spread:.1f}{'' if measured else ' (assumed)'}")
+                moved.append(f"{metric.upper()} ± {_points(spread)}{'' if measured else ' (assumed)'}")
         chance = f"; chance alone: {', '.join(moved)} points" if moved else ""
         parts.append(f"{profile}: {seeds} a number{chance}; {MEANS[profiles.load(profile).verdict]}.")
     return " ".join(parts) or "No result, so nothing is sure."
+
+
+def _points(spread: float) -> str:
+    return "less than 0.1" if spread < 0.05 else f"{spread:.1f}"
 
 
 def since(known: Facts) -> str:

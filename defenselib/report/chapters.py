@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import shorten as shortened
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ from defenselib.report import boxes, tables
 from defenselib.report.html import Html, badge, render
 
 DRAWN, ALL = "shapes", "all"
+LONG = 110  # letters of what speaks against a claim
 
 
 def live(paper: str, profile: str, exhibits: Sequence[str], run: bool, asked: Mapping[str, Any]) -> Html:
@@ -83,10 +85,19 @@ def _claim(one: Outcome) -> str:
     return f"{badge(one.outcome)} {escape(claim.sentence)} ({escape(claim.source)}) <span>{escape(decided)}.</span>"
 
 
-def failing(judged: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Of several tables of claims, those that fail."""
+def failing(judged: Sequence[pd.DataFrame], said: str) -> Html:
+    """Of several tables of claims, those that fail, a line each with what speaks against them first."""
     rows = pd.concat(judged, ignore_index=True)
-    return rows[rows["outcome"] == FAILS]
+    rows = rows[rows["outcome"] == FAILS]
+    lines = "".join(
+        f"<li>{badge(FAILS)} {escape(str(row['statement']))} ({escape(str(row['source']))}) "
+        f"<span>{escape(shortened(str(row['numbers']).partition('; ')[0], width=LONG, placeholder=' …'))}</span></li>"
+        for _, row in rows.iterrows()
+    )
+    none = "<p>None fails.</p>"
+    return Html(
+        f'<p class="claim-head">{escape(said)}</p>' + (f'<ul class="claims">{lines}</ul>' if len(rows) else none)
+    )
 
 
 def _row(attack: str, defense: str, result: Result) -> dict[str, str]:

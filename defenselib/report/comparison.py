@@ -4,7 +4,7 @@ rows share in the caption, and below a row, once it is opened, where its numbers
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -50,8 +50,8 @@ def copies(frame: pd.DataFrame) -> str:
 
 def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html:
     """One row a setting, with the numbers of its metrics side by side where they are few, else one a number: printed,
-    reproduced with spread, verdict, then seeds, machine and note where they differ. What all rows share moves to the
-    caption, which names the profile. A reproduced number opens what it is made of.
+    reproduced with spread, verdict, then seeds where they differ, and notes below. What all rows share moves to the
+    caption, which names the profile. A reproduced number opens what it is made of, on which machine it ran included.
 
     only_run leaves out the rows without a number; the caption says how many, `missing` lists why.
     """
@@ -65,23 +65,24 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown = _heads(groups, keys)
     heads = len(shown)
     metrics = list(dict.fromkeys(rows["metric"])) if keys != told else [None]
-    short, beside = len(metrics) >= SIDE_BY_SIDE, {}
+    short = len(metrics) >= SIDE_BY_SIDE
+    beside: dict[Column, list[str]] = {}
     for metric in metrics:
         shown |= _numbers([_of(group, metric) for group in groups], metric, rows)
     if short:
         beside = {(name[0], "reproduced"): shown.pop(name) for name in list(shown) if _called(name) == "verdict"}
-    more = {"seeds": "n", "machine": "ran_on", "note": "reason"}
-    varied = {name: column for name, column in more.items() if rows[column].nunique() > 1}
-    shown |= {name: [_joined(group, column) for group in groups] for name, column in varied.items() if name != "note"}
-    notes = [_joined(group, "reason", SEEDS if "seeds" in shown else None) for group in groups]
-    said = _caption(caption, frame, rows, told, [column for name, column in more.items() if name not in varied])
+    if rows["n"].nunique() > 1:
+        shown["seeds"] = [_joined(group, "n") for group in groups]
+    shared = _shared(rows["reason"])
+    notes = [_joined(group, "reason", lambda part: part in shared or bool(SEEDS.match(part))) for group in groups]
+    said = _caption(caption, frame, rows, told, shared)
     openers = [name for name in shown if _called(name) == "reproduced"]
     below = [_below(group, rows, keys) for group in groups]
     marked = [name for name in shown if _called(name) == "verdict"]
     return render(
         pd.DataFrame(shown.values(), index=pd.Index(list(shown), tupleize_cols=False)).T,
         _legend(said, rows) if short else said, headers=heads, marked=marked, foot=copies(rows), below=below,
-        openers=openers, notes=notes if "note" in varied else (), beside=beside,
+        openers=openers, notes=notes, beside=beside,
     )  # fmt: skip
 
 
@@ -106,7 +107,9 @@ def _heads(groups: Sequence[Sequence[frames.Row]], keys: Sequence[str]) -> Cells
     """What tells the rows apart: a column each, or one of words where they are many."""
     if len(keys) > HEADS:
         return {"setting": [words.setting(group[0], keys) for group in groups]}
-    return {words.axis(name) or name: [words.value(group[0][name], name) for group in groups] for name in keys}
+    return {
+        words.axis(name) or name: [words.value(group[0][name], name) or words.NONE for group in groups] for name in keys
+    }
 
 
 def _legend(caption: str, rows: pd.DataFrame) -> str:
@@ -135,14 +138,20 @@ def _numbers(found: Sequence[frames.Row | None], metric: str | None, rows: pd.Da
     return {(words.value(metric, "metric"), name): texts for name, texts in cells.items()}
 
 
-def _joined(group: Sequence[frames.Row], column: str, leave_out: re.Pattern[str] | None = None) -> str:
+def _shared(reasons: Iterable[str]) -> list[str]:
+    """The parts that every reason has."""
+    parts = [list(filter(None, str(reason).split("; "))) for reason in reasons]
+    return [part for part in parts[0] if all(part in other for other in parts)] if parts else []
+
+
+def _joined(group: Sequence[frames.Row], column: str, leave_out: Callable[[str], bool] = lambda part: False) -> str:
     """What only some of a setting's numbers say, with their metrics, then what they share; without such parts."""
     if column == "n":
         return " / ".join(dict.fromkeys(str(row["n"] or words.NONE) for row in group))
     said: dict[str, list[str]] = {}
     for row in group:
         for part in filter(None, str(row[column]).split("; ")):
-            if leave_out and leave_out.match(part):
+            if leave_out(part):
                 continue
             said.setdefault(part, []).append(words.value(row["metric"], "metric"))
     shared = [part for part, metrics in said.items() if len(metrics) == len(group)]
@@ -153,21 +162,20 @@ def _joined(group: Sequence[frames.Row], column: str, leave_out: re.Pattern[str]
     return "; ".join([*(f"{metrics}: {', '.join(parts)}" for metrics, parts in own.items()), *shared])
 
 
-def _caption(caption: str, frame: pd.DataFrame, rows: pd.DataFrame, told: Sequence[str], same: Sequence[str]) -> str:
-    left = (
-        f" ({len(rows)} of {len(frame)} numbers; {len(frame) - len(rows)} without one)"
-        if len(rows) < len(frame)
-        else ""
-    )
+def _caption(caption: str, frame: pd.DataFrame, rows: pd.DataFrame, told: Sequence[str], reasons: Sequence[str]) -> str:
+    """The caption with profile, how many numbers there are, and what all rows share: setting, seeds, machine, notes."""
+    left = len(frame) - len(rows)
+    counted = f" ({len(rows)} of {len(frame)} numbers; {left} without one)" if left else ""
     common = (*PLACE[:3], *WITH_ATTACK, PLACE[3], *frames.axes(frame), "metric")
     first = frames.records(rows)[0]
     constant = [name for name in common if name not in told and rows[name].nunique(dropna=False) == 1]
     parts = [words.setting(first, constant)]
-    for column in same:
-        found = first[column]
-        parts.append(words.plural(found, "seed") + " each" if column == "n" and found else str(found or ""))
-    shared = "; ".join(filter(None, parts))
-    return f"{caption}, profile {profile_of(frame)}{left}" + (f". All rows: {shared}." if shared else "")
+    if rows["n"].nunique() == 1 and first["n"]:
+        parts.append(f"{words.plural(int(first['n']), 'seed')} each")
+    if rows["ran_on"].nunique() == 1:
+        parts.append(str(first["ran_on"]))
+    shared = "; ".join(filter(None, [*parts, *reasons]))
+    return f"{caption}, profile {profile_of(frame)}{counted}" + (f". All rows: {shared}." if shared else "")
 
 
 def _below(group: Sequence[frames.Row], rows: pd.DataFrame, keys: Sequence[str]) -> str:

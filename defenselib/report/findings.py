@@ -149,8 +149,8 @@ def table(found: Sequence[Pair], profile: str) -> Html:
         named = escape(situation.words)
         body.append(f'<tr><th scope="row">{named}</th>{cells}</tr>')
     said = (
-        f"Defenses by kind of attack, profile {profile}: the attack, its ASR, the change of ACC, in percent. Low: an ASR "
-        f"of at most {ASR_LOW:g}, with the gates open; {OWN} as the defense's own paper sets the attack"
+        f"Defenses by kind of attack, profile {profile}: the attack, its ASR, the change of ACC, in percent. Low: an "
+        f"ASR of at most {ASR_LOW:g}, with the gates open; {OWN} as the defense's own paper sets the attack"
     )
     return boxed(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", said, "full-width situations")
 

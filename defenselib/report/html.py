@@ -24,7 +24,8 @@ from defenselib.plots import words
 from defenselib.plots.alt import describe
 from defenselib.plots.canvas import Picture
 
-COLUMN, LETTER, PADDING, WRAPPED = 670, 7.0, 16, 30  # pixels of the text's column, of a letter; letters of a sentence
+COLUMN, LETTER, PADDING = 680, 7.6, 18  # pixels: of the text's column, of a letter, around a cell's text
+NAME = 18  # letters of a name that stays on one line
 ARROW = "→"
 NUMERIC = re.compile(rf"[{words.NONE}\d.,±{words.SPACE} -]*")
 
@@ -89,7 +90,7 @@ def render(
             inner = badge(text) if name in marked else escape(text)
             if links and text in links:
                 inner = f'<a href="{escape(links[text])}">{inner}</a>'
-            if more and name in openers and text != words.NONE:
+            if more and name in openers and text not in ("", words.NONE):
                 inner = f'<details class="opens"><summary>{inner}</summary></details>'
             if beside and name in beside and beside[name][number]:
                 inner = f"{inner} {mark(beside[name][number])}"
@@ -186,7 +187,7 @@ def embedded(figure: Figure, caption: str) -> Html:
 def _width(name: Column, texts: Sequence[str], marked: bool) -> float:
     """About how many pixels a column takes; marked: with a mark in each cell."""
     head = name if isinstance(name, str) else name[1]
-    longest = min(max((len(part) for text in texts for part in text.split(f" {ARROW}")), default=0), WRAPPED)
+    longest = min(max((len(part) for text in texts for part in text.split(f" {ARROW}")), default=0), NAME)
     return LETTER * max(len(head), longest + 2 * marked) + PADDING
 
 
@@ -195,7 +196,9 @@ def _side(texts: Sequence[str]) -> str:
     longest = max(map(len, texts), default=0)
     if any(ARROW in text for text in texts):  # printed above, reproduced below
         return ' style="text-align:left;min-width:4em"'
-    width = "white-space:nowrap" if longest <= 24 else "min-width:10em" if longest <= 120 else "min-width:14em"
+    if longest <= NAME:
+        return ' style="text-align:left;white-space:nowrap"'
+    width = "min-width:8em;overflow-wrap:anywhere" if longest <= 120 else "min-width:14em"
     return f' style="text-align:left;{width}"'
 
 

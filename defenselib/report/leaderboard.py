@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -41,8 +41,9 @@ def sortable(frame: pd.DataFrame, caption: str, name: str) -> Html:
     last = (ordered["n"] == 0).tolist()
     said = f"{caption}. {PROTOCOL}{machine(frame)}. {copies(frame)}"
     shown = _shown(ordered)
-    shown["defense"] = [_linked(name) for name in ordered["defense"]]
-    shown["made of"] = [_made_of(row) for row in ordered.to_dict("records")]
+    leads: list[Any] = [_linked(name) for name in ordered["defense"]]
+    made: list[Any] = [_made_of(row) for row in ordered.to_dict("records")]
+    shown = shown.assign(**{"defense": leads, "made of": made})
     long = ("does not count", "note", "made of")
     return interactive.table(shown, said, name, high=HIGH, low=LOW, long=long, last=last)
 
@@ -152,7 +153,13 @@ def _why(row: dict[Any, Any]) -> str:
         return "what the others are held against"
     if not row["of"]:
         return "no attack is common"
-    return f"not run under {', '.join(words.value(name, 'attack') for name in row['lacks'])}"
+    own, lost = row["own"], [name for name in row["lacks"] if name not in row["own"]]
+    parts = [f"under {_attacks(own)} only as its own paper sets it"] if own else []
+    return "; ".join([*parts, *([f"not run under {_attacks(lost)}"] if lost else [])])
+
+
+def _attacks(names: Iterable[str]) -> str:
+    return ", ".join(words.value(name, "attack") for name in names)
 
 
 def over(frame: pd.DataFrame) -> str:

@@ -33,7 +33,7 @@ class Origin:
     command: str
     code: str
     machine: str
-    minutes: str
+    took: str
     day: str
 
 
@@ -51,7 +51,7 @@ def origin_of(result: Result) -> Origin:
         command="" if experiment is None else run_command(experiment),
         code=f"{'older code' if older else 'today’s code'} (digest {result.code}{older})",
         machine=_machine(result),
-        minutes=f"{words.number(result.seconds, 0)} s",
+        took=f"{words.number(result.seconds, 0)} s",
         day=result.created[:10],
     )
 
@@ -84,7 +84,7 @@ def _together(mine: Sequence[Origin]) -> str:
     """Some seeds of one cell: a line each, and one command."""
     first = mine[0]
     lines = "".join(
-        f"<li>seed {one.seed}: {escape(one.numbers)}; {escape(one.code)}; {escape(one.machine)}; {one.minutes}; "
+        f"<li>seed {one.seed}: {escape(one.numbers)}; {escape(one.code)}; {escape(one.machine)}; {one.took}; "
         f"{one.day}; <code>{escape(one.file)}</code></li>"
         for one in mine
     )
@@ -102,7 +102,9 @@ def _cell(result: Result) -> str:
     told = result.experiment
     parts = [words.value(told[name], name) for name in ("dataset", "attack", "defense")]
     parts += [f"rate {words.percent(told['rate'])}"] if told["rate"] else []
-    parts += [f"until {words.value(told['stop_after'], 'stage')}"] if told["stop_after"] else []
+    stage, _, epochs = (told["stop_after"] or "").partition(":")
+    parts += [f"until the end of {words.value(stage, 'stage')}"] if stage and not epochs else []
+    parts += [f"until epoch {epochs} of {words.value(stage, 'stage')}"] if epochs else []
     parts += [words.value(told["diagnostic"], "diagnostic")] if told["diagnostic"] else []
     return f"{', '.join(parts)}, profile {result.profile}"
 

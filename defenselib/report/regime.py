@@ -34,7 +34,7 @@ AXES: Mapping[str, Axis] = {
     "vab": Axis("steps", "steps of the Victim", "{:,.0f} steps", True),
     "fct": Axis("steps", "steps of implanting", "{:,.0f} steps", True),
     "aabl": Axis("steps", "steps of naive training", "{:,.0f} steps", True),
-    "aabl-eps": Axis("value", "bound of the step, grey levels", "{:g} grey levels", True),
+    "aabl-eps": Axis("value", "bound of the step, grey levels", "a bound of {:g}", True),
     "oss": Axis("steps", "steps of the first stage", "{:,.0f} steps"),
     "virtual": Axis("acc", "ACC of the model at the meta-split (%)", "an ACC of {:.0f} %"),
 }
@@ -72,9 +72,10 @@ def figure(key: str) -> Figure:
 def sentence(key: str, measure: str = "auc_hardest") -> Html:
     """Where the rule separates best and worst, means over the runs, and where it is above `SEPARATES`."""
     axis, found = AXES[key], rows(key)
-    mean = found.groupby(axis.column)[measure].mean()
-    best, worst = mean.idxmax(), mean.idxmin()
-    good = [value for value in mean.index if mean[value] >= SEPARATES]
+    by_value = found.groupby(axis.column)[measure].mean()
+    mean = dict(zip(by_value.index.astype(float).tolist(), by_value.tolist(), strict=True))
+    best, worst = max(mean, key=mean.__getitem__), min(mean, key=mean.__getitem__)
+    good = [value for value, reached in mean.items() if reached >= SEPARATES]
     against = "the hardest tenth of the clean samples" if measure == "auc_hardest" else "the clean samples"
     told = f"Poison is told from {against} best at {_at(axis, best)} (AUC {mean[best]:.2f}{_model(found, axis, best)})"
     told += f" and worst at {_at(axis, worst)} ({mean[worst]:.2f}{_model(found, axis, worst)})."

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.papers.costs import same_but_seed
-from defenselib.papers.kit.exhibit import Exhibit, Paper
+
+if TYPE_CHECKING:
+    from defenselib.papers.kit.exhibit import Exhibit, Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
 

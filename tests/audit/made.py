@@ -10,7 +10,7 @@ from torch import Tensor
 
 from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData
-from defenselib.audit.scan import ScanReport, Sign
+from defenselib.audit.signs import ScanReport, Sign
 
 
 def drawn(folder: Path, images: int = 200) -> Example:
@@ -36,10 +36,11 @@ def reported(data: UserData, flagged: Tensor | None = None, **changes: Any) -> S
         "score": score,
         "flagged": flagged,
         "target": 0 if bool(flagged.any()) else None,
-        "target_votes": {"lga": 0} if bool(flagged.any()) else {},
+        "target_votes": {"lga": data.classes[0]} if bool(flagged.any()) else {},
         "alarm": "alarm" if bool(flagged.any()) else "calm",
-        "sentence": "a sentence",
+        "words": "a sentence",
         "pattern": None,
+        "mask": None,
         "null": {},
         "seconds": {"lga": 1.5},
     }

@@ -76,7 +76,7 @@ def test_every_method_delivers(name: str, data: UserData, vouched: UserData, tmp
     with (out / "suspects.csv").open(newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     assert set(rows) == set(data.files)
-    assert {name for name, row in rows.items() if row["held_out"] == "1"} == {
+    assert {name for name, row in rows.items() if row["held_out"] == "yes"} == {
         name for name, out in zip(data.files, held.tolist(), strict=True) if out
     }
     assert (out / "cleaned" / "kept.txt").read_text().split("\n")[:-1] == list(data.files), (
@@ -128,7 +128,7 @@ def test_a_scan_is_kept_as_it_was(data: UserData, tmp_path: Path) -> None:
     found = kept.read(tmp_path / "scan")
     assert torch.equal(found.rank, report.rank) and torch.equal(found.signs[1].scores, report.signs[1].scores)
     assert found.pattern is not None and report.pattern is not None and torch.equal(found.pattern, report.pattern)
-    same = ("target", "target_votes", "alarm", "sentence", "seconds")
+    same = ("target", "target_votes", "alarm", "words", "seconds")
     assert [getattr(found, name) for name in same] == [getattr(report, name) for name in same]
 
 

@@ -50,7 +50,7 @@ def page(data: UserData, tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings={"defense": EVIL},
         files={"model.pt2": EVIL},
     )
-    scan = reported(data, flagged_in(data), pattern=torch.rand(3, 32, 32) - 0.5, sentence=EVIL, target=0)
+    scan = reported(data, flagged_in(data), pattern=torch.rand(3, 32, 32) - 0.5, words=EVIL, target=0)
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(path, data, scan, delivery)
     return path

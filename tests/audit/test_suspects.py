@@ -6,6 +6,7 @@ import csv
 import os
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,23 +76,30 @@ def test_the_table_has_every_file_by_rank_with_every_score(tmp_path: Path) -> No
     scan = reported(data, flagged)
     held = torch.arange(8) == 5
     delivery = delivered(
-        8, held_out=held, suspects=torch.arange(8) == 1, predicted=torch.zeros(8, dtype=torch.int64), removed=flagged,
+        8,
+        scan=scan,
+        held_out=held,
+        suspects=torch.arange(8) == 1,
+        predicted=torch.zeros(8, dtype=torch.int64),
+        removed=flagged,
         score=torch.where(held, float("nan"), torch.arange(8.0)),
-    )  # fmt: skip
-    write_suspects(tmp_path / "suspects.csv", data, scan, delivery)
+    )
+    write_suspects(tmp_path / "suspects.csv", data, delivery)
     with (tmp_path / "suspects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == [str(i) for i in range(1, 9)]
     by_file = {row["file"]: row for row in rows}
     assert set(by_file) == {*files[:6], "./=cmd()/\n.png", "./-rf.png"}, "no formula, the same paths"
-    assert rows[0]["file"] == "x/3.png" and rows[0]["flagged_by"] == "scan" and rows[0]["kept"] == "0"
-    # Suspected by the method, and the model says another class: the method speaks against it.
-    assert by_file["x/1.png"]["flagged_by"] == "bsd" and by_file["x/1.png"]["kept"] == "1"
-    assert (
-        by_file["x/5.png"]["bsd_score"] == by_file["x/5.png"]["bsd_suspect"] == ""
-        and by_file["x/5.png"]["held_out"] == "1"
-    )
-    assert {"scan_lga", "scan_fct", "suspicion", "model_says"} <= set(rows[0])
+    assert rows[0]["file"] == "x/3.png" and rows[0]["flagged"] == "yes" and rows[0]["kept"] == "no"
+    # Suspected by the method, and the model says another class: the method speaks against it, and it alone.
+    assert [name for name, row in by_file.items() if "bsd" in row["flagged_by"].split()] == ["x/1.png"]
+    assert by_file["x/1.png"]["bsd_suspect"] == by_file["x/1.png"]["kept"] == "yes"
+    apart = by_file["x/5.png"]
+    assert apart["bsd_score"] == apart["bsd_suspect"] == "" and apart["held_out"] == "yes"
+    for i, name in enumerate(files[:5]):
+        assert float(by_file[name]["bsd_score"]) == i
+        for sign in scan.signs:
+            assert float(by_file[name][sign.key]) == pytest.approx(float(sign.scores[i]), rel=1e-4)
 
 
 def test_two_witnesses_remove_a_file_and_a_calm_scan_removes_none() -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from defenselib import papers
+from defenselib import attacks, papers
 from defenselib.cli import app
-from defenselib.errors import InvalidValueError
+from defenselib.errors import InvalidValueError, UnknownNameError
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.experiments.written import as_dict, from_dict, from_json, to_json
+from defenselib.papers import leaderboard, undefended
 from defenselib.papers import plan as plans
 from defenselib.papers.collected import Collected
 from defenselib.papers.costs import Costs, kind_of
@@ -35,18 +38,28 @@ TABLES += [("asd", "table-4"), ("aabl", "table-2"), ("aabl", "table-3")]
 
 
 @pytest.fixture
-def invented(monkeypatch: pytest.MonkeyPatch, store: Store) -> dict[str, Result]:
+def rate() -> float:
+    """The ASR of the invented results: every attack takes."""
+    return 99.0
+
+
+@pytest.fixture
+def invented(monkeypatch: pytest.MonkeyPatch, store: Store, rate: float) -> dict[str, Result]:
     """Running writes an invented result in place of a training; by hash, what was run."""
     ran: dict[str, Result] = {}
 
     def run(experiment: Experiment, store: Store) -> Result:
         resolved = experiment.resolve()
-        history = [{"stage": "warmup", "epoch": 0, "acc": 90.0, "asr": 99.0}]
-        ran[resolved.hash] = store.get(resolved) or store.put(made(resolved, 90.0, 99.0, ra=50.0, history=history))
+        history = [{"stage": "warmup", "epoch": 0, "acc": 90.0, "asr": rate}]
+        ran[resolved.hash] = store.get(resolved) or store.put(made(resolved, 90.0, rate, ra=50.0, history=history))
         return ran[resolved.hash]
 
     monkeypatch.setattr(grid.experiments, "run", run)
     return ran
+
+
+def hashes(cells: Iterable[Planned]) -> set[str]:
+    return {one.hash for one in cells}
 
 
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
@@ -66,6 +79,88 @@ def test_planned_are_the_cells_that_the_exhibit_runs_and_their_numbers_those_it_
     only = _only(exhibit, profile, Store(store.root.with_name("empty")))
     assert math.isclose(sum(one.numbers for one in only.missing), after["reproduced"].notna().sum(), abs_tol=0.1)
     assert not any(one.numbers for one in _only(exhibit, profile, store).cells)
+
+
+@pytest.mark.parametrize("rate", [60.0, 20.0])
+@pytest.mark.parametrize(("paper", "key"), [("vab", "table-1"), ("dst_dbr", "table-2")])
+def test_what_a_gate_asks_is_planned_where_it_may_decide(
+    paper: str, key: str, rate: float, store: Store, invented: dict[str, Result]
+) -> None:
+    """At 60 % an attack that keeps labels, or that the paper prints below 85 %, may have taken; at 20 % none has."""
+    exhibit, gate = papers.get(paper).exhibit(key), f"{paper} {key} (gate)"
+    asked = [one for one in _only(exhibit, "laptop", store).missing if gate in one.exhibits]
+    assert asked and all(one.fields["rate"] == 0.0 for one in asked), "nobody knows yet whether the attacks take"
+    exhibit.reproduce(profile="laptop", run=True, store=store)
+    assert hashes(asked) & set(invented) == (hashes(asked) if rate == 60.0 else set())
+    for key in hashes(asked) & set(invented):
+        for path in store.files(key):
+            path.unlink()
+    later = _only(exhibit, "laptop", store).missing
+    # With the undefended models at hand it is known.
+    assert {one.hash for one in later if gate in one.exhibits} == hashes(asked) & set(invented)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+def test_the_categories_of_attacks_are_planned(profile: str, store: Store, invented: dict[str, Result]) -> None:
+    exhibit = papers.get("dst_dbr").exhibit("table-4")
+    request = checked_request("dst_dbr", profile, False, None, None, None, (0, 4), store)
+    collected = Collected(store, "nothing")
+    collected.add(exhibit, exhibit.grid(request))
+    planned = [one for one in collected.cells() if "dst_dbr table-4" in one.exhibits]
+    exhibit.reproduce(profile=profile, run=True, store=store)
+    assert hashes(planned) == set(invented) and len(planned) >= 8
+    rows = [row for row in exhibit._printed()["attack"] if row in attacks.available()]
+    assert math.isclose(sum(one.numbers for one in collected.cells()), len(rows), abs_tol=0.1)
+
+
+def test_pages_of_no_paper_are_planned(store: Store, invented: dict[str, Result]) -> None:
+    names, methods = ("badnets", "wanet", "none"), ("none", "ft", "asd")
+    plan = plans.make(profiles=["laptop"], pages=["leaderboard"], attacks=names, defenses=methods, store=store)
+    leaderboard.table("laptop", "cifar10", names, methods, run=True, store=store)
+    assert {one.hash for one in plan.cells if "leaderboard" in one.exhibits} == set(invented) and len(invented) == 9
+    invented.clear()
+    plan = plans.make(profiles=["smoke"], pages=["attacks"], attacks=["badnets", "clb"], seeds=[0, 1], store=store)
+    chosen = list(undefended.cases(["badnets", "clb"]))
+    undefended.table("smoke", chosen=chosen, run=True, seeds=(0, 1), store=store)
+    assert {one.hash for one in plan.cells if "attacks" in one.exhibits} == set(invented) and invented
+    assert not any(one.numbers for one in plan.cells)
+
+
+def test_neither_papers_nor_pages_stands_for_all_of_them(store: Store) -> None:
+    def parts(**chosen: Any) -> set[str]:
+        made_plan = plans.make(profiles=["smoke"], store=store, **chosen)
+        return {label.split()[0] for one in made_plan.cells for label in one.exhibits}
+
+    assert parts() == {*papers.available(), *plans.PAGES}
+    assert parts(keys=["asd"]) == {"asd"} and parts(pages=["attacks"]) == {"attacks"}
+    assert parts(keys=["asd"], pages=["attacks"]) == {"asd", "attacks"}
+    with pytest.raises(UnknownNameError, match="leaderboard"):
+        plans.make(pages=["leaderboards"], store=store)
+
+
+def test_a_model_whose_weights_are_gone_is_trained_again_for_what_starts_from_it(store: Store, tmp_path: Path) -> None:
+    repair = Experiment("cifar10", defense="fp", paper="asd", profile="laptop")
+    below = repair.resolve().upstream
+    assert below is not None
+
+    def planned() -> tuple[Plan, Planned]:
+        chosen = {"attacks": ["badnets"], "defenses": ["none", "fp"], "seeds": [0]}
+        made_plan = plans.make(["asd"], ["laptop"], store=store, machine=kind_of(HERE), **chosen)
+        return made_plan, next(one for one in made_plan.cells if one.hash == below.hash)
+
+    assert planned()[1].missing and not planned()[1].retrain, "it is not there at all"
+    store.put(made(below, 90.0, 99.0, seconds=70.0, machine=HERE))
+    plan, cell = planned()
+    assert cell.stored and cell.retrain and cell in plan.missing and cell.seconds == 70.0
+    assert read(plan.write(tmp_path / "plan.json")) == plan
+    waiting = next(one for one in plan.missing if one.upstream == below.hash)
+    assert cell.numbers == waiting.numbers > 0, "both are needed"
+    # What does not fit stays as it was, and so does what starts from it.
+    cut = plan.within(60.0, 1)
+    assert not cut.cell(below.hash).missing and waiting.hash not in {one.hash for one in cut.cells}
+    store.save_model(below.hash, {"weight": torch.zeros(1)})
+    plan, cell = planned()
+    assert cell.stored and not cell.retrain and cell not in plan.missing
 
 
 def _only(exhibit: Exhibit, profile: str, store: Store) -> Plan:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from defenselib import papers
+from defenselib.experiments import Experiment, Store
 from defenselib.papers import notes
 from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit.claims import as_printed
@@ -53,9 +54,16 @@ def outcomes(paper: str, exhibit: str, profile: str = "laptop", printed: bool = 
     return dict(zip(table["claim"], table["outcome"], strict=True))
 
 
-def gtsrb_of_asd() -> str:
-    rows = frame("asd", "table-2").set_index(["dataset", "attack", "defense", "metric"])
-    return str(rows.loc[("gtsrb", "badnets", "asd", "asr"), "verdict"])
+def gtsrb_asr_of_asd() -> float:
+    return number("asd", "table-2", dataset="gtsrb", attack="badnets", defense="asd", metric="asr")
+
+
+def admitted_on_gtsrb() -> int:
+    """Poisoned samples in the last pool of ASD's run on GTSRB at `laptop`."""
+    asked = Experiment(dataset="gtsrb", attack="badnets", defense="asd", profile="laptop", paper="asd")
+    found = Store(COMMITTED).get(asked.resolve())
+    assert found is not None
+    return int([row["clean_poisoned"] for row in found.history if "clean_poisoned" in row][-1])
 
 
 def vab(attack: str, metric: str, **where: str) -> float:
@@ -99,7 +107,8 @@ SPLIT = ("badnets", "trojan", "blend", "wanet")
 # Paper, words of the sentence, what must be true for it.
 SAID: list[tuple[str, str, Callable[[], bool]]] = [
     ("asd", "failed claims on Figure 3", lambda: "fails" in outcomes("asd", "figure-3").values()),
-    ("asd", "are kept apart as `laptop-1`", lambda: gtsrb_of_asd() == "not run"),
+    ("asd", "it keeps the backdoor out", lambda: gtsrb_asr_of_asd() <= 10),
+    ("asd", "hundreds of poisoned samples are admitted", lambda: 200 <= admitted_on_gtsrb() < 2000),
     ("bsd", "fails on the paper's own Table 1", lambda: outcomes("bsd", "table-1", printed=True)["over-20"] == "fails"),
     ("bsd", "it holds in Table 2", lambda: outcomes("bsd", "table-2", printed=True)["over-20"] == "holds"),
     ("bsd", "ablation cannot be judged", lambda: set(outcomes("bsd", "table-6").values()) <= {"undecided", "not run"}),

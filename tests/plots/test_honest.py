@@ -80,6 +80,12 @@ def test_bars_are_read_by_their_length_whichever_way_they_lie() -> None:
     assert "ACC 80, 70" in text and "ASR 5, 90" in text and "RA 40, 30" in text
 
 
+def test_dots_beside_names_are_read_along_the_other_axis() -> None:
+    rows = [where(defense="abl", stage="total", metric="seconds", published=300.0) | {"attack": "none"}]
+    text = describe(papers.get("asd").exhibit("table-3").draw(filled(rows, [354.0])))
+    assert "ABL at 354" in text, "seconds, and not the place of the row"
+
+
 def test_names_beside_points_lie_over_no_other() -> None:
     names = ["asd", "simclr-baseline", "supcon-baseline", "bsd", "vab", "dst", "adv-train", "spectral"]
     points = pd.DataFrame(

@@ -108,11 +108,16 @@ def test_claims_are_listed_with_what_decided_them() -> None:
 
 
 def test_failing_claims_of_several_tables() -> None:
+    row = {"source": "Sec. 1", "numbers": "1 of 2 against: BadNets 5.00; 1 of 2 for"}
     tables = [
-        pd.DataFrame({"claim": ["a", "b"], "outcome": [HOLDS, FAILS]}),
-        pd.DataFrame({"claim": ["c"], "outcome": [FAILS]}),
+        pd.DataFrame(
+            [{"statement": name, "outcome": outcome, **row} for name, outcome in (("a", HOLDS), ("b", FAILS))]
+        ),
+        pd.DataFrame([{"statement": "c", "outcome": FAILS, **row}]),
     ]
-    assert list(chapters.failing(tables)["claim"]) == ["b", "c"]
+    text = str(chapters.failing(tables, "In print"))
+    assert text.count("<li>") == 2 and "b (Sec. 1) <span>1 of 2 against: BadNets 5.00</span>" in text
+    assert "a (Sec. 1)" not in text and "None fails" in str(chapters.failing([tables[0].iloc[:1]], "In print"))
 
 
 def test_what_a_chapter_trains_is_declared_for_its_own_method() -> None:

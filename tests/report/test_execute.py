@@ -18,6 +18,8 @@ pytest.importorskip("papermill")
 psutil = pytest.importorskip("psutil")
 
 from defenselib.errors import FolderError, InvalidValueError, UnknownNameError  # noqa: E402
+from defenselib.experiments import Store  # noqa: E402
+from defenselib.experiments.leftovers import leftovers, remove  # noqa: E402
 from defenselib.report.execute import NotebookFailedError, check, checked_output, execute, parameters_of  # noqa: E402
 
 PARAMETERS = """profile: str = "smoke"  # how big
@@ -275,6 +277,11 @@ def test_no_kernel_outlives_the_command(tmp_path: Path, number: signal.Signals) 
         assert "Traceback" not in said and f"far as it came: {tmp_path / 'out.failed.ipynb'}" in said
         assert "first" in _text(tmp_path / "out.failed.ipynb")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["n.ipynb", "out.failed.ipynb", "pids"]
+        return
+    # What nobody could clear away is found, once it has lain still.
+    (left,) = leftovers(Store(tmp_path / "store"), age=0, pages=[tmp_path])
+    assert left.kind == "notebook whose execution was killed" and "first" in _text(left.path)
+    assert remove([left]) and sorted(path.name for path in tmp_path.iterdir()) == ["n.ipynb", "pids"]
 
 
 def _hears_signals() -> None:

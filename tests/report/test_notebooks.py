@@ -64,6 +64,7 @@ DRAWING = (
     "widgets.separation",
     "own_data.looks",
     "boxes.picture",
+    "figures.figure(",
     "regime.figure",
 )
 

@@ -36,6 +36,40 @@ def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
         assert (one.exhibit.command in fold.text) == (one.exhibit.status != "nothing to run")
 
 
+@pytest.mark.slow
+def test_what_was_not_run_is_one_line_with_its_cost_and_no_figure(tmp_path) -> None:
+    store = Store(tmp_path)
+    lacking = pages.costs("bsd", "laptop", store)
+    exhibit = papers.get("bsd").exhibit("table-13")
+    frames = {"laptop": exhibit.reproduce(profile="laptop", store=store)}
+    one = Found(exhibit, frames, {"laptop": exhibit.claims(frames["laptop"])})
+    page = bs4.BeautifulSoup(str(pages.exhibit(one, lacking["table-13"])), "html.parser")
+    cost = lacking["table-13"]
+    assert cost.trainings > 10 and cost.seconds > 0
+    assert f"not run; {cost.trainings} trainings, " in page.summary.text
+    (line,) = page.select(".missing-line")
+    assert line.text.startswith(f"Table 13: not run; {cost.words}: defenselib plan --paper bsd --exhibit table-13")
+    assert page.select("img, figure") == [] and "as printed" in page.text
+    # With everything in the store nothing is lacking, and a plan says so.
+    assert "table-1" in lacking and "figure-1" not in lacking
+
+
+def test_a_figure_that_was_run_is_drawn_and_one_that_was_not_is_a_line() -> None:
+    exhibit = papers.get("asd").exhibit("figure-4")
+    rows = {"metric": "acc", "dataset": "cifar10", "attack": "badnets", "stage": 1.0}
+    found = [{**rows, "defense": name, "epoch": float(epoch), **frame.entry([50.0 + epoch])}
+             for name in ("none", "asd") for epoch in range(3)]  # fmt: skip
+    drawn = frame.finish(frame.rows_of(found), [{**one, "verdict": "not comparable"} for one in found], "laptop")
+    page = bs4.BeautifulSoup(str(pages.exhibit(Found(exhibit, {"laptop": drawn}, {"laptop": exhibit.claims(drawn)}))),
+                             "html.parser")  # fmt: skip
+    assert len(page.select("figure img")) == 1 and "not run" not in page.summary.text
+    empty = frame.unanswered(frame.rows_of([{}]), "laptop", "no result in the store")
+    page = bs4.BeautifulSoup(str(pages.exhibit(Found(exhibit, {"laptop": empty}, {"laptop": exhibit.claims(empty)}))),
+                             "html.parser")  # fmt: skip
+    assert page.select("img") == [] and page.summary.text.rstrip().endswith("not run")
+    assert page.select_one(".missing-line").text == "Figure 4: not run; no result in the store."
+
+
 @pytest.fixture
 def table_2() -> pd.DataFrame:
     rows = printed.table("asd", "table-2").iloc[:6]

@@ -2,6 +2,8 @@
 
 Jobs find the configuration where Debian has it, since Slurm's variables are taken from their environment; so there is
 none where a file of somebody else's lies in that place.
+
+By hand, to try a command of the book on: `python tests/workflow/loopback.py FOLDER COMMAND ...`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -40,6 +43,7 @@ ReturnToService=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
+MinJobAge=7200
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=16000
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=16000
 PartitionName={partition} Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
@@ -60,6 +64,7 @@ def missing() -> str:
 def cluster(folder: Path) -> Iterator[str]:
     """Inside, Slurm runs; the name of its partition."""
     (folder / "state").mkdir(parents=True)
+    CONFIGURATION.parent.mkdir(exist_ok=True)
     host = socket.gethostname().split(".")[0]
     text = SETTINGS.format(folder=folder, host=host, ports=_free_ports(3), partition=PARTITION)
     with ExitStack() as stack:
@@ -117,3 +122,19 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
+
+
+def jobs() -> list[dict[str, str]]:
+    """What Slurm knows of every job, those that have ended too: JobId, JobState, NodeList, StartTime, Comment, ..."""
+    told = asked("scontrol", "show", "job", "--oneliner").splitlines()
+    return [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in told if "JobId=" in line]
+
+
+def asked(*command: str) -> str:
+    """What a command of Slurm's says. Errors: CalledProcessError."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    with cluster(Path(sys.argv[1]).absolute()):
+        sys.exit(subprocess.run(sys.argv[2:], check=False).returncode)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from defenselib.attacks.base import Attack
@@ -62,6 +61,8 @@ def distances(before: Tensor, after: Tensor) -> dict[str, float]:
     levels): means over uint8 images (N, 3, H, W)."""
     pairs = list(zip(_images(before), _images(after), strict=True))
     changed = [(a, b) for a, b in pairs if not np.array_equal(a, b)]
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
     psnr = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in changed]
     ssim = [
         structural_similarity(

@@ -66,6 +66,7 @@ def der_check(table: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(found, orient="index")
 
 
+@cache
 def der_tables() -> tuple[str, ...]:
     """The tables that print DERs."""
     return tuple(key for key in printed.tables(KEY) if (printed.table(KEY, key)["metric"] == "der").any())
@@ -119,6 +120,12 @@ def best_settings() -> pd.DataFrame:
 def best_setting(table: str, defense: str, attack: str) -> dict[str, Any]:
     """The setting of the search that a number of Table 2 or 3 comes from, {"beta": "1e10"}; empty where nothing was
     searched."""
+    return dict(_first_settings().get((table, defense, attack), {}))
+
+
+@cache
+def _first_settings() -> dict[tuple[str, str, str], dict[str, Any]]:
+    """By table, defense and attack, the first of the best settings."""
     found = best_settings()
-    mine = found[(found["table"] == table) & (found["defense"] == defense) & (found["attack"] == attack)]
-    return printed.settings(mine["setting"].iloc[0].split(", ")[0]) if len(mine) else {}
+    keys = zip(found["table"], found["defense"], found["attack"], strict=True)
+    return {key: printed.settings(setting.split(", ")[0]) for key, setting in zip(keys, found["setting"], strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from defenselib import models
 from defenselib.papers.kit.frame import Row
+from defenselib.papers.kit.kept import kept_array
 from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
@@ -148,6 +150,11 @@ def gathered(values: np.ndarray, poisoned: np.ndarray) -> float:
 
 def embedded(values: np.ndarray) -> np.ndarray:
     """t-SNE of (n, C), (n, 2), the same at every call on one machine."""
+    # It takes seconds, and pages that only count what is there ask for it as well.
+    return kept_array(f"t-sne scikit-learn {version('scikit-learn')}", values, _tsne)
+
+
+def _tsne(values: np.ndarray) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(values) - 1) / 3)

@@ -60,9 +60,7 @@ def needs(exhibit: Exhibit, profile: str) -> list[Need]:
 
 @needs.register
 def _of_table(exhibit: Table, profile: str) -> list[Need]:
-    rows = exhibit._printed()
-    means, mode = frames.parts_of_averages(rows), mode_of(profile)
-    listed = frames.records(rows)
+    means, listed, mode = exhibit.means, exhibit.listed, mode_of(profile)
     own = [None if place in means else _of_row(exhibit, row, mode) for place, row in enumerate(listed)]
     found = [need for need in own if need is not None]
     for place, parts in means.items():
@@ -157,7 +155,7 @@ def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> 
     """Which claims speak of each number of an exhibit: those with a point there. A column that a point does not name
     may have any value."""
     found: list[list[Claim]] = [[] for _ in listed]
-    if not listed:
+    if not listed or not claims:
         return found
     view = View(frames.unanswered(frames.rows_of([need.row for need in listed]), profile, ""), mode_of(profile))
     for claim in claims:

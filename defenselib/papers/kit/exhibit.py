@@ -21,6 +21,7 @@ from defenselib.papers.kit.claims import RANK, Claim, table_of
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Grid, mode_of
+from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
 from defenselib.papers.kit.spread import SeedRule, one_seed
 
@@ -58,6 +59,7 @@ class Exhibit:
     setting: Setting = Setting()
     plot: Drawer | None = None
     checks: tuple[Claim, ...] = ()
+    _frames: Frames = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class Exhibit:
         request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
         if profile == "best":
             return best_of(self._levels(request))
-        return self._named(self._reproduce(request))
+        return self._named(kept(self._frames, request, self._reproduce))
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame, which says in its `attrs` of which exhibit it is."""
@@ -137,7 +139,8 @@ class Exhibit:
         return Grid(self.paper, request, self.setting.seeds, declared, sources)
 
     def _levels(self, request: Request) -> dict[str, pd.DataFrame]:
-        return {name: self._named(self._reproduce(replace(request, profile=name, run=False))) for name in RANK}
+        asked = {name: replace(request, profile=name, run=False) for name in RANK}
+        return {name: self._named(kept(self._frames, one, self._reproduce)) for name, one in asked.items()}
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, self.status)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from defenselib import attacks, data, defenses, experiments, models
 from defenselib.errors import DefenseLibError, TrainingDivergedError
 from defenselib.experiments import journal
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.spec import label_of, start_of
+from defenselib.experiments.store import reader
 from defenselib.papers.kit.request import Cell, Request, Thin
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Grid:
         self._answers: dict[tuple[Cell, bool], Answer] = {}
         self._sources: dict[str, str] = {} if sources is None else sources
         self._profile = profiles.load(request.profile)
+        self._store = reader(request.store)
+        # All that a look-up alone can find; a run adds to it.
+        self._there = None if request.run else self._store.starts()
 
     def answer(self, cell: Cell, partner: bool = False) -> Answer:
         """The results of a cell. A partner is only there to judge another cell by, so no request leaves it out:
@@ -115,7 +119,7 @@ class Grid:
         results, absent, failed = [], [], []
         for seed in seeds:
             try:
-                result = _find(cell.experiment(self.paper, self.request.profile, seed), self.request.store, run)
+                result = self._find(cell, seed, run)
             except TrainingDivergedError as error:
                 failed.append(f"seed {seed} failed: {error}")
                 continue
@@ -139,6 +143,29 @@ class Grid:
             notes.append(f"ran on {rule.use} in place of {cell.dataset}")
         return Answer(tuple(results), "; ".join(notes))
 
+    def _find(self, cell: Cell, seed: int, run: bool) -> Result | None:
+        if self._has_none(cell, seed):
+            return None
+        experiment = cell.experiment(self.paper, self.request.profile, seed)
+        if not run:
+            return self._store.get(experiment.resolve())
+        try:
+            return experiments.run(experiment, store=self._store)
+        except TrainingDivergedError as error:
+            # No other cell depends on it; whoever waits for the whole learns of it from the journal.
+            journal.note("failed", experiment.resolve().stem, str(error))
+            raise
+
+    def _has_none(self, cell: Cell, seed: int) -> bool:
+        """Whether a cell that is not run is missing by its name alone: most are, and resolving them takes long."""
+        dataset = self._profile.dataset(cell.dataset)[0]
+        # A setting of its own may contradict the profile's, which resolving says.
+        own = cell.times or "defense_args" in cell.options or "attack_args" in cell.options
+        if self._there is None or own or dataset not in data.available():
+            return False
+        label = label_of(cell.defense, cell.options.get("diagnostic"))
+        return start_of(dataset, cell.attack, label, seed) not in self._there
+
     def _of_stored_copy(self, cell: Cell) -> Cell | None:
         """The cell on the copy of its data that stored results were made on; None where there are none of such."""
         source = self._source(self._profile.dataset(cell.dataset)[0])
@@ -152,7 +179,7 @@ class Grid:
         if dataset not in data.available() or data.info(dataset).source is not None:
             return None
         if dataset not in self._sources:
-            stored = {one.experiment["source"] for one in _reader(self.request.store).results(dataset)}
+            stored = {one.experiment["source"] for one in self._store.results(dataset)}
             self._sources[dataset] = min(stored, default="")
         return self._sources[dataset]
 
@@ -169,20 +196,3 @@ def not_implemented(cell: Cell) -> str:
             return f"{axis} {getattr(cell, axis)} not implemented yet"
     model = cell.options.get("model")
     return "" if model is None or model in models.available() else f"model {model} not implemented yet"
-
-
-def _find(experiment: Experiment, store: Any, run: bool) -> Result | None:
-    if run:
-        try:
-            return experiments.run(experiment, store=store)
-        except TrainingDivergedError as error:
-            # No other cell depends on it; whoever waits for the whole learns of it from the journal.
-            journal.note("failed", experiment.resolve().stem, str(error))
-            raise
-    return _reader(store).get(experiment.resolve())
-
-
-def _reader(store: Any) -> experiments.Store:
-    if store is None:
-        return experiments.default_stores()
-    return store if isinstance(store, experiments.Store) else experiments.Store(store)

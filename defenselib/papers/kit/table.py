@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,16 @@ class Table(Exhibit):
     def status(self) -> str:
         return "available"
 
+    @cached_property
+    def listed(self) -> list[dict[str, Any]]:
+        """The printed rows. Shared: do not write to them."""
+        return frames.records(self._printed())
+
+    @cached_property
+    def means(self) -> dict[int, list[int]]:
+        """Positions of the rows that are averages: those of their parts."""
+        return frames.parts_of_averages(self._printed())
+
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return _Answering(self, request).frame()
 
@@ -93,8 +104,7 @@ class _Answering:
         self.gating = Gating(table.paper, table.references, self.grid, table.before)
 
     def frame(self) -> pd.DataFrame:
-        means = frames.parts_of_averages(self.rows)
-        listed = frames.records(self.rows)
+        means, listed = self.table.means, self.table.listed
         found = [entry([]) if place in means else self._answer(row) for place, row in enumerate(listed)]
         frames.fill_averages(self.rows, found, means)
         made = judged(self.rows, found, self.table.paper, self.table.references, self.profile)

@@ -14,7 +14,7 @@ from defenselib.papers.asd.exhibits import EXHIBITS, PAPER
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.gating import undefended
 from defenselib.papers.kit.request import Cell
-from defenselib.plots import canvas
+from defenselib.plots import canvas, panels
 
 from .results import N, as_reproduced, change, curve, exhibit, outcomes, putter, replaced
 
@@ -156,7 +156,7 @@ def test_figure_4_compares_the_ends_of_stages(put: Lay, store: Store) -> None:
     assert outcomes("figure-4", falling) == dict.fromkeys(("gap", "stage-2", "stage-3"), "fails")
     alone = exhibit("figure-4").reproduce("laptop", store=store, defenses=["none"])
     assert set(outcomes("figure-4", alone).values()) == {"not run"}
-    assert alone.loc[alone["defense"] == "asd", "reason"].tolist() == ["left out by request: defense asd"]
+    assert alone.loc[alone["defense"] == "asd", "reason"].tolist() == ["left out by request: defense ASD"]
     *_, early, late = exhibit("figure-4").draw(found).axes[0].get_lines()
     assert (list(early.get_xdata()), list(late.get_xdata())) == ([0, 1, 2, 3], [3, 4, 5])
     assert (early.get_linestyle(), late.get_linestyle()) == ("-", "--")
@@ -170,8 +170,12 @@ def test_a_figure_without_results_keeps_a_row_for_each_cell(store: Store) -> Non
 
 @pytest.mark.parametrize("key", DRAWN)
 def test_nothing_to_draw_is_said(key: str, store: Store) -> None:
+    """Of a table its printed numbers are drawn alone."""
     figure = exhibit(key).draw(exhibit(key).reproduce("laptop", store=store))
-    assert canvas.NOTHING in [text.get_text() for text in figure.axes[0].texts]
+    if key.startswith("table"):
+        assert not figure.nothing and panels.PRINTED_ALONE in figure.get_suptitle().replace("\n", " ")
+    else:
+        assert figure.nothing and canvas.NOTHING in [text.get_text() for text in figure.axes[0].texts]
 
 
 @pytest.mark.parametrize("key", [key for key in DRAWN if key.startswith("table")])

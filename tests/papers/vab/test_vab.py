@@ -72,7 +72,7 @@ def test_variants_of_attacks_can_be_asked_for_by_name(put, store):
     table = PAPER.exhibit("table-1").reproduce("laptop", store=store, attacks=["cl-32"])
     mine = table[(table["attack"] == "cl-32") & (table["defense"] == "vab")]
     assert list(mine["reproduced"]) == [60.0, 2.0]
-    assert (table[table["attack"] == "cl-16"]["reason"] == "left out by request: attack clb").all()
+    assert (table[table["attack"] == "cl-16"]["reason"] == "left out by request: attack Label-consistent").all()
 
 
 def test_doubtful_numbers_are_no_targets(put, store):

@@ -1,0 +1,179 @@
+"""`scan`: several independent signs of poison in a user's data, side by side, in minutes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from defenselib.audit import network
+from defenselib.audit.agree import agree, shares, top
+from defenselib.audit.counts import class_sizes, duplicates
+from defenselib.audit.folder import UserData
+from defenselib.audit.patterns import Pattern, find_patterns
+from defenselib.audit.signs import ScanReport, Sign
+from defenselib.audit.trigger import estimate, success
+from defenselib.audit.whitening import whitened
+from defenselib.cpu.devices import chosen_device
+from defenselib.data.types import ImageSet, digest_of
+from defenselib.errors import InvalidValueError, check_choice
+from defenselib.learning import checkpoints
+
+BUDGETS = ("quick", "standard")
+_VERSION = 1  # of what an unfinished scan keeps
+_UNFINISHED = ".unfinished"
+_TITLES = {
+    "loss": "Learned first (LGA isolation, ABL)",
+    "entropy": "Surest predictions (V&B's Victim)",
+    "fct": "Features change when turned (D-ST)",
+    "spectral": "Spectral signature",
+}
+
+__all__ = ["BUDGETS", "ScanReport", "Sign", "scan", "seconds_for"]
+
+
+def scan(
+    data: UserData,
+    *,
+    seed: int = 0,
+    budget: str | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    out: Path | None = None,
+) -> ScanReport:
+    """Look for poison in `data`.
+
+    budget: "quick" looks for shared patterns, copies and sizes alone; "standard" (None) trains two small networks too.
+    out: a folder for what an unfinished scan keeps; the same call goes on there, with the same result. It must not lie
+    in the data. Errors: UnknownNameError, InvalidValueError, FolderError.
+    """
+    budget = check_choice("budget", budget or "standard", BUDGETS)
+    place = chosen_device(device)
+    folder = None if out is None else _unfinished(data, seed, budget, out)
+    seconds: dict[str, float] = {}
+    images = data.images.to(place)
+    with _timed(seconds, "counts"):
+        signs = [class_sizes(data.images, data.classes), duplicates(data.images, data.classes)]
+    with _timed(seconds, "patterns"):
+        patterns = _patterns(images, seed, folder)
+    signs.insert(0, _pattern_sign(patterns, data))
+    second, tried = None, None
+    if budget == "standard":
+        context = network.context_for(images, place, seed, folder, progress)
+        with _timed(seconds, "networks"):
+            seen = network.look(images, context, seed)
+        signs += _network_signs(seen, data)
+        second = max(set(seen.votes), key=lambda vote: (seen.votes.count(vote), -vote))
+        if patterns:
+            tried = success(seen.model, images, patterns[0], context, seed)
+    labels = data.images.labels.cpu()
+    verdict = agree({item.key: item for item in signs}, labels, data.classes, patterns, second, tried)
+    pattern, mask = (None, None) if not patterns else estimate(images, patterns[0], seed)
+    if folder is not None:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+    null = verdict.null | ({} if tried is None else {"taken with the pattern": tried[0], "taken without": tried[1]})
+    return ScanReport(
+        signs=tuple(signs),
+        rank=verdict.rank,
+        score=verdict.score,
+        flagged=verdict.flagged,
+        target=verdict.target,
+        target_votes=verdict.votes,
+        alarm=verdict.alarm,
+        words=verdict.words,
+        pattern=None if pattern is None else pattern.cpu(),
+        mask=None if mask is None else mask.cpu(),
+        null=null,
+        seconds=seconds,
+    )
+
+
+def seconds_for(data: UserData, budget: str | None = None, device: torch.device | str | None = None) -> float:
+    """Expected wall time of `scan` in seconds: patterns by what 10,000 images usually take, networks by a few steps."""
+    count, classes = len(data.images), len(data.classes)
+    # Products of n x D matrices with 12 columns, ten rounds a class; the rest is reading and counting.
+    search = 2e-4 * count + classes * (count / classes + 1500) * 4e-6 * 12
+    if check_choice("budget", budget or "standard", BUDGETS) == "quick":
+        return search
+    return search + network.seconds_for(count, classes, data.images.image_size, chosen_device(device))
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - started
+
+
+def _unfinished(data: UserData, seed: int, budget: str, out: Path) -> Path:
+    """Where this very scan keeps what it has done. Another one's is left alone."""
+    if out.absolute().resolve().is_relative_to(data.root.resolve()):
+        raise InvalidValueError(f"out is {out}, which lies in the data; give a folder elsewhere")
+    what = f"{_VERSION} {digest_of(data.images)} {seed} {budget}"
+    return out / _UNFINISHED / hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
+def _patterns(images: ImageSet, seed: int, folder: Path | None) -> list[Pattern]:
+    """The patterns, from what an unfinished scan has kept if it has."""
+    found: list[dict[str, Any]] = []
+    file = None if folder is None else folder / "patterns.safetensors"
+
+    def restore(content: list[dict[str, Any]]) -> int:
+        found[:] = content
+        return 1
+
+    if file is None or not checkpoints.resume(file, images.images.device, restore, lambda: list(found)):
+        found[:] = [asdict(item) for item in find_patterns(whitened(images.images, seed), images, seed)]
+        if file is not None:
+            checkpoints.save(file, found)
+    return [Pattern(**item) for item in found]
+
+
+def _pattern_sign(patterns: list[Pattern], data: UserData) -> Sign:
+    """Deviation of each image along its class's strongest pattern, weighed by that pattern's strength."""
+    labels = data.images.labels.cpu()
+    scores = torch.full((len(labels),), torch.nan)
+    per_class: dict[str, float] = {}
+    strongest = patterns[0].strength if patterns else 1.0
+    for item in reversed(patterns):  # the strongest of a class is the last to be written
+        scores[labels == item.label] = item.deviations.cpu() * (item.strength / max(strongest, 1e-9))
+        per_class[data.classes[item.label]] = item.strength
+    if not patterns:
+        words = "No class can be searched for a shared pattern: that takes 8 images of it and 32 of others."
+    else:
+        first = patterns[0]
+        words = (
+            f"The strongest pattern that only one class has: {len(first.members)} images of "
+            f"{data.classes[first.label]}, {first.apart:.1f} deviations from the others, strength {first.strength:.1f}."
+        )
+    return Sign("pattern", "Shared patch or overlay", scores, per_class, words)
+
+
+def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
+    """The network's scores as signs, and BSD's vote."""
+    labels = data.images.labels.cpu()
+    signs = []
+    for key, values in (
+        ("loss", -seen.loss),
+        ("entropy", -seen.entropy),
+        ("fct", seen.fct),
+        ("spectral", seen.spectral),
+    ):
+        found = shares(top(values.cpu()), labels, len(data.classes))
+        first = int(found.argmax())
+        words = f"{found[first]:.0%} of its suspects are of class {data.classes[first]}."
+        per_class = dict(zip(data.classes, found.tolist(), strict=True))
+        signs.append(Sign(key, _TITLES[key], values.float().cpu(), per_class, words))
+    votes = Tensor([seen.votes.count(label) / len(seen.votes) for label in range(len(data.classes))])
+    words = f"{float(votes.max()):.0%} of the epochs vote for {data.classes[int(votes.argmax())]}."
+    nothing = torch.full((len(labels),), torch.nan)
+    shown = dict(zip(data.classes, votes.tolist(), strict=True))
+    return [*signs, Sign("second", "Second choice (BSD)", nothing, shown, words)]

@@ -1,0 +1,49 @@
+"""What a scan finds: signs side by side, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One way of looking for poison.
+
+    scores: float (N,), higher is more suspicious; NaN where it says nothing of an image. per_class: a number by class
+    name, or None. words: one sentence, what it found.
+    """
+
+    key: str
+    title: str
+    scores: Tensor
+    per_class: dict[str, float] | None
+    words: str
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """What `scan` returns.
+
+    rank: int64 (N,), positions from the most to the least suspicious; score: float (N,) in [0, 1]; flagged: bool (N,).
+    target: the class that the signs point to, None where they point to none; target_votes: class name by sign.
+    alarm: "calm", "look" or "alarm"; words: how sure that is, and measured against what.
+    pattern: float (3, S, S), mean difference of the suspects in grey levels; mask: float (S, S) in [0, 1], where they
+    are alike. None where no pattern was found.
+    null: what clean data score, and what this data's other classes score. seconds: by stage.
+    """
+
+    signs: tuple[Sign, ...]
+    rank: Tensor
+    score: Tensor
+    flagged: Tensor
+    target: int | None
+    target_votes: dict[str, str]
+    alarm: str
+    words: str
+    pattern: Tensor | None
+    mask: Tensor | None
+    null: dict[str, Any]
+    seconds: dict[str, float]

@@ -1,0 +1,82 @@
+"""What a scan leaves on disk: suspects.csv, skipped.csv, scan.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from defenselib import folders
+from defenselib.audit.agree import top
+from defenselib.audit.folder import UserData, write_skipped
+from defenselib.audit.names import listed, write_table
+from defenselib.audit.signs import ScanReport, Sign
+from defenselib.version import __version__
+
+
+def write_scan(out: Path, data: UserData, report: ScanReport) -> None:
+    """Write all three files into `out`. Errors: FolderError."""
+    write_table(out / "suspects.csv", columns(report), rows(data, report))
+    write_skipped(out / "skipped.csv", data)
+    with folders.writing(out), folders.atomic(out / "scan.json") as temporary:
+        temporary.write_text(json.dumps(summary(data, report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def columns(report: ScanReport) -> tuple[str, ...]:
+    """Names of the columns of suspects.csv."""
+    return ("rank", "file", "label", "score", "flagged", "flagged_by", *(item.key for item in _scored(report)))
+
+
+def _scored(report: ScanReport) -> list[Sign]:
+    """The signs that speak of single images."""
+    return [item for item in report.signs if not bool(item.scores.isnan().all())]
+
+
+def rows(data: UserData, report: ScanReport) -> Iterator[tuple[object, ...]]:
+    """A row an image, in the order of `report.rank`, the most suspicious first."""
+    scored = _scored(report)
+    by = [(item.key, report.flagged if item.key == "pattern" else top(item.scores)) for item in scored]
+    by = [(key, suspects) for key, suspects in by if key != "duplicates"]
+    for position, place in enumerate(report.rank.tolist()):
+        names = " ".join(key for key, suspects in by if bool(suspects[place]))
+        numbers = [_number(float(item.scores[place])) for item in scored]
+        label = data.classes[int(data.images.labels[place])]
+        shown = (round(float(report.score[place]), 4), "yes" if bool(report.flagged[place]) else "no", names)
+        yield (position + 1, data.files[place], label, *shown, *numbers)
+
+
+def _number(value: float) -> float | None:
+    """Five digits; None for what a sign does not speak of."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
+    """The scan as plain values."""
+    return {
+        "format": 1,
+        "version": __version__,
+        "folder": listed(str(data.root)),
+        "images": len(data.files),
+        "image_size": data.images.image_size,
+        "classes": list(data.classes),
+        "skipped": len(data.skipped),
+        "notes": list(data.notes),
+        "alarm": report.alarm,
+        "words": report.words,
+        "target": None if report.target is None else data.classes[report.target],
+        "target_votes": report.target_votes,
+        "flagged": int(report.flagged.sum()),
+        "null": {key: _number(value) for key, value in report.null.items()},
+        "signs": [
+            {
+                "key": item.key,
+                "title": item.title,
+                "words": item.words,
+                "per_class": None if item.per_class is None else {k: _number(v) for k, v in item.per_class.items()},
+            }
+            for item in report.signs
+        ],
+        "seconds": {key: round(value, 2) for key, value in report.seconds.items()},
+    }

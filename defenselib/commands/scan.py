@@ -1,0 +1,123 @@
+"""`defenselib scan`: is a folder of images poisoned, and which files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from defenselib.commands.output import console
+from defenselib.errors import check_choice
+from defenselib.report.parameters import convert
+
+if TYPE_CHECKING:
+    from defenselib.audit.folder import UserData
+    from defenselib.audit.signs import ScanReport
+
+COLOURS = {"calm": "green", "look": "yellow", "alarm": "bold red"}
+SHOWN = 10  # suspects in the terminal
+
+
+def scan_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Class folders, Parquet tables, or as torchvision stores.")
+    ],
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="INTEGER", help="Side in pixels, 16 to 512; by the images if not given."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, suspects.csv, skipped.csv, scan.json.")
+    ] = None,
+    seed: Annotated[str, typer.Option(metavar="INTEGER", help="A whole number from 0 on.")] = "0",
+    budget: Annotated[str, typer.Option(help="quick: patterns alone; standard: two small networks too.")] = "standard",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; the best there is if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the folder, say how long it takes, stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    fail_on_alarm: Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 1 on an alarm.")] = False,
+    progress: Annotated[bool, typer.Option(help="Show progress and time left.")] = True,
+) -> None:
+    """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
+    from defenselib.audit.folder import read_folder
+    from defenselib.audit.page import write_report
+    from defenselib.audit.scan import BUDGETS, scan, seconds_for
+    from defenselib.audit.tables import summary, write_scan
+    from defenselib.cpu.devices import chosen_device
+    from defenselib.errors import check_range
+
+    check_choice("budget", budget, BUDGETS)
+    chosen_device(device)
+    number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
+    size = None if image_size is None else convert(image_size, int, "--image-size")
+    data = read_folder(folder, size, progress=progress)
+    expected = seconds_for(data, budget, device)
+    if dry_run or not as_json:
+        typer.echo(f"{len(data.files)} images, {len(data.classes)} classes: {_duration(expected)}", err=not dry_run)
+    if dry_run:
+        _tell_reading(data)
+        return
+    try:
+        report = scan(data, seed=number, budget=budget, device=device, progress=progress, out=out)
+        if out is not None:
+            write_scan(out, data, report)
+            write_report(out / "report.html", data, report)
+    except KeyboardInterrupt:
+        goes_on = "the same command goes on" if out is not None else "with --out the same command would go on"
+        typer.echo(f"interrupted; {goes_on}", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(summary(data, report), ensure_ascii=True))
+    else:
+        _show(data, report, out)
+    if fail_on_alarm and report.alarm == "alarm":
+        raise typer.Exit(1)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} seconds"
+    return f"about {round(seconds / 60)} minutes"
+
+
+def _tell_reading(data: UserData) -> None:
+    """Notes, and what was left out, in a few lines; names as text, whatever they hold."""
+    from defenselib.audit.names import visible
+
+    to = console()
+    for note in data.notes:
+        to.print(Text(f"· {note}"))
+    if data.skipped:
+        to.print(Text(f"· {len(data.skipped)} files or folders are not part of the data:"))
+        for item in data.skipped[:5]:
+            to.print(Text(f"    {visible(item.file)}: {item.reason}"))
+        if len(data.skipped) > 5:
+            to.print(Text("    ... all of them in skipped.csv (--out)"))
+
+
+def _show(data: UserData, report: ScanReport, out: Path | None) -> None:
+    from defenselib.audit.names import visible
+
+    to = console()
+    _tell_reading(data)
+    signs = Table(title="Signs", show_lines=False)
+    signs.add_column("sign")
+    signs.add_column("what it found")
+    for item in report.signs:
+        signs.add_row(Text(item.title), Text(item.words))
+    to.print(signs)
+    count = int(report.flagged.sum())
+    if count:
+        files = Table(title=f"Most suspicious files ({min(SHOWN, count)} of {count} flagged)")
+        for name in ("file", "class", "score"):
+            files.add_column(name, overflow="fold", justify="right" if name == "score" else "left")
+        for place in report.rank[report.flagged[report.rank]][:SHOWN].tolist():
+            label = data.classes[int(data.images.labels[place])]
+            files.add_row(Text(visible(data.files[place])), Text(label), f"{float(report.score[place]):.2f}")
+        to.print(files)
+    to.print(Text(report.alarm.upper(), style=COLOURS[report.alarm]), Text(report.words))
+    if out is not None:
+        to.print(Text(f"Written: {visible(str(out))}/report.html, suspects.csv, skipped.csv, scan.json"))
