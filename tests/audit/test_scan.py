@@ -253,7 +253,8 @@ def test_bad_input_is_refused_in_one_line(
 def test_tables_are_empty_where_a_sign_says_nothing(tmp_path: Path) -> None:
     data = user_data(smooth(0, 20), torch.arange(20) // 7)  # 7, 7, 6: too few to be searched
     write_scan(tmp_path, data, scan(data, budget="quick"))
-    rows = list(csv.reader((tmp_path / "suspects.csv").open(newline="")))
+    with (tmp_path / "suspects.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
     assert "pattern" not in rows[0] and len(rows) == 21
     with pytest.raises(DefenseLibError):
         write_scan(tmp_path / "suspects.csv" / "below", data, scan(data, budget="quick"))
