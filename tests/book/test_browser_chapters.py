@@ -21,8 +21,10 @@ LONGEST = 15  # screens of a chapter
 COMMITTED = Path(__file__).parents[2] / "book" / "results"
 KEYS = papers.available()
 # Pages that explain profiles, or how to extend and run the package; no result stands on them.
-MACHINERY = {"verdicts", "data", "rerun", "extend", "built", "glossary", "changes", "api", "api_attacks", "api_defenses",
-             "api_learning"}  # fmt: skip
+MACHINERY = {
+    "verdicts", "data", "rerun", "extend", "built", "glossary", "changes",
+    "api", "api_attacks", "api_defenses", "api_learning",
+}  # fmt: skip
 BOTTOM = "(node) => node.getBoundingClientRect().bottom + scrollY"
 
 
