@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning import checkpoints
+from defenselib.learning.context import Context
 
 BUDGETS = ("quick", "standard")
 _VERSION = 1  # of what an unfinished scan keeps
@@ -69,16 +70,15 @@ def scan(
     if budget == "standard":
         context = network.context_for(images, place, seed, folder, progress)
         with _timed(seconds, "networks"):
-            seen = network.look(images, context, seed)
-        signs += _network_signs(seen, data)
-        second = max(set(seen.votes), key=lambda vote: (seen.votes.count(vote), -vote))
-        if patterns:
-            tried = success(seen.model, images, patterns[0], context, seed)
+            more, second, tried = _with_networks(data, images, patterns, context, seed)
+        signs += more
     labels = data.images.labels.cpu()
     verdict = agree({item.key: item for item in signs}, labels, data.classes, patterns, second, tried)
     pattern, mask = (None, None) if not patterns else estimate(images, patterns[0], seed)
     if folder is not None:
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another scan's is in it
+            folder.parent.rmdir()
     null = verdict.null | ({} if tried is None else {"taken with the pattern": tried[0], "taken without": tried[1]})
     return ScanReport(
         signs=tuple(signs),
@@ -154,6 +154,16 @@ def _pattern_sign(patterns: list[Pattern], data: UserData) -> Sign:
             f"{data.classes[first.label]}, {first.apart:.1f} deviations from the others, strength {first.strength:.1f}."
         )
     return Sign("pattern", "Shared patch or overlay", scores, per_class, words)
+
+
+def _with_networks(
+    data: UserData, images: ImageSet, patterns: list[Pattern], context: Context, seed: int
+) -> tuple[list[Sign], int, tuple[float, float] | None]:
+    """The networks' signs, BSD's target, and how the strongest pattern works on other images (`success`)."""
+    seen = network.look(images, context, seed)
+    second = max(set(seen.votes), key=lambda vote: (seen.votes.count(vote), -vote))
+    tried = success(seen.model, images, patterns[0], context, seed) if patterns else None
+    return _network_signs(seen, data), second, tried
 
 
 def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
