@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from defenselib.audit import network
+from defenselib.audit import network, whitening
 from defenselib.audit.agree import agree, shares, top
 from defenselib.audit.counts import class_sizes, duplicates
 from defenselib.audit.folder import UserData
 from defenselib.audit.patterns import Pattern, find_patterns
+from defenselib.audit.patterns import seconds_for as seconds_of_search
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.audit.trigger import estimate, success
-from defenselib.audit.whitening import whitened
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import InvalidValueError, check_choice
@@ -97,10 +97,9 @@ def scan(
 
 
 def seconds_for(data: UserData, budget: str | None = None, device: torch.device | str | None = None) -> float:
-    """Expected wall time of `scan` in seconds: patterns by what 10,000 images usually take, networks by a few steps."""
-    count, classes = len(data.images), len(data.classes)
-    # Products of n x D matrices with 12 columns, ten rounds a class; the rest is reading and counting.
-    search = 2e-4 * count + classes * (count / classes + 1500) * 4e-6 * 12
+    """Expected wall time of `scan` in seconds, from a few steps of each part on this machine, as busy as it is now."""
+    count, classes, images = len(data.images), len(data.classes), data.images.images
+    search = whitening.seconds_for(images) + seconds_of_search(count, classes, whitening.LARGEST) + 1e-4 * count
     if check_choice("budget", budget or "standard", BUDGETS) == "quick":
         return search
     return search + network.seconds_for(count, classes, data.images.image_size, chosen_device(device))
@@ -131,7 +130,7 @@ def _patterns(images: ImageSet, seed: int, folder: Path | None) -> list[Pattern]
         return 1
 
     if file is None or not checkpoints.resume(file, images.images.device, restore, lambda: list(found)):
-        found[:] = [asdict(item) for item in find_patterns(whitened(images.images, seed), images, seed)]
+        found[:] = [asdict(item) for item in find_patterns(whitening.whitened(images.images, seed), images, seed)]
         if file is not None:
             checkpoints.save(file, found)
     return [Pattern(**item) for item in found]

@@ -59,7 +59,7 @@ TABLE_1 = (
     Claim("gamma", "On CIFAR-10 D_vul holds more than 76 % of the data.", "Sec. 6.1",
           every("gamma", ">", 76.0, dataset="cifar10", attack=BOTH)),
     Claim("benign-kept", "On CIFAR-10 more than 85 % of the benign samples are kept.", "Sec. 6.1",
-          Check("benign samples kept > 85 %, from gamma and rho_vul", benign_kept)),
+          Check("benign samples kept > 85 %, from what is kept (γ) and the poison in it (ρ)", benign_kept)),
 )  # fmt: skip
 TABLE_2 = (
     Claim("easy-gone", "The split eliminates category A: naive training on D_vul learns no backdoor.", "Sec. 6.1",
