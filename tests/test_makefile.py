@@ -9,14 +9,8 @@ from pathlib import Path
 
 import pytest
 
-EMPTY = (
-    "pyproject.toml",
-    "_config.yml",
-    "_toc.yml",
-    "defenselib/a.py",
-    "notebooks/one.ipynb",
-    "notebooks/verdicts.ipynb",
-)
+EMPTY = ("pyproject.toml", "_config.yml", "_toc.yml", "defenselib/a.py")
+NOTEBOOKS = ("notebooks/one.ipynb", "notebooks/verdicts.ipynb")
 FETCH = "mkdir -p book/_static/vendor && touch book/_static/vendor/.fetched"
 DEFENSELIB = """
 echo "$@" >> log
