@@ -20,7 +20,7 @@ EXECUTED := $(ONCE:notebooks/%.ipynb=book/_executed/%.ipynb) $(VERDICTS)
 SCRIPTS := book/_static/vendor/.fetched
 CODE := $(shell find defenselib -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -name '*.js' -o -name '*.css')
 EVIDENCE := $(shell find book/results 2>/dev/null)
-BUILT := book/_build/.built
+BUILT := book/_build/html/index.html
 PAGES := _config.yml _toc.yml $(shell find book -path book/_build -prune -o -path book/_store -prune -o \
 	-path book/_executed -prune -o -path book/results -prune -o -name node_modules -prune -o -name __pycache__ -prune -o \
 	-type f -print)
@@ -73,7 +73,7 @@ book: $(STAMP) $(SCRIPTS)  ## execute the notebooks, compile the book to book/_b
 
 executed: $(EXECUTED)
 
-# Nothing changed, nothing to compile.
+# Nothing changed, nothing to compile. Touched, for a page that is the same is not written again.
 $(BUILT): $(EXECUTED) $(PAGES) $(CODE) $(EVIDENCE)
 	$(BIN)/jupyter-book build . --path-output book -W --keep-going --quiet
 	touch $@

@@ -76,7 +76,8 @@
       node.classList.add("has-tip");
       if (!node.matches("a[href], button, [tabindex], th, td, .mark")) node.tabIndex = 0;
     }
-    for (const table of document.querySelectorAll("article table:has(:is(th, td)[data-tip])")) rove(table);
+    const cells = [...document.querySelectorAll("article :is(th, td)[data-tip]")];
+    new Set(cells.map((cell) => cell.closest("table"))).forEach(rove);
     document.addEventListener("pointerover", (event) => {
       if (event.pointerType === "touch") return;
       const node = of(event);

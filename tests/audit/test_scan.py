@@ -146,6 +146,7 @@ def test_folding_keeps_angles() -> None:
     assert float(same[0] @ same[1]) == pytest.approx(1, abs=1e-5) and abs(float(same[0] @ same[2])) < 0.3
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40))
 def test_ranks_are_those_of_scipy(values: list[int]) -> None:
     scores = torch.tensor([*map(float, values), float("nan")])

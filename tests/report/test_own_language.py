@@ -15,12 +15,9 @@ from defenselib.report import tables
 # A setting as "name=value", several with ";", a name with an underscore, a tuple or a list, nothing at all.
 CODE = re.compile(r"\b\w+=\w|;\w+=|\b[a-z]+\d*(?:_[a-z0-9]+)+\b|\('|\['|\bnan\b|\bNone\b")
 KINDS = (("attack", attacks.available()), ("defense", defenses.available()), ("dataset", data.available()))
-# Names of the registries that no reader has to know, since they are said otherwise; "none" and plain words aside.
-KEYS = {name for kind, names in KINDS for name in names if words.value(name, kind) != name} - {
-    "none",
-    "average",
-    "worst",
-}
+PLAIN = {"none", "average", "worst", "adaptive", "dynamic", "blend", "spectral", "oracle", "shapes"}  # English as well
+# Names of the registries that no reader has to know, since they are said otherwise.
+KEYS = {name for kind, names in KINDS for name in names if words.value(name, kind) != name} - PLAIN
 KEY = re.compile(rf"(?<![\w/.-])({'|'.join(sorted(map(re.escape, KEYS), key=len, reverse=True))})(?![\w/-]|\.\w)")
 
 
