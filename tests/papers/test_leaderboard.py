@@ -150,8 +150,6 @@ def test_seconds_are_those_of_one_kind_of_machine(put: Callable[..., Result], st
     assert "no minutes on this kind of machine (one one): ABL" in report.pareto(points, "Cost").axes[0].get_title()
 
 
-def test_a_pair_opens_its_results(put: Callable[..., Result], store: Store) -> None:
-    put(80.0, 99.0, attack="badnets")
-    table = leaderboard.table(attacks=["badnets"], defenses=["none", "asd"], store=store)
-    ran, lost = (report._made_of(row) for row in table.to_dict("records"))
-    assert "<summary>1 result</summary>" in str(ran) and table["results"].iloc[0][0] in str(ran) and lost == ""
+def test_a_pair_opens_its_results() -> None:
+    opened = str(report._made_of({"results": ("0" * 16,)}))
+    assert "<summary>1 result</summary>" in opened and "0" * 16 in opened and report._made_of({"results": ()}) == ""
