@@ -10,12 +10,15 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from hypothesis import settings
 
 from defenselib import papers
 from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.papers import KEYS
 
 matplotlib.use("Agg")
+settings.register_profile("untimed", deadline=None)  # no test is judged by how busy the machine is
+settings.load_profile("untimed")
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]

@@ -79,7 +79,7 @@ def test_floor_of_decimals(rate: float, total: int, expected: int) -> None:
     assert floor_share(rate, total) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=40),
     percent=st.integers(0, 100),

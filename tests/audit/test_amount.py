@@ -31,7 +31,7 @@ def test_on_as_many_images_as_the_profile_is_made_for_it_is_the_profile_itself(n
     assert work_for(name, profile, count, 10, 32).defense == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=st.integers(20, 200_000), name=st.sampled_from(sorted(METHODS)), classes=st.integers(2, 20))
 def test_passes_stay_in_their_bounds_and_any_size_makes_a_method(images: int, name: str, classes: int) -> None:
     work, at_home = work_for(name, "laptop", images, classes, 64), work_for(name, "laptop", 20_000, 10, 64)
@@ -42,7 +42,7 @@ def test_passes_stay_in_their_bounds_and_any_size_makes_a_method(images: int, na
     assert all(stage.steps >= 0 for stage in work.stages())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(images=st.integers(1_100, 60_000), name=st.sampled_from(PLAIN))
 def test_the_optimiser_sees_as_many_images(images: int, name: str) -> None:
     def seen(work: Work) -> float:

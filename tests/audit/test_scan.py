@@ -100,7 +100,7 @@ def test_copies_of_one_picture_are_no_alarm_but_told() -> None:
     assert copies.words.startswith("12 images are there more than once") and int((copies.scores == 0.5).sum()) == 12
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 2**31))
 def test_the_order_of_files_does_not_matter(seed: int) -> None:
     images, labels, chosen = planted("patch")
@@ -146,7 +146,6 @@ def test_folding_keeps_angles() -> None:
     assert float(same[0] @ same[1]) == pytest.approx(1, abs=1e-5) and abs(float(same[0] @ same[2])) < 0.3
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40))
 def test_ranks_are_those_of_scipy(values: list[int]) -> None:
     scores = torch.tensor([*map(float, values), float("nan")])

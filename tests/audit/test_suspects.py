@@ -46,7 +46,7 @@ def unquoted(line: str) -> str:
 
 
 @given(names=st.lists(NAMES, min_size=1, max_size=8, unique=True), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_lists_hold_every_name_once_and_exactly(
     tmp_path_factory: object, names: list[str], data: st.DataObject
 ) -> None:

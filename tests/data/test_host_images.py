@@ -115,7 +115,7 @@ def test_an_index_of_very_many_images_stays_in_the_file(
     assert same(pair[0][index], pair[1][index])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     order=st.lists(st.integers(-N, N - 1), min_size=2, max_size=30),
     asked=st.lists(st.tuples(st.integers(0, 29), st.integers(1, 9), st.booleans()), max_size=12),

@@ -255,7 +255,7 @@ TREES = st.lists(st.tuples(NAMES, NAMES, st.sampled_from("01"), KINDS), max_size
 
 
 @given(tree=TREES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_tree_is_loaded_or_refused_in_one_line(
     tree: list[tuple[str, str, str, str]], files: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -284,7 +284,7 @@ def test_any_tree_is_loaded_or_refused_in_one_line(
 
 
 @given(cuts=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4), end=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_damage_to_a_table_is_found_or_harmless(
     cuts: list[tuple[int, int]], end: bool, files: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -146,7 +146,7 @@ def test_spectral_signatures_by_hand_and_of_a_lonely_sample():
     torch.testing.assert_close(scores.spectral_signatures(r, labels), torch.tensor([1.5, 0, 1.5, 0]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=60).filter(lambda v: max(v) - min(v) > 1e-2))
 def test_otsu_splits_with_the_greatest_variance_between_classes(values):
     array = np.asarray(values, dtype=float)

@@ -110,7 +110,7 @@ FIELDS = st.sampled_from([*json.loads(make_result().to_json()), "other"])
 
 
 @given(changes=st.dictionaries(FIELDS, JSON, max_size=3), lost=st.sets(FIELDS, max_size=1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_field_of_any_value_is_a_result_or_our_error(changes: dict[str, Any], lost: set[str]) -> None:
     content = json.loads(make_result().to_json()) | changes
     text = json.dumps({key: value for key, value in content.items() if key not in lost})
@@ -125,7 +125,7 @@ def test_any_field_of_any_value_is_a_result_or_our_error(changes: dict[str, Any]
 
 
 @given(text=st.text(max_size=30) | st.binary(max_size=30).map(lambda b: b.decode("latin-1")))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_is_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"x\.json"):
         Result.from_json(text, Path("x.json"))

@@ -64,7 +64,7 @@ STATES = st.recursive(
 
 
 @given(state=STATES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_state_comes_back_as_it_was(state: Any, tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "x.safetensors", state)
     assert same(checkpoints.load(tmp_path / "x.safetensors", CPU), state)

@@ -110,7 +110,7 @@ TEXT = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TEXT, KIND)
 @example("[0x" + "f" * 5000 + "]", "list[int]")
 @example("[" * 500, "list[str]")
@@ -133,7 +133,6 @@ def test_lists_of_texts_survive_as_python_writes_them(texts: list[str]) -> None:
     assert convert(json.dumps(texts, ensure_ascii=False), list[str], "x") == texts
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_any_annotation_is_a_type_or_an_error_of_ours(annotation: str, default: str) -> None:
     with contextlib.suppress(DefenseLibError):

@@ -214,14 +214,14 @@ def tables_(draw: st.DrawFn) -> pd.DataFrame:
     return made(rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables_(), st.sampled_from(EXPRESSIONS), numbers_)
 def test_a_row_of_another_profile_changes_nothing(frame: pd.DataFrame, expression: Any, value: float) -> None:
     stray = frame.iloc[[0]].assign(profile="gpu", reproduced=value)
     assert outcome(expression, pd.concat([frame, stray], ignore_index=True)) == outcome(expression, frame)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables_(), st.sampled_from(EXPRESSIONS), st.integers(0, 8))
 def test_a_cell_that_is_taken_away_never_turns_fails_into_holds(
     frame: pd.DataFrame, expression: Any, place: int
@@ -233,13 +233,13 @@ def test_a_cell_that_is_taken_away_never_turns_fails_into_holds(
     assert not (before != HOLDS and after == HOLDS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables_(), st.sampled_from(EXPRESSIONS), st.permutations(range(9)))
 def test_the_order_of_rows_changes_nothing(frame: pd.DataFrame, expression: Any, order: list[int]) -> None:
     assert outcome(expression, frame.iloc[order].reset_index(drop=True)) == outcome(expression, frame)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=4), st.randoms())
 def test_permuting_the_seeds_changes_nothing(pairs: list[tuple[float, float]], random: Any) -> None:
     def frame(order: list[int]) -> pd.DataFrame:
@@ -258,7 +258,7 @@ def test_permuting_the_seeds_changes_nothing(pairs: list[tuple[float, float]], r
     assert outcome(rises, frame(order)) == outcome(rises, frame(other))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables_())
 def test_with_all_gates_closed_no_low_asr_is_credited(frame: pd.DataFrame) -> None:
     shut = frame.assign(gate="the attack reaches 40.0 % without defense")
