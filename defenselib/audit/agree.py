@@ -15,7 +15,7 @@ from defenselib.audit.signs import Sign
 
 # Strength of a pattern from which on it is told, and from which on it is an alarm. Chosen on CIFAR-10 and GTSRB, on
 # other seeds than those of the book's table.
-LOOK, ALARM = 18.0, 30.0
+LOOK, ALARM = 24.0, 30.0
 # The three signs of a network count together where each points to one class, and the first two find it so much more
 # often among their suspects than among all images.
 LIFT, SHARE = 3.0, 0.6

@@ -77,8 +77,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_defense(self.settings.defense, clean=self.clean is not None)
-        for part in (self.clean_images, self.test_images, self.work):
-            del part  # made once, and whatever is wrong with it is raised here
+        # Made once, and whatever is wrong with them is raised here.
+        _ = (self.clean_images, self.test_images, self.work)
 
     @cached_property
     def clean_images(self) -> ImageSet | None:

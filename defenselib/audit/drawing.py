@@ -41,10 +41,10 @@ def histogram(values: Tensor, marked: Tensor, name: str) -> str:
     known = torch.isfinite(values)
     numbers, hit = values[known].double().numpy(), marked[known].numpy()
     if not len(numbers):
-        return "<p>no value</p>"
+        return '<p class="muted">It speaks of classes, not of single files.</p>'
     low, high = float(numbers.min()), float(numbers.max())
     if low == high:
-        return f"<p>the same value for all: {low:.4g}</p>"
+        return f'<p class="muted">The same value for all files: {low:.4g}.</p>'
     edges = np.linspace(low, high, BINS + 1)
     every, some = (np.histogram(part, edges)[0] for part in (numbers, numbers[hit]))
     top = float(np.sqrt(every.max()))

@@ -8,6 +8,7 @@ in twice; a pattern's `strength` weighs how far apart, how many, how much of thi
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,16 @@ def find_patterns(vectors: Tensor, data: ImageSet, seed: int) -> list[Pattern]:
             stream = generator(seed, "audit", "patterns", label)
             found += _of_class(vectors, low, inside, label, stream)
     return sorted(found, key=lambda item: -item.strength)
+
+
+def seconds_for(count: int, classes: int, width: int) -> float:
+    """Expected wall time of `find_patterns` of vectors (count, width), from products of that size on this processor."""
+    vectors, columns = torch.zeros(1000, width), torch.zeros(width, 2 * _DIRECTIONS)
+    started = time.monotonic()
+    torch.relu(vectors @ columns)
+    each = (time.monotonic() - started) / 1000
+    rounds = (_ROUNDS + 1) * 1.5 * (classes * min(_OTHERS, count) + 2 * count)
+    return each * (rounds + classes * count)
 
 
 def _of_class(vectors: Tensor, low: Tensor, inside: Tensor, label: int, stream: torch.Generator) -> list[Pattern]:

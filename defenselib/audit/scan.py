@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from defenselib.audit import network
+from defenselib.audit import network, whitening
 from defenselib.audit.agree import agree, shares, top
 from defenselib.audit.counts import class_sizes, duplicates
 from defenselib.audit.folder import UserData
 from defenselib.audit.patterns import Pattern, find_patterns
+from defenselib.audit.patterns import seconds_for as seconds_of_search
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.audit.trigger import estimate, success
-from defenselib.audit.whitening import whitened
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning import checkpoints
+from defenselib.learning.context import Context
 
 BUDGETS = ("quick", "standard")
 _VERSION = 1  # of what an unfinished scan keeps
@@ -69,16 +70,15 @@ def scan(
     if budget == "standard":
         context = network.context_for(images, place, seed, folder, progress)
         with _timed(seconds, "networks"):
-            seen = network.look(images, context, seed)
-        signs += _network_signs(seen, data)
-        second = max(set(seen.votes), key=lambda vote: (seen.votes.count(vote), -vote))
-        if patterns:
-            tried = success(seen.model, images, patterns[0], context, seed)
+            more, second, tried = _with_networks(data, images, patterns, context, seed)
+        signs += more
     labels = data.images.labels.cpu()
     verdict = agree({item.key: item for item in signs}, labels, data.classes, patterns, second, tried)
     pattern, mask = (None, None) if not patterns else estimate(images, patterns[0], seed)
     if folder is not None:
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another scan's is in it
+            folder.parent.rmdir()
     null = verdict.null | ({} if tried is None else {"taken with the pattern": tried[0], "taken without": tried[1]})
     return ScanReport(
         signs=tuple(signs),
@@ -97,10 +97,9 @@ def scan(
 
 
 def seconds_for(data: UserData, budget: str | None = None, device: torch.device | str | None = None) -> float:
-    """Expected wall time of `scan` in seconds: patterns by what 10,000 images usually take, networks by a few steps."""
-    count, classes = len(data.images), len(data.classes)
-    # Products of n x D matrices with 12 columns, ten rounds a class; the rest is reading and counting.
-    search = 2e-4 * count + classes * (count / classes + 1500) * 4e-6 * 12
+    """Expected wall time of `scan` in seconds, from a few steps of each part on this machine, as busy as it is now."""
+    count, classes, images = len(data.images), len(data.classes), data.images.images
+    search = whitening.seconds_for(images) + seconds_of_search(count, classes, whitening.LARGEST) + 1e-4 * count
     if check_choice("budget", budget or "standard", BUDGETS) == "quick":
         return search
     return search + network.seconds_for(count, classes, data.images.image_size, chosen_device(device))
@@ -131,7 +130,7 @@ def _patterns(images: ImageSet, seed: int, folder: Path | None) -> list[Pattern]
         return 1
 
     if file is None or not checkpoints.resume(file, images.images.device, restore, lambda: list(found)):
-        found[:] = [asdict(item) for item in find_patterns(whitened(images.images, seed), images, seed)]
+        found[:] = [asdict(item) for item in find_patterns(whitening.whitened(images.images, seed), images, seed)]
         if file is not None:
             checkpoints.save(file, found)
     return [Pattern(**item) for item in found]
@@ -155,6 +154,16 @@ def _pattern_sign(patterns: list[Pattern], data: UserData) -> Sign:
             f"{data.classes[first.label]}, {first.apart:.1f} deviations from the others, strength {first.strength:.1f}."
         )
     return Sign("pattern", "Shared patch or overlay", scores, per_class, words)
+
+
+def _with_networks(
+    data: UserData, images: ImageSet, patterns: list[Pattern], context: Context, seed: int
+) -> tuple[list[Sign], int, tuple[float, float] | None]:
+    """The networks' signs, BSD's target, and how the strongest pattern works on other images (`success`)."""
+    seen = network.look(images, context, seed)
+    second = max(set(seen.votes), key=lambda vote: (seen.votes.count(vote), -vote))
+    tried = success(seen.model, images, patterns[0], context, seed) if patterns else None
+    return _network_signs(seen, data), second, tried
 
 
 def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:

@@ -23,8 +23,7 @@ WORDS = {
     "alarm": "This data set looks poisoned",
 }
 NOT_CHECKED = (
-    "Labels that are simply wrong, and duplicates without a trigger, are not looked for; they may stand among the "
-    "suspects.",
+    "Labels that are simply wrong are not looked for; such files may stand among the suspects.",
     "A trigger that the network of the scan does not learn leaves no trace in most signs.",
     "Attacks that change the training itself, and not only the data, are out of reach of any look at the data.",
     "A calm report lowers the odds of poison; it is no proof that there is none.",
@@ -204,7 +203,8 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
 
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """What was done to the data, what was looked for, and what was not."""
-    done = [f"{sign.title}, on {int(torch.isfinite(sign.scores).sum())} files" for sign in scan.signs]
+    counts = [(sign.title, int(torch.isfinite(sign.scores).sum())) for sign in scan.signs]
+    done = [f"{title}, on {count} files" if count else f"{title}, by class" for title, count in counts]
     took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
     parts = ["<h3>Data</h3>", bullets(data.notes), "<h3>Looked for</h3>", bullets(done)]
     if took:
@@ -216,7 +216,8 @@ def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
             paragraph(
                 "It leaves out what the scan flags; where the scan is not calm, also files of the target class that "
                 "the defense suspects and that the delivered model takes for another class. Whether the model obeys a "
-                "trigger cannot be measured here: nobody knows the trigger."
+                "trigger cannot be measured here: nobody knows the trigger. A model of little accuracy takes many "
+                "files for another class, and more is left out than should be."
             )
         )
     return "".join(parts)

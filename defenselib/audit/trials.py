@@ -34,7 +34,7 @@ FOUND = ("poisoned", "alarm", "target", "guess", "strength", "other_classes", "t
 HITS = ("flagged", "precision", "recall", "hit_agreement", *(f"hit_{key}" for key in SIGNS))
 COLUMNS = (*KEY, *FOUND, *HITS, "cpu_seconds")
 # The attack's own surrogate takes hours on full data; this one is enough to make images hard to learn.
-_CLB = {"surrogate": "standard", "surrogate_epochs": 4, "surrogate_schedule": "triangle"}
+_CLB: dict[str, Any] = {"surrogate": "standard", "surrogate_epochs": 4, "surrogate_schedule": "triangle"}
 
 
 def poisoned(name: str, images: int, attack: str, rate: float, seed: int) -> PoisonedDataset:

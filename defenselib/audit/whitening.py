@@ -6,12 +6,16 @@ transform, each divided by its own spread over the data set, a patch, stripes or
 
 from __future__ import annotations
 
+import time
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.seeds import generator
 
 LARGEST = 4096  # coordinates kept of an image
+_LARGEST_SIDE = 112  # pixels; larger images are averaged down by a whole factor: a transform costs S^3
 _MEMORY = 1 << 28  # numbers in all vectors together
 _CHUNK = 256
 _LEAST_SPREAD = 1.0  # grey levels: coefficients that hardly vary must not be blown up
@@ -32,8 +36,9 @@ def whitened(images: Tensor, seed: int) -> Tensor:
 
     Cosine coefficients of three colour axes, centred and divided by their standard deviation over the images. More than
     D coordinates are folded: each is added to one of D places with a random sign, which keeps angles up to 1/sqrt(D).
+    Images of more than 112 pixels a side are averaged down before.
     """
-    total = images[0].numel()
+    total = 3 * _smaller(images[:1]).shape[-1] ** 2
     kept = min(total, LARGEST, max(64, _MEMORY // len(images)))
     mean, spread = _moments(images)
     stream = generator(seed, "audit", "fold")
@@ -48,16 +53,32 @@ def whitened(images: Tensor, seed: int) -> Tensor:
     return torch.cat(parts)
 
 
+def seconds_for(images: Tensor) -> float:
+    """Expected wall time of `whitened`, from a few of the images."""
+    some = images[:64]
+    started = time.monotonic()
+    _coefficients(some)
+    return 2.5 * (time.monotonic() - started) * len(images) / len(some)
+
+
+def _smaller(images: Tensor) -> Tensor:
+    """Float images of at most 112 pixels a side."""
+    side = images.shape[-1]
+    factor = -(-side // _LARGEST_SIDE)
+    return images.float() if factor == 1 else F.adaptive_avg_pool2d(images.float(), side // factor)
+
+
 def _coefficients(images: Tensor) -> Tensor:
-    """Cosine coefficients, (N, 3 S S)."""
-    matrix = cosine_matrix(images.shape[-1]).to(images.device)
-    colours = torch.einsum("oc,nchw->nohw", torch.tensor(_COLOUR, device=images.device), images.float())
+    """Cosine coefficients of `_smaller` images, (N, 3 S S)."""
+    small = _smaller(images)
+    matrix = cosine_matrix(small.shape[-1]).to(images.device)
+    colours = torch.einsum("oc,nchw->nohw", torch.tensor(_COLOUR, device=images.device), small)
     return (matrix @ colours @ matrix.T).flatten(1)
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every coefficient."""
-    total = torch.zeros(images[0].numel(), dtype=torch.float64, device=images.device)
+    total = torch.zeros(3 * _smaller(images[:1]).shape[-1] ** 2, dtype=torch.float64, device=images.device)
     squares = torch.zeros_like(total)
     for chunk in images.split(_CHUNK):
         found = _coefficients(chunk).double()

@@ -193,8 +193,9 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
     if waiting:
         named = ", ".join(f"{name} {count}" for name, count in waiting.most_common())
         typer.echo(
-            f"{waiting.total()} cells wait for data of which no copy is at hand: {named}; plan again once there are "
-            "copies (defenselib data says where and how), for then their hashes are others"
+            f"{waiting.total()} cells wait for data of which no copy is at hand, or none decoded: {named}; plan again "
+            "once there is (defenselib data NAME says where it is looked for, and decodes it), for then their hashes "
+            "are others"
         )
     asked = "left out by request"
     told = Counter({reason: count for reason, count in plan.left_out.items() if not reason.startswith(asked)})

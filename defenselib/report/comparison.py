@@ -70,7 +70,8 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
         shown |= _numbers([_of(group, metric) for group in groups], metric, rows)
     verdicts = [name for name in shown if _called(name) == "verdict"]
     short = keys != told and width(shown, verdicts) > FULL - SEEDS_WIDE  # then the marks alone, beside the numbers
-    beside = {(name[0], "reproduced"): shown.pop(name) for name in verdicts} if short else {}
+    moved = verdicts if short else []
+    beside: dict[Column, list[str]] = {(name[0], "reproduced"): shown.pop(name) for name in moved}
     if rows["n"].nunique() > 1:
         shown["seeds"] = [_joined(group, "n") for group in groups]
     shared = _shared(rows["reason"])

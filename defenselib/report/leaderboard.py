@@ -41,8 +41,9 @@ def sortable(frame: pd.DataFrame, caption: str, name: str) -> Html:
     last = (ordered["n"] == 0).tolist()
     said = f"{caption}. {PROTOCOL}{machine(frame)}. {copies(frame)}"
     shown = _shown(ordered)
-    shown["defense"] = [_linked(name) for name in ordered["defense"]]
-    shown["made of"] = [_made_of(row) for row in ordered.to_dict("records")]
+    leads: list[Any] = [_linked(name) for name in ordered["defense"]]
+    made: list[Any] = [_made_of(row) for row in ordered.to_dict("records")]
+    shown = shown.assign(**{"defense": leads, "made of": made})
     long = ("does not count", "note", "made of")
     return interactive.table(shown, said, name, high=HIGH, low=LOW, long=long, last=last)
 

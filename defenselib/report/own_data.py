@@ -15,11 +15,20 @@ from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.names import visible
 from defenselib.audit.signs import ScanReport
 from defenselib.experiments.store import results_folder
+from defenselib.plots import words
 from defenselib.plots.canvas import empty
 from defenselib.plots.pictures import captioned
 from defenselib.report.html import Html, render
 
 FOLDER = "audit"
+SCANS = "scan.csv"
+# Columns of the table of scans that are shown, in percent: see `audit.trials`.
+TOLD = {
+    "precision": "precision, flagged",
+    "recall": "recall, flagged",
+    "hit_agreement": "poison first, all signs",
+    **{f"hit_{key}": f"poison first, {key}" for key in ("pattern", "loss", "entropy", "fct", "spectral")},
+}
 SHOWN = 8
 
 
@@ -68,7 +77,8 @@ def signs(data: UserData, scan: ScanReport, example: Example | None, caption: st
         if example is not None and bool(example.is_poisoned.any()):
             poisoned = example.poisoned_among(data.files)
             first = scores.nan_to_num(float("-inf")).argsort(descending=True)[: int(poisoned.sum())]
-            row["poison among the first, %"] = f"{100 * float(poisoned[first].double().mean()):.0f}"
+            share = f"{100 * float(poisoned[first].double().mean()):.0f}"
+            row["poison among the first, %"] = words.NONE if bool(scores.isnan().all()) else share
         rows.append(row)
     return render(pd.DataFrame(rows), caption)
 
@@ -91,13 +101,41 @@ def outcome(delivery: Delivery, data: UserData, example: Example | None, caption
 
 def results(name: str, caption: str) -> Html:
     """A committed table of `book/results/audit`, as it was measured; says so where there is none."""
+    frame = _table(name)
+    if frame is None:
+        return _missing(caption)
+    frame = frame.drop(columns=[key for key in ("machine", "version", "created", "source") if key in frame.columns])
+    return render(frame.fillna("").rename(columns=lambda key: str(key).replace("_", " ")), caption, headers=2)
+
+
+def scans(caption: str, name: str = SCANS) -> Html:
+    """The committed scans by data set, attack and rate: means over the subsets, in percent of the poison that was put
+    in; of subsets without poison, how many raised an alarm or asked for a look."""
+    frame = _table(name)
+    if frame is None:
+        return _missing(caption)
+    rows = []
+    for key, mine in frame.groupby(["dataset", "images", "attack", "rate"], sort=False):
+        row = dict(zip(("data set", "images", "attack", "rate"), map(str, key), strict=True))
+        said = mine["alarm"].value_counts()
+        row |= {"subsets": str(len(mine))} | {word: str(said.get(word, 0)) for word in ("alarm", "look", "calm")}
+        poisoned = pd.to_numeric(mine["poisoned"]).gt(0).all()
+        row["target right"] = str(int((mine["guess"] == mine["target"]).sum())) if poisoned else words.NONE
+        for column, title in TOLD.items():
+            values = pd.to_numeric(mine[column]) if column in mine else pd.Series(dtype=float)
+            row[title] = f"{100 * values.mean():.0f}" if poisoned and values.notna().any() else words.NONE
+        rows.append(row)
+    return render(pd.DataFrame(rows), caption, headers=4)
+
+
+def _table(name: str) -> pd.DataFrame | None:
     folder = results_folder()
     path = None if folder is None else folder / FOLDER / name
-    if path is None or not path.is_file():
-        return Html(f"<p><em>{caption}: not measured yet.</em></p>")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    frame = frame.drop(columns=[key for key in ("machine", "version", "created", "source") if key in frame.columns])
-    return render(frame.rename(columns=lambda key: str(key).replace("_", " ")), caption, headers=2)
+    return None if path is None or not path.is_file() else pd.read_csv(path, dtype=str)
+
+
+def _missing(caption: str) -> Html:
+    return Html(f"<p><em>{caption}: not measured yet.</em></p>")
 
 
 DELIVERED = delivered.TABLE

@@ -34,7 +34,7 @@ AXES: Mapping[str, Axis] = {
     "vab": Axis("steps", "steps of the Victim", "{:,.0f} steps", True),
     "fct": Axis("steps", "steps of implanting", "{:,.0f} steps", True),
     "aabl": Axis("steps", "steps of naive training", "{:,.0f} steps", True),
-    "aabl-eps": Axis("value", "bound of the step, grey levels", "{:g} grey levels", True),
+    "aabl-eps": Axis("value", "bound of the step, grey levels", "a bound of {:g}", True),
     "oss": Axis("steps", "steps of the first stage", "{:,.0f} steps"),
     "virtual": Axis("acc", "ACC of the model at the meta-split (%)", "an ACC of {:.0f} %"),
 }

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import defenselib as dl
+from defenselib import tensor_files
 from defenselib.audit import kept
 from defenselib.audit.defend import Plan, Settings, defend, digest
 from defenselib.audit.examples import Example, write_folder
@@ -118,7 +119,10 @@ def test_a_killed_run_goes_on_to_the_same_files(
         pytest.fail("the scan was done before")
 
     defend(plan, tmp_path / "killed", checkpoint_every=0, scanner=scanned_again)
-    for file in ("model.safetensors", "suspects.csv", "cleaned/kept.nul", "skipped.csv"):
+    weights, expected = (tensor_files.load(tmp_path / name / "model.safetensors")[0] for name in ("killed", "whole"))
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.items()), "bit for bit"
+    for file in ("suspects.csv", "cleaned/kept.nul", "skipped.csv"):
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
 
 

@@ -140,5 +140,5 @@ def test_a_histogram_counts_what_is_a_number() -> None:
     values = torch.tensor([0.0, 1.0, 2.0, float("nan"), float("inf")])
     text = histogram(values, torch.tensor([False, False, True, True, True]), '"x"')
     assert text.count("<rect") == 4 and "3 files from 0 to 2, 1 of them flagged" in text and "&quot;x&quot;" in text
-    assert "the same value" in histogram(torch.ones(3), torch.ones(3, dtype=torch.bool), "x")
-    assert "no value" in histogram(torch.full((2,), float("nan")), torch.ones(2, dtype=torch.bool), "x")
+    assert "The same value" in histogram(torch.ones(3), torch.ones(3, dtype=torch.bool), "x")
+    assert "not of single files" in histogram(torch.full((2,), float("nan")), torch.ones(2, dtype=torch.bool), "x")

@@ -60,6 +60,8 @@ PICKS: list[Any] = [
     lambda x: torch.cat([x, torch.ones_like(x[:2])]),
     lambda x: torch.cat([x[9:12], x[:1]])[torch.tensor([3, 0])],
     lambda x: x.split(11)[2],
+    lambda x: x[3:9].permute(0, 2, 3, 1).reshape(-1, 3),
+    lambda x: x[3:9].contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).reshape(2, -1),
 ]
 
 

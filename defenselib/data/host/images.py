@@ -74,7 +74,8 @@ class HostImages(Tensor):
             return found
 
         def whole(item: Any) -> Any:
-            return item.copied(str(func)) if isinstance(item, HostImages) else item
+            # Contiguous, as this tensor says that it is: whoever reshapes it relies on that.
+            return item.copied(str(func)).contiguous() if isinstance(item, HostImages) else item
 
         if func._schema.is_mutable and isinstance(args[0], HostImages):
             raise InvalidValueError(f"{func} would change images in their files; copy a batch and change that")

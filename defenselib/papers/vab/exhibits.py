@@ -189,7 +189,7 @@ def _beneficiary(found: pd.DataFrame) -> pd.DataFrame:
 def data_sizes() -> pd.DataFrame:
     """Table 5 beside what this library loads: dataset, item, printed, here (empty where only the files tell)."""
     rows = printed.table(KEY, "table-5")
-    here = {}
+    here: dict[tuple[str, str], str] = {}
     for name in (CIFAR, IMAGENET):
         info = data.info(name)
         shape = f"{info.image_size}x{info.image_size}x3"

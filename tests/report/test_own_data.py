@@ -1,0 +1,68 @@
+"""The chapter on data of one's own: committed tables as they were measured, and words where there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+from defenselib.audit.trials import COLUMNS
+from defenselib.report import own_data
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DEFENSELIB_RESULTS", str(tmp_path))
+    (tmp_path / "audit").mkdir()
+    return tmp_path / "audit"
+
+
+def rows_of(html: object) -> list[dict[str, str]]:
+    found = BeautifulSoup(str(html), "html.parser")
+    head = [cell.get_text() for cell in found.select("thead th")]
+    lines = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in found.select("tbody tr")]
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def test_what_was_not_measured_is_said(results: Path) -> None:
+    assert "Scans: not measured yet" in str(own_data.scans("Scans"))
+    assert "Models: not measured yet" in str(own_data.results(own_data.DELIVERED, "Models"))
+
+
+def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> None:
+    def line(**values: object) -> str:
+        base = {"dataset": "cifar10", "images": 2000, "attack": "badnets", "rate": 0.05, "poisoned": 100, "target": 3}
+        return ",".join(str((base | values).get(name, "")) for name in COLUMNS)
+
+    table = [
+        ",".join(COLUMNS),
+        line(seed=0, alarm="alarm", guess=3, precision=1.0, recall=0.5, hit_agreement=0.9),
+        line(seed=1, alarm="look", guess=4, precision=0.5, recall=0.1, hit_agreement=0.7),
+        line(seed=0, attack="none", rate=0, poisoned=0, target="", alarm="calm"),
+        line(seed=1, attack="none", rate=0, poisoned=0, target="", alarm="look"),
+    ]
+    (results / own_data.SCANS).write_text("\n".join(table) + "\n")
+    poisoned, clean = rows_of(own_data.scans("Scans"))
+    assert [poisoned[key] for key in ("subsets", "alarm", "look", "calm", "target right")] == ["2", "1", "1", "0", "1"]
+    assert [poisoned[key] for key in ("precision, flagged", "recall, flagged", "poison first, all signs")] == [
+        "75", "30", "80",
+    ]  # fmt: skip
+    assert [clean[key] for key in ("attack", "alarm", "look", "calm", "target right", "recall, flagged")] == [
+        "none", "0", "1", "1", "–", "–",
+    ]  # fmt: skip
+    assert set(own_data.TOLD) <= set(COLUMNS)
+
+
+def test_a_table_of_models_is_shown_as_it_is(results: Path) -> None:
+    (results / own_data.DELIVERED).write_text("dataset,attack,acc,asr,machine\ncifar10,badnets,61.25,,slow\n")
+    (row,) = rows_of(own_data.results(own_data.DELIVERED, "Models"))
+    assert row["acc"] == "61.25" and row["asr"] == "" and "machine" not in row
+
+
+def test_a_folder_is_drawn_only_where_none_is_given(tmp_path: Path) -> None:
+    assert own_data.folder_of("somewhere", tmp_path, 20, "badnets", 0) == (Path("somewhere"), None)
+    place, example = own_data.folder_of("", tmp_path, 40, "badnets", 0)
+    assert example is not None and len(list(place.glob("*/*.png"))) == 40 and bool(example.is_poisoned.any())
+    _, plain = own_data.folder_of("", tmp_path / "plain", 40, "none", 0)
+    assert plain is not None and plain.triggered is None and not plain.is_poisoned.any()
