@@ -147,7 +147,7 @@ def badge(text: str) -> str:
 def mark(word: str) -> str:
     """The mark of a verdict, in its colour; the word is for screen readers and the pointer. Its caption explains it."""
     said = f'{escape(words.MARKS[word])}<span class="visually-hidden"> {escape(word)}</span>'
-    return f'<span class="mark verdict-{word.replace(" ", "-")}" title="{escape(word)}">{said}</span>'
+    return f'<span class="verdict-mark verdict-{word.replace(" ", "-")}" title="{escape(word)}">{said}</span>'
 
 
 def tabs(parts: Mapping[str, str], legend: str, chosen: str) -> Html:

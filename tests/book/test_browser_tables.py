@@ -16,7 +16,7 @@ OUT_OF_SIGHT = """() => {
   for (const fold of document.querySelectorAll("article details:not(.opens)")) fold.open = true;
   const found = [];
   const look = (root) => {
-    for (const node of root.querySelectorAll(".verdict, .mark, details.opens, td")) {
+    for (const node of root.querySelectorAll(".verdict, .verdict-mark, details.opens, td")) {
       if (!node.checkVisibility() || (node.tagName === "TD" && !/\\d →/.test(node.innerText))) continue;
       let edge = innerWidth;
       for (let around = node.parentElement; around !== document.body; around = around.parentElement)

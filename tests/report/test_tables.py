@@ -223,7 +223,7 @@ def test_metrics_stand_side_by_side_under_their_names(found):
     assert "1 seed each" in text, "what all rows share stands in the caption"
     three = pd.concat([shown, shown[shown["metric"] == "acc"].assign(metric="der", reproduced=90.0)])
     text = str(tables.comparison(three, "Table 2"))
-    assert text.count('class="mark verdict-agrees"') == 9 and "✓ agrees." in text, "marks, and what they mean"
+    assert text.count('class="verdict-mark verdict-agrees"') == 9 and "✓ agrees." in text, "marks, and what they mean"
 
 
 def test_nothing_is_shown_of_what_the_paper_does_not_print(found):
