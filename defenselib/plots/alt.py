@@ -87,11 +87,7 @@ def _lines(axis: Axes) -> list[str]:
 def _course(line: Line2D) -> str:
     """ "ASD from 20.1 to 84.2"; the name alone in a sketch, whose axes bear no numbers."""
     name = _plain(str(line.get_label()))
-<<<<<<< HEAD
     across = isinstance(line.axes, Axes) and _names_upright(line.axes)
-=======
-    across = line.axes is not None and _names_upright(cast(Axes, line.axes))
->>>>>>> h-tables
     values = _finite(np.atleast_1d(line.get_xdata() if across else line.get_ydata()))
     if line.axes is None or not (len(line.axes.get_xticks()) or len(line.axes.get_yticks())):
         return name
