@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from defenselib.audit.counts import ranks
-from defenselib.audit.patterns import Pattern
+from defenselib.audit.patterns import MOST, Pattern
 from defenselib.audit.signs import Sign
 
 # Strength of a pattern from which on it is told, and from which on it is an alarm. Chosen on CIFAR-10 and GTSRB, on
-# other seeds than those of the book's table.
+# clean subsets of seeds from 100 on, which scored up to 21.9; the book has other seeds.
 LOOK, ALARM = 24.0, 30.0
+# Strength over the root of the number of members, from which on a pattern can be an alarm: what a large natural group
+# of one class shares is weak in each image. Set after 205 unpoisoned solar cells had 2.9.
+EACH = 3.5
 # The three signs of a network count together where each points to one class, and the first two find it so much more
 # often among their suspects than among all images.
 LIFT, SHARE = 3.0, 0.6
@@ -71,7 +74,10 @@ def agree(
     votes, consensus = _votes(signs, labels, classes, told, second)
     if told:
         target, flagged = told[0].label, member
-        sure = told[0].strength >= ALARM or (success is not None and success[0] - success[1] >= TAKEN)
+        each = told[0].strength / min(len(told[0].members), MOST) ** 0.5
+        sure = (told[0].strength >= ALARM and each >= EACH) or (
+            success is not None and success[0] - success[1] >= TAKEN
+        )
         alarm = "alarm" if sure else "look"
     elif consensus is not None:
         hits = torch.stack([top(signs[key].scores.cpu()) for key in ("loss", "entropy")]).all(0)
@@ -146,6 +152,6 @@ def _words(
         f" Put on images of other classes, it makes a network say {name} for {success[0]:.0%} of them "
         f"({success[1]:.0%} without it)."
     )  # fmt: skip
-    sure = f"an alarm is from {ALARM:g}; {usual}"
+    sure = f"an alarm is from {ALARM:g}, and {EACH:g} times the root of their number; {usual}"
     begin = "Very likely poisoned." if alarm == "alarm" else "Worth a look."
     return f"{begin} {len(told[0].members)} files of class {name} share a pattern of strength {found} ({sure}).{tried}"
