@@ -20,6 +20,10 @@ EXECUTED := $(ONCE:notebooks/%.ipynb=book/_executed/%.ipynb) $(VERDICTS)
 SCRIPTS := book/_static/vendor/.fetched
 CODE := $(shell find defenselib -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.csv' -o -name '*.js' -o -name '*.css')
 EVIDENCE := $(shell find book/results 2>/dev/null)
+BUILT := book/_build/html/index.html
+PAGES := _config.yml _toc.yml $(shell find book -path book/_build -prune -o -path book/_store -prune -o \
+	-path book/_executed -prune -o -path book/results -prune -o -name node_modules -prune -o -name __pycache__ -prune -o \
+	-type f -print)
 
 # One thread a process: two run side by side, networks are tiny, and at smoke two threads crash inside the backward pass
 # of torch's bf16 convolutions now and then (adversarial training on few images).
@@ -64,10 +68,15 @@ test: style  ## everything: code, and the book with its notebooks
 
 book: $(STAMP) $(SCRIPTS)  ## execute the notebooks, compile the book to book/_build/html
 	$(MAKE) -j 2 executed
-	$(BIN)/jupyter-book build . --path-output book -W --keep-going --quiet
+	$(MAKE) --quiet $(BUILT)
 	@echo "open book/_build/html/index.html"
 
 executed: $(EXECUTED)
+
+# Nothing changed, nothing to compile. Touched, for a page that is the same is not written again.
+$(BUILT): $(EXECUTED) $(PAGES) $(CODE) $(EVIDENCE)
+	$(BIN)/jupyter-book build . --path-output book -W --keep-going --quiet
+	touch $@
 
 # What the pages load, fetched again when the lock file changes. Without npm or network nothing is made here, which is
 # no error: the pages then link to public servers, and the build says so.

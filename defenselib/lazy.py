@@ -18,14 +18,12 @@ def attributes(
     whole = dict(modules or {})
 
     def get(name: str) -> Any:
+        # Asked anew each time: what is put in place of a function at its home is put in place of it here.
         if name in whole:
-            value: Any = import_module(f"{package}.{whole[name]}")
-        elif name in taken:
-            value = getattr(import_module(f"{package}.{taken[name]}"), name)
-        else:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        setattr(sys.modules[package], name, value)
-        return value
+            return import_module(f"{package}.{whole[name]}")
+        if name in taken:
+            return getattr(import_module(f"{package}.{taken[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def listed() -> list[str]:
         return sorted({*vars(sys.modules[package]), *taken, *whole})

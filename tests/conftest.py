@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import matplotlib
 import pytest
 import torch
 
+from defenselib import papers
 from defenselib.cpu.bf16 import bf16_arithmetic
+from defenselib.papers import KEYS
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
@@ -43,6 +46,15 @@ def bf16() -> Iterator[None]:
     """As in a run: torch's own bf16 kernels are slow, and some crash, on processors without bf16."""
     with bf16_arithmetic():
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_kept_frames() -> None:
+    """A process keeps the frames of exhibits as long as their store is the same; a test may change the code as well."""
+    for key in KEYS:
+        if f"defenselib.papers.{key}.exhibits" in sys.modules:
+            for exhibit in papers.get(key).exhibits:
+                exhibit._frames.clear()
 
 
 @pytest.fixture

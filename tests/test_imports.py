@@ -84,3 +84,11 @@ def test_every_public_name_is_there_and_is_what_its_home_calls_so() -> None:
 )
 def test_a_public_name_can_be_the_first_that_is_asked_for(name: str, tmp_path: Path) -> None:
     loaded(f"import sys, defenselib as dl; dl.{name}", tmp_path)
+
+
+def test_what_is_put_in_place_at_home_is_there_for_all_and_goes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = dl.run
+    with monkeypatch.context() as patch:
+        patch.setattr("defenselib.experiments.run", print)
+        assert dl.run is print
+    assert dl.run is real is dl.experiments.run

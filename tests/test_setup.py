@@ -18,7 +18,7 @@ from .book.conftest import toc_pages
 
 ALLOWED_CORE = {
     "torch", "torchvision", "numpy", "pandas", "pyarrow", "scikit-learn", "scikit-image", "safetensors",
-    "filelock", "typer", "rich", "tqdm", "matplotlib", "seaborn",
+    "filelock", "typer", "rich", "tqdm", "matplotlib", "seaborn", "pillow",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 /* Hover texts for everybody: what a mouse shows, the keyboard's focus shows as well, and a tap. A first tap on a link with
-   such a text shows it, the second follows the link. Escape closes it. */
+   such a text shows it, the second follows the link. Escape closes it. A table is one stop of the tabulator; from there the
+   arrow keys go through its cells that have a text. A mark, whose text is its own name, is no stop at all. */
 (function () {
   const ANY = "article :is(a[href*='#term-'], abbr, th, td, span, dt, dd, button)[title], article [data-tip]";
   let box, shown, waiting;
@@ -40,6 +41,27 @@
     waiting = setTimeout(hide, 250);
   }
 
+  // The cells of a table that have a text: the first can be reached, the arrows lead to the others.
+  function rove(table) {
+    const cells = [...table.querySelectorAll(":is(th, td)[data-tip]")];
+    cells.forEach((cell, place) => (cell.tabIndex = place ? -1 : 0));
+    table.addEventListener("keydown", (event) => {
+      const at = cells.indexOf(event.target);
+      if (at < 0) return;
+      const up = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      const row = (cell) => cell.parentElement.rowIndex;
+      const beyond = (cell) => cell.cellIndex === event.target.cellIndex && up * (row(cell) - row(event.target)) > 0;
+      const below = up > 0 ? cells.find(beyond) : cells.findLast(beyond);
+      const next = step ? cells[at + step] : up ? below : null;
+      if (!next) return;
+      event.preventDefault();
+      event.target.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+
   const of = (event) => (event.target.closest ? event.target.closest(ANY) : null);
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -52,8 +74,10 @@
     for (const node of document.querySelectorAll(ANY)) {
       text(node);
       node.classList.add("has-tip");
-      if (!node.matches("a[href], button, [tabindex]")) node.tabIndex = 0;
+      if (!node.matches("a[href], button, [tabindex], th, td, .mark")) node.tabIndex = 0;
     }
+    const cells = [...document.querySelectorAll("article :is(th, td)[data-tip]")];
+    new Set(cells.map((cell) => cell.closest("table"))).forEach(rove);
     document.addEventListener("pointerover", (event) => {
       if (event.pointerType === "touch") return;
       const node = of(event);

@@ -28,7 +28,7 @@ Names = Annotated[list[str] | None, typer.Option()]
 
 @commands.command("plan")
 def plan_command(
-    paper: Annotated[list[str] | None, typer.Option(help="Key of a paper; all if no page is given.")] = None,
+    paper: Annotated[list[str] | None, typer.Option(help="Key of a paper, or all; all if no page is given.")] = None,
     page: Annotated[
         list[str] | None, typer.Option(help="leaderboard or attacks; both if neither page nor paper is given.")
     ] = None,
@@ -51,6 +51,7 @@ def plan_command(
     rows: Annotated[int, typer.Option(min=0, help="Missing cells to show in the table.")] = 40,
 ) -> None:
     """Which cells stand behind the papers' exhibits, which are missing, what they cost and how much they answer."""
+    from defenselib import papers
     from defenselib.errors import check_choice
     from defenselib.papers import plan as plans
     from defenselib.papers.planned import ORDERS
@@ -58,7 +59,7 @@ def plan_command(
     check_choice("order", by, ORDERS)
     seconds = None if budget is None else duration(budget)
     made = plans.make(
-        paper,
+        papers.available() if paper == ["all"] else paper,
         _profiles(profile or ["laptop"]),
         None if seeds is None else convert(seeds, list[int], "seeds"),
         dataset,
@@ -193,8 +194,9 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
     if waiting:
         named = ", ".join(f"{name} {count}" for name, count in waiting.most_common())
         typer.echo(
-            f"{waiting.total()} cells wait for data of which no copy is at hand: {named}; plan again once there are "
-            "copies (defenselib data says where and how), for then their hashes are others"
+            f"{waiting.total()} cells wait for data of which no copy is at hand, or none decoded: {named}; plan again "
+            "once there is (defenselib data NAME says where it is looked for, and decodes it), for then their hashes "
+            "are others"
         )
     asked = "left out by request"
     told = Counter({reason: count for reason, count in plan.left_out.items() if not reason.startswith(asked)})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from defenselib.data.info import KNOWN, LAYOUT, DatasetInfo
-from defenselib.data.sources.cache import load_decoded
+from defenselib.data.sources.cache import LARGE, bytes_of, is_decoded, load_decoded
 from defenselib.data.sources.folder import class_folders, list_folder, splits
 from defenselib.data.sources.images import DEFAULT_SIZE, Listing
 from defenselib.data.sources.labels import checked_labels
@@ -87,6 +87,17 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
         mean=half,
         std=(0.25, 0.25, 0.25),
     )
+
+
+def undecoded(name: str, root: str | Path | None = None) -> Listing | None:
+    """The listing of a known data set that is at hand, where loading it would first decode more than fits the memory;
+    None for any other. Errors: DataError where it is not at hand."""
+    facts = KNOWN.get(name)
+    if facts is None or facts.image_size == DEFAULT_SIZE:
+        return None
+    listing, how = find(name, root, fetch=False), _preparation(facts, None)
+    large = how.crops or bytes_of(listing, how) > LARGE
+    return listing if large and not is_decoded(name, listing, how) else None
 
 
 def _preparation(facts: DatasetInfo | None, image_size: int | None) -> Preparation:

@@ -92,14 +92,14 @@ def derived(profile: str, paper: str = "paper", dataset: str = "cifar10", attack
     for defense in RULES:
         cell = Experiment(dataset=dataset, attack=attack, defense=defense, paper=PAPERS.get(defense), profile=paper)
         try:
-            pairs = zip(stages(cell.resolve()), stages(cell.replace(profile=profile).resolve()), strict=True)
+            here = stages(cell.replace(profile=profile).resolve())
+            pairs = zip(stages(cell.resolve()), here, strict=True)
         except LeftOutError:
             continue
-        for there, here in pairs:
-            numbers = [
-                getattr(item, what) for what in WHAT for item in ((there, here) if profile != paper else (here,))
-            ]
-            rows.append({"defense": defense, "stage": here.name, **dict(zip(columns, numbers, strict=True))})
+        for there, mine in pairs:
+            both = (there, mine) if profile != paper else (mine,)
+            numbers = [getattr(item, what) for what in WHAT for item in both]
+            rows.append({"defense": defense, "stage": mine.name, **dict(zip(columns, numbers, strict=True))})
     return pd.DataFrame(rows, columns=["defense", "stage", *columns])
 
 

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from defenselib import data
+from defenselib.data import load
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments.experiment import Experiment, Resolved, hash_of
 from defenselib.experiments.stages import shared_stages
@@ -250,6 +251,8 @@ def _source(dataset: str, store: Store) -> str:
     if stored:
         return str(stored)
     try:
+        if load.undecoded(dataset) is not None:
+            return f"{dataset}:{ABSENT}"  # which copy it is, its pixels tell
         return data.source_of(data.load_dataset(dataset, fetch=False))
     except DataError:
         return f"{dataset}:{ABSENT}"

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from defenselib import data
 from defenselib.experiments.spec import Resolved, hash_of
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ def work_of(cell: Table) -> float:
 
 def _places(dataset: str) -> float:
     """Places on the maps of a network's first stage, in those of an image of 32 pixels."""
+    from defenselib import data  # with torch, which whoever lists results does not need
+
     side = data.info(dataset).image_size if dataset in data.available() else USUAL_SIDE
     stride = 1 if side <= SMALL else 4  # of the stem
     return (side / stride / USUAL_SIDE) ** 2

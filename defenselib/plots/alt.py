@@ -7,7 +7,6 @@ line, the ranges of points and bars, or that nothing was run.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -88,7 +87,7 @@ def _lines(axis: Axes) -> list[str]:
 def _course(line: Line2D) -> str:
     """ "ASD from 20.1 to 84.2"; the name alone in a sketch, whose axes bear no numbers."""
     name = _plain(str(line.get_label()))
-    across = line.axes is not None and _names_upright(cast(Axes, line.axes))
+    across = isinstance(line.axes, Axes) and _names_upright(line.axes)
     values = _finite(np.atleast_1d(line.get_xdata() if across else line.get_ydata()))
     if line.axes is None or not (len(line.axes.get_xticks()) or len(line.axes.get_yticks())):
         return name

@@ -89,6 +89,8 @@ METRICS = {
     "poison": "poison in the pool (%)",
     "asr": "ASR",
     "acc": "ACC",
+    "acc - asr": "ACC minus ASR",
+    "asr - acc": "ASR minus ACC",
 }
 # Columns of a frame, and axes of exhibits. What is not here is said with spaces for its dashes.
 COLUMNS = {

@@ -14,12 +14,13 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.verdict import NOT_COMPARABLE, VERDICTS
 from defenselib.plots import words
-from defenselib.report.html import Column, Html, render
+from defenselib.report.html import FULL, Column, Html, render, width
 from defenselib.report.provenance import made_of
 
 WITH_ATTACK = ("target", "poisoning_rate")  # an attack brings its own, so that they seldom tell rows apart
 PLACE = ("dataset", "model", "attack", "defense")
 SIDE_BY_SIDE = 3  # metrics that fit beside one another
+SEEDS_WIDE = 64  # pixels of the column of seeds
 HEADS = 3  # columns that tell rows apart
 SEEDS = re.compile(r"\d+ of \d+ seeds$|seeds? [\d, ]+ not run$")  # what the column of seeds says
 Cells = dict[Column, list[str]]
@@ -65,12 +66,12 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     shown = _heads(groups, keys)
     heads = len(shown)
     metrics = list(dict.fromkeys(rows["metric"])) if keys != told else [None]
-    short = len(metrics) >= SIDE_BY_SIDE
-    beside: dict[Column, list[str]] = {}
     for metric in metrics:
         shown |= _numbers([_of(group, metric) for group in groups], metric, rows)
-    if short:
-        beside = {(name[0], "reproduced"): shown.pop(name) for name in list(shown) if _called(name) == "verdict"}
+    verdicts = [name for name in shown if _called(name) == "verdict"]
+    short = keys != told and width(shown, verdicts) > FULL - SEEDS_WIDE  # then the marks alone, beside the numbers
+    moved = verdicts if short else []
+    beside: dict[Column, list[str]] = {(name[0], "reproduced"): shown.pop(name) for name in moved}
     if rows["n"].nunique() > 1:
         shown["seeds"] = [_joined(group, "n") for group in groups]
     shared = _shared(rows["reason"])

@@ -30,8 +30,8 @@ OWN = "*"
 
 def answers(evidence: Mapping[str, Sequence[Pair]], drawn: Mapping[str, bool], clean: Mapping[str, str]) -> Html:
     """The direct answers, a sentence each, profile by profile."""
-    said = [of_first(evidence, clean)]
-    said += [sentence for profile, found in evidence.items() for sentence in of_profile(profile, found)]
+    said, tabled = [of_first(evidence, clean)], findings.fullest(evidence) if evidence else ""
+    said += [of_profile(profile, found, profile != tabled) for profile, found in evidence.items()]
     said += [of_clean(evidence, clean), of_time(evidence), of_drawn(drawn)]
     return Html(f'<ul class="findings">{"".join(f"<li>{text}</li>" for text in filter(None, said))}</ul>')
 
@@ -57,20 +57,20 @@ def _outcome(pair: Pair) -> str:
     return f"still works (ASR {words.number(pair.asr)})" if pair.state == FAILED else "decides nothing"
 
 
-def of_profile(profile: str, found: Sequence[Pair]) -> list[str]:
-    """What keeps an attack low at one profile: cheaply, and at any cost; and whether anything does so always."""
+def of_profile(profile: str, found: Sequence[Pair], whole: bool = True) -> str:
+    """What keeps an attack low at one profile: cheaply, and (whole) at any cost; whether anything does so always."""
     low = [pair for pair in found if pair.state == LOW]
     cheap = sorted((pair for pair in low if pair.cheap), key=lambda pair: pair.drop)
     where = f"At <code>{profile}</code> ({MEANT.get(profile, 'a profile of its own')})"
     if not low:
-        return [f"{where} no defense was seen to keep an attack low."]
+        return f"{where} no defense was seen to keep an attack low."
     best = listing([entry(pair) for pair in cheap])
     first = f"an attack was kept low for at most {ACC_MARGIN:g} points of accuracy by {best}"
     if not cheap:
         first = f"no attack was kept low for at most {ACC_MARGIN:g} points of accuracy"
     dear = {name: under for name, under in findings.by_defense(found, LOW).items() if name not in _names(cheap)}
     more = listing([f"{_label(name)} ({_attacks(under)})" for name, under in dear.items()])
-    return [f"{where} {first}{f'. At a higher price: {more}' if dear else ''}. {always(found)}"]
+    return f"{where} {first}{f'. At a higher price: {more}' if dear and whole else ''}. {always(found)}"
 
 
 def always(found: Sequence[Pair]) -> str:

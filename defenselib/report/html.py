@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
@@ -24,7 +24,8 @@ from defenselib.plots import words
 from defenselib.plots.alt import describe
 from defenselib.plots.canvas import Picture
 
-COLUMN, LETTER, PADDING = 680, 7.6, 18  # pixels: of the text's column, of a letter, around a cell's text
+COLUMN, FULL = 686, 936  # pixels of the text's column, and with the page's margin, in a window of 1280
+LETTER, PADDING, FRAME = 9.0, 18, 12  # pixels of a letter, around a cell's text, around a verdict
 NAME = 18  # letters of a name that stays on one line
 ARROW = "→"
 NUMERIC = re.compile(rf"[{words.NONE}\d.,±{words.SPACE} -]*")
@@ -81,7 +82,7 @@ def render(
     columns: dict[Column, list[str]] = {name: [_text(value) for value in frame[name]] for name in frame.columns}
     left = {name for name, texts in columns.items() if not all(NUMERIC.fullmatch(text) for text in texts)}
     side = {name: _side(texts) if name in left else "" for name, texts in columns.items()}
-    wide = sum(_width(name, texts, name in (beside or ())) for name, texts in columns.items()) > COLUMN
+    wide = width(columns, marked, beside or ()) > COLUMN
     body = []
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         more = below[number] if below else ""
@@ -184,11 +185,15 @@ def embedded(figure: Figure, caption: str) -> Html:
     )
 
 
-def _width(name: Column, texts: Sequence[str], marked: bool) -> float:
-    """About how many pixels a column takes; marked: with a mark in each cell."""
-    head = name if isinstance(name, str) else name[1]
-    longest = min(max((len(part) for text in texts for part in text.split(f" {ARROW}")), default=0), NAME)
-    return LETTER * max(len(head), longest + 2 * marked) + PADDING
+def width(columns: Mapping[Column, Sequence[str]], marked: Sequence[Column], beside: Collection[Column] = ()) -> float:
+    """About how many pixels a table takes; marked: columns of verdicts, beside: those with a mark in each cell."""
+    found = 0.0
+    for name, texts in columns.items():
+        head = name if isinstance(name, str) else name[1]
+        parts = (len(part) for text in texts for part in text.split(f" {ARROW}"))
+        longest = min(max(parts, default=0), NAME) + 2 * (name in beside)
+        found += LETTER * max(len(head), longest) + PADDING + FRAME * (name in marked)
+    return found
 
 
 def _side(texts: Sequence[str]) -> str:

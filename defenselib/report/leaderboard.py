@@ -115,7 +115,6 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
         {
             "rank": ["unranked" if pd.isna(value) else f"{value:.0f}" for value in frame["rank"]],
             "defense": [words.label(name) for name in frame["defense"]],
-            "why": [_why(row) for row in rows],
             "attacks": [f"{row['attacks']} of {row['of']}" for row in rows],
             "worst DER": words.numbers(frame["worst_der"]),
             "under": [words.value(name, "attack") if name else words.NONE for name in frame["worst_attack"]],
@@ -132,7 +131,7 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
     )
     said = "Percent. Undecided: attacks whose low ASR is nobody's merit; there the DER counts as 50, that of no defense"
     links = {words.label(name): f"{paper}.html" for name, paper in OWN.items()}
-    return render(shown, f"{caption}. {said}", headers=2, links=links)
+    return render(shown, f"{caption}. {said}", headers=2, links=links, notes=[_why(row) for row in rows])
 
 
 def rankings(frames: Mapping[tuple[str, str], pd.DataFrame]) -> Html:

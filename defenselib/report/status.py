@@ -56,20 +56,31 @@ def _gap(exhibit: Exhibit, profile: str, store: Store | None) -> dict[str, objec
 def data_sets(names: tuple[str, ...] = ()) -> pd.DataFrame:
     """Load each data set, all known ones if none is named: where, classes, train, test, source, digest, seconds.
 
-    If one is missing, `note` says where it was looked for. Nothing is downloaded. Errors: UnknownNameError for a name
+    If one is missing, `note` says where it was looked for; one that nobody named and that would have to be decoded to
+    gigabytes first is not loaded, and `note` says so. Nothing is downloaded. Errors: UnknownNameError for a name
     that is none.
     """
     from defenselib import data
 
-    return pd.DataFrame([_data_set(name) for name in names or data.available()])
+    return pd.DataFrame([_data_set(name, bool(names)) for name in names or data.available()])
 
 
-def _data_set(name: str) -> dict[str, object]:
+def _data_set(name: str, named: bool) -> dict[str, object]:
     from defenselib import data
     from defenselib.data import load
 
     started = time.perf_counter()
     try:
+        listing = None if named else load.undecoded(name)
+        if listing is not None:
+            return {
+                "data set": name,
+                "where": str(listing.folder),
+                "classes": str(len(listing.classes or ())),
+                "train": str(listing.train.count),
+                "test": str(0 if listing.test is None else listing.test.count),
+                "note": f"{name} is not decoded yet; its first use does that, once, and so does defenselib data {name}",
+            }
         found = data.load_dataset(name, fetch=False)
     except DataError as error:
         return {"data set": name, "note": str(error)}

@@ -5,7 +5,7 @@ What was not run is one line: what it would take, and the command. No empty figu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -16,6 +16,7 @@ from defenselib.experiments.store import Store, default_stores
 from defenselib.papers import coverage, notes, plan
 from defenselib.papers.coverage import Found
 from defenselib.papers.kit.claims import FAILS, HOLDS, SO_FAR, as_printed
+from defenselib.papers.kit.claims import UNDECIDED as OPEN
 from defenselib.papers.kit.exhibit import Drawing
 from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN, TIMES, UNDECIDED, VERDICTS
@@ -46,15 +47,21 @@ def summary(found: Sequence[Found]) -> Html:
         verdicts, ran = coverage.sorted_out(frame), tables.there(one.frames)
         numbers = f"{len(frame) - verdicts[NOT_RUN]} of {len(frame)}" if one.prints else words.NONE
         row = {"exhibit": name_of(one.exhibit.key), "title": one.exhibit.title, "numbers run": numbers}
-        shown = (AGREES, DIFFERS, UNDECIDED)
-        row |= {name: str(verdicts[name]) if one.prints else words.NONE for name in shown}
-        row |= {f"claims: {name}": str(claims[name]) for name in (HOLDS, SO_FAR, FAILS)}
+        row["agree / differ / undecided"] = (
+            _slashed(verdicts, (AGREES, DIFFERS, UNDECIDED)) if one.prints else words.NONE
+        )
+        held = (HOLDS, SO_FAR, FAILS)
+        row["claims: hold / so far / fail"] = _slashed(claims, held) if any(claims.values()) else words.NONE
         others = [name for name in ran if name != one.best]
         row["profile"] = one.best + (f" (also {', '.join(others)})" if others else "") if ran else words.NONE
         rows.append(row)
     links = {name_of(one.exhibit.key): f"#{anchor(one.exhibit.key)}" for one in found}
     said = "Every table and figure at the profile that answers most of it; a name leads to its numbers below"
     return render(pd.DataFrame(rows), said, links=links)
+
+
+def _slashed(counted: Mapping[str, int], names: Sequence[str]) -> str:
+    return " / ".join(str(counted[name]) for name in names)
 
 
 def bars(found: Sequence[Found]) -> Figure:
@@ -211,5 +218,7 @@ def _counts(one: Found, cost: Cost | None = None) -> str:
         decided = f", {verdicts[AGREES]} agree, {verdicts[DIFFERS]} differ, {verdicts[UNDECIDED]} undecided"
         said.append(f"{run} of {len(frame)} numbers run" + (decided if run else ""))
     if len(claims):
-        said.append(f"claims: {outcomes[HOLDS]} hold, {outcomes[SO_FAR]} so far, {outcomes[FAILS]} fail")
+        named = {HOLDS: "hold", SO_FAR: "so far", FAILS: "fail", OPEN: "undecided"}
+        told = [f"{outcomes[outcome]} {word}" for outcome, word in named.items() if outcomes[outcome]]
+        said.append(f"claims: {', '.join(told)}" if told else "claims: not run")
     return f"{one.best}: {'; '.join(said)}" if said else "no number, no claim"

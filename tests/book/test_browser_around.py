@@ -53,7 +53,7 @@ def test_a_term_tells_its_meaning_to_mouse_keyboard_and_touch(visit: Any) -> Non
     wanted = meaning(visit("book/glossary"), "term-backdoor")
     opened = visit("book/index")
     term = opened.page.locator("article a[href*='#term-backdoor']").first
-    tip = opened.page.locator("[role=tooltip]")
+    tip = opened.page.locator("#book-tip")
     assert not tip.is_visible()
     term.hover()
     tip.wait_for(state="visible")
@@ -70,7 +70,7 @@ def test_a_term_tells_its_meaning_to_mouse_keyboard_and_touch(visit: Any) -> Non
     opened.page.keyboard.press("Escape")
     assert not tip.is_visible()
     finger = visit("book/index", has_touch=True, viewport={"width": 390, "height": 844})
-    term, tip = finger.page.locator("article a[href*='#term-backdoor']").first, finger.page.locator("[role=tooltip]")
+    term, tip = finger.page.locator("article a[href*='#term-backdoor']").first, finger.page.locator("#book-tip")
     term.tap()
     tip.wait_for(state="visible")
     box = tip.bounding_box()
@@ -79,6 +79,21 @@ def test_a_term_tells_its_meaning_to_mouse_keyboard_and_touch(visit: Any) -> Non
     term.tap()
     finger.page.wait_for_url("**/glossary.html#term-backdoor")
     assert opened.complaints == [] and finger.complaints == []
+
+
+def test_the_cells_of_a_table_are_one_stop_of_the_keyboard(visit: Any) -> None:
+    opened = visit("book/_executed/leaderboard")
+    table = opened.page.locator("article table:has(td[data-tip])").first
+    cells = table.locator("td[data-tip]")
+    assert cells.count() > 1 and table.locator("td[data-tip][tabindex='0']").count() == 1
+    first, tip = cells.first, opened.page.locator("#book-tip")
+    first.focus()
+    first.press("Home")  # a key, so that the focus is one of the keyboard
+    first.press("ArrowRight")
+    tip.wait_for(state="visible")
+    assert tip.inner_text() == cells.nth(1).get_attribute("data-tip")
+    assert cells.nth(1).evaluate("node => node === document.activeElement && node.tabIndex === 0")
+    assert first.get_attribute("tabindex") == "-1" and opened.complaints == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -12,11 +12,14 @@ import pytest
 
 from defenselib.data import info, load_dataset
 from defenselib.data.info import KNOWN, PARTS
+from defenselib.data.load import undecoded
 from defenselib.data.sources import parts
 from defenselib.data.sources.imagenet import list_imagenet
 from defenselib.data.sources.parquet import list_parquet
 from defenselib.data.sources.parts import Part
 from defenselib.errors import DataError
+from defenselib.papers.kit.frame import records
+from defenselib.report.status import data_sets
 
 SIZES = [7, 9, 3, 8, 7, 2, 12]  # images of the classes, by number
 WNIDS = [f"n{label:08}" for label in range(len(SIZES))]
@@ -115,7 +118,12 @@ def test_a_known_part_is_found_and_prepared(whole: Path, monkeypatch: pytest.Mon
     from defenselib.data.sources import published
 
     monkeypatch.setitem(published._LISTS, "imagenet-12", lambda folder: list_imagenet(folder, small))
-    made = load_dataset("imagenet-12", root=whole.parent)
+    monkeypatch.setenv("DEFENSELIB_DATA", str(whole.parent))
+    (row,) = (row for row in records(data_sets()) if row["data set"] == "imagenet-12")
+    assert (row["classes"], row["train"], row["test"]) == ("3", "18", "6") and "not decoded yet" in row["note"]
+    assert undecoded("imagenet-12") is not None
+    made = load_dataset("imagenet-12")
+    assert undecoded("imagenet-12") is None
     assert made.train.images.shape == (18, 3, 224, 224) and made.name == "imagenet-12" and len(made.classes) == 3
     assert {int(image[0, 100, 100]) // 16 for image in made.train.images} == {WNIDS.index(n) for n in made.classes}
 

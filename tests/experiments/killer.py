@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from defenselib.experiments import Experiment, Store, run
+from defenselib.experiments.code_digest import code_of
 from defenselib.experiments.written import from_json
 
 FILES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"}
@@ -70,6 +71,7 @@ class Killer:
                 left -= 1
                 where = f"after {done.seconds:.2f} s" if at == math.inf else f"at file {at}"
                 self.log.append(f"{cell.defense} {where}")
+                print(len(self.log), self.log[-1], file=sys.stderr, flush=True)
                 sound(root)
 
 
@@ -137,6 +139,8 @@ def main() -> None:
     of the undisturbed runs first."""
     job = json.loads(sys.stdin.read())
     cells, folder = [from_json(text) for text in job["cells"]], Path(job["folder"])
+    for cell in cells:  # reads the whole package; the forks have it from here
+        code_of(cell.resolve().describe())
     whole = {cell.resolve().hash: attempt(cell, folder / "whole") for cell in cells}
     killer, stores = Killer(job["seed"], job["kills"]), [folder / "whole"]
     while len(killer.log) < job["kills"]:

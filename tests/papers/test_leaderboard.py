@@ -115,3 +115,41 @@ def test_own_presets_stand_apart(put: Callable[..., Result], store: Store) -> No
         and "94.5" in text
         and "none at this profile" in str(report.own_presets(table.iloc[:1], "x"))
     )
+
+
+def test_who_is_unranked_says_what_it_lacks(put: Callable[..., Result], store: Store) -> None:
+    for name, asr in (("badnets", 99.0), ("blend", 95.0)):
+        put(80.0, asr, attack=name)
+        for defense in ("asd", "abl"):
+            put(76.0, 5.0, attack=name, defense=defense)
+    put(79.0, 4.0, attack="badnets", defense="spectral")
+    put(80.0, 100.0, attack="badnets", paper="dst_dbr")
+    put(70.0, 1.0, attack="badnets", defense="dst", paper="dst_dbr")
+    names = ["none", "asd", "abl", "spectral", "dst"]
+    table = leaderboard.table(attacks=["badnets", "blend"], defenses=names, store=store)
+    found = leaderboard.summary(table).set_index("defense")
+    assert found.loc["spectral", "lacks"] == ("blend",) and found.loc["asd", "lacks"] == ()
+    assert found.loc["dst", "lacks"] == ("badnets", "blend") and found.loc["dst", "own"] == ("badnets",)
+    assert leaderboard.there(store) == [("cifar10", "laptop")]
+    text = str(report.rankings({("cifar10", "laptop"): table}))
+    assert "ranks are over BadNets, Blend" in text and "Worst case of every defense on CIFAR-10, laptop" in text
+    assert ">not run under Blend<" in text and "what the others are held against" in text
+    assert ">under BadNets only as its own paper sets it; not run under Blend<" in text
+    assert '<a href="asd.html">ASD</a>' in text and 'href="spectral' not in text
+
+
+def test_seconds_are_those_of_one_kind_of_machine(put: Callable[..., Result], store: Store) -> None:
+    put(80.0, 99.0, attack="badnets")
+    for defense in ("asd", "abl"):
+        put(76.0, 5.0, attack="badnets", defense=defense)
+    table = leaderboard.table(attacks=["badnets"], defenses=["none", "asd", "abl"], store=store)
+    mixed = table.assign(machine=["one", "one", "another"], seconds=60.0)
+    timed = leaderboard._timed(mixed)
+    assert list(timed["seconds"].notna()) == [True, True, False] and report.machine(timed) == " (one one)"
+    points = timed.assign(der=90.0, gate="")
+    assert "no minutes on this kind of machine (one one): ABL" in report.pareto(points, "Cost").axes[0].get_title()
+
+
+def test_a_pair_opens_its_results() -> None:
+    opened = str(report._made_of({"results": ("0" * 16,)}))
+    assert "<summary>1 result</summary>" in opened and "0" * 16 in opened and report._made_of({"results": ()}) == ""

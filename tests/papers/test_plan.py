@@ -175,7 +175,7 @@ def test_at_paper_and_gpu_every_number_has_a_cell_whatever_is_at_hand(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEFENSELIB_DATA", str(tmp_path))
-    made_plan = plans.make(profiles=("paper",), store=store)
+    made_plan = plans.make(papers.available(), ("paper",), store=store)
     wanted = sum(len(needs(one, "paper")) for key in papers.available() for one in papers.get(key).exhibits)
     assert not made_plan.left_out and wanted > 3000
     assert math.isclose(sum(one.numbers for one in made_plan.cells), wanted, abs_tol=1)
@@ -183,7 +183,7 @@ def test_at_paper_and_gpu_every_number_has_a_cell_whatever_is_at_hand(
     assert {"tiny-imagenet", "imagenet-12", "imagenet-30", "imagenet-200", "imagenet-subset"} < waiting
     assert all("source" not in one.fields for one in made_plan.cells if one.waits_for)
     assert not any(one.waits_for for one in (*made_plan.runnable, *made_plan.within(1e12, 1).cells))
-    gpu = plans.make(profiles=("gpu",), store=store)
+    gpu = plans.make(papers.available(), ("gpu",), store=store)
     assert all("imagenet" not in reason and "loader" not in reason for reason in gpu.left_out)
 
 

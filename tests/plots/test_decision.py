@@ -26,8 +26,12 @@ def rows(gate: str = "") -> pd.DataFrame:
 def test_the_words_name_printed_and_reproduced_values() -> None:
     said = alt.describe(decision(rows(), 10.0, "Table 2, profile laptop"))
     assert said.startswith("Table 2, profile laptop.")
-    parts = ("ASD, printed at 1.2", "ASD, reproduced at 2", "no defense, reproduced at 99", "ASD, reproduced at 52")
-    for part in parts:
+    for part in (
+        "ASD, printed at 1.2",
+        "ASD, reproduced at 2",
+        "no defense, reproduced at 99",
+        "ASD, reproduced at 52",
+    ):
         assert part in said, said
     assert "does not count" not in said
 

@@ -55,11 +55,12 @@ def test_the_first_to_try_follows_the_pairs() -> None:
 
 
 def test_a_profile_says_what_it_saw() -> None:
-    (said,) = page.of_profile("laptop", FOUND)
+    said = page.of_profile("laptop", FOUND)
     assert "by D-BR (BadNets: ASR 0.2, ACC −2.6)" in said and "At a higher price: D-ST (SIG)" in said
-    (closed,) = page.of_profile("laptop", [replace(pair, state=OPEN) for pair in FOUND])
+    assert "higher price" not in page.of_profile("laptop", FOUND, whole=False)
+    closed = page.of_profile("laptop", [replace(pair, state=OPEN) for pair in FOUND])
     assert closed.endswith("no defense was seen to keep an attack low.")
-    (dear,) = page.of_profile("laptop", [replace(GOOD, drop=20.0)])
+    dear = page.of_profile("laptop", [replace(GOOD, drop=20.0)])
     assert "no attack was kept low for at most 5 points" in dear and "At a higher price: D-BR (BadNets)" in dear
 
 

@@ -10,19 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import numpy as np
 import pytest
-from ipywidgets.embed import dependency_state
 from PIL import Image
 
-from defenselib.errors import DefenseLibError
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.papers import undefended
 from defenselib.report import tables as html_tables
 from defenselib.report import widgets
 from defenselib.report.widgets import attacks, evidence, scores, splits
-from defenselib.report.widgets.stacks import Axis, chooser
 
 N = 40
 POISONED = np.arange(N) < 8
@@ -59,44 +55,6 @@ def put(tmp_path: Path) -> Callable[..., Result]:
 def evidence_store(root: Path) -> Store:
     """The committed results."""
     return Store(root / "book" / "results")
-
-
-def links(widget: ipywidgets.Widget) -> list[tuple[dict, dict]]:
-    """States of every control and of the stack that follows its index, as a page without a kernel gets them."""
-    state = dependency_state([widget], drop_defaults=False)
-    ends = [model["state"] for model in state.values() if model["model_name"] == "LinkModel"]
-    assert all(one["source"][1] == "index" and one["target"][1] == "selected_index" for one in ends)
-    ids = [[one[end][0].removeprefix("IPY_MODEL_") for end in ("source", "target")] for one in ends]
-    return [(state[source]["state"], state[target]["state"]) for source, target in ids]
-
-
-def shown(stack: ipywidgets.Widget, *places: int) -> str:
-    """The text of the picture that these indices lead to."""
-    for place in places:
-        stack = stack.children[place]
-    return stack.value
-
-
-def test_every_choice_of_two_leads_to_its_own_picture():
-    axes = [Axis("First", ("a", "b", "c")), Axis("Second", ("1", "2"), "slider")]
-    box = chooser(axes, lambda one, two: ipywidgets.HTML(f"{one}{two}"))
-    *controls, outer = box.children
-    assert [control.options for control in controls] == [axis.options for axis in axes]
-    for i, one in enumerate("abc"):
-        for j, two in enumerate("12"):
-            assert shown(outer, i, j) == one + two
-    pairs = links(box)
-    assert sorted(control["description"] for control, _ in pairs) == ["First", "Second", "Second", "Second"]
-    for control, stack in pairs:
-        assert len(stack["children"]) == len(control["_options_labels"])
-        assert stack["selected_index"] == control["index"] == 0
-
-
-def test_an_axis_needs_options_that_differ():
-    with pytest.raises(DefenseLibError, match="no two alike"):
-        Axis("Image", ("1", "1"))
-    with pytest.raises(DefenseLibError, match="did you mean 'slider'"):
-        Axis("Image", ("1",), "slidr")
 
 
 def test_numbers_of_a_threshold_are_those_counted_by_hand():

@@ -68,7 +68,7 @@ def load_decoded(name: str, listing: Listing, preparation: Preparation | None = 
             return found
         labels = checked_labels(listing)  # before any image is looked at
         sized = how if how.side is not None else replace(how, side=pick_size(listing.train))
-        large = sized.crops or _bytes(listing, sized) > LARGE
+        large = sized.crops or bytes_of(listing, sized) > LARGE
         make(entry.parent, CACHE)
         with writing(entry.parent, CACHE), FileLock(entry.with_name(entry.name + ".lock")):
             found = _read(entry)  # another process may have made it
@@ -84,8 +84,13 @@ def load_decoded(name: str, listing: Listing, preparation: Preparation | None = 
         return _decode(listing, how.side, lambda _, shape: np.empty(shape, dtype=np.uint8))
 
 
-def _bytes(listing: Listing, how: Preparation) -> int:
-    """Of all decoded images."""
+def is_decoded(name: str, listing: Listing, how: Preparation) -> bool:
+    """Whether the cache holds the decoded images of `listing`, or would if they are as they were. Errors: DataError."""
+    return (cache_root() / "decoded" / f"{name[:40]}-{_key(listing, how)}" / "meta.json").is_file()
+
+
+def bytes_of(listing: Listing, how: Preparation) -> int:
+    """Of all decoded images, where their size is known."""
     count = listing.train.count + (0 if listing.test is None else listing.test.count)
     return 3 * count * (how.side or 0) ** 2
 
@@ -142,7 +147,7 @@ def _write_large(
     partial = entry.with_name(entry.name + ".partial")
     make(partial, CACHE)
     there = sum(path.stat().st_blocks * 512 for path in partial.glob("*_images.npy"))
-    free, needed = shutil.disk_usage(partial).free, _bytes(listing, how) - there
+    free, needed = shutil.disk_usage(partial).free, bytes_of(listing, how) - there
     if free < 1.02 * needed:
         raise FolderError(
             f"{partial} needs {needed / 1e9:.1f} GB more for the decoded images and {free / 1e9:.1f} GB are free; make "

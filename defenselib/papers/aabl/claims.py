@@ -52,14 +52,15 @@ def _close(metric: str) -> Statement:
 TABLE_1 = (
     Claim("easy-removed", "Nearly all category A poison is isolated, on every data set.", "Sec. 6.1",
           every("rho_vul", "<=", POISON_LEFT, attack=EASY)),
-    Claim("hard-stays", "On CIFAR-10 category B poison stays: rho_vul is not much below rho = 10 %.", "Sec. 6.2",
-          every("rho_vul", ">=", 10 - NEAR_RHO, attack=HARD, dataset="cifar10")),
-    Claim("hard-stays-everywhere", "rho_vul of category B remains nearly equal to rho on every data set.", "Sec. 6.2",
+    Claim("hard-stays", "On CIFAR-10 category B poison stays: its share in what is kept is not much below 10 %.",
+          "Sec. 6.2", every("rho_vul", ">=", 10 - NEAR_RHO, attack=HARD, dataset="cifar10")),
+    Claim("hard-stays-everywhere", "The share of category B in what is kept remains nearly its rate on every data set.",
+          "Sec. 6.2",
           both(every("rho_vul", ">=", 10 - NEAR_RHO, attack=HARD), every("rho_vul", "<=", 10 + NEAR_RHO, attack=HARD))),
     Claim("gamma", "On CIFAR-10 D_vul holds more than 76 % of the data.", "Sec. 6.1",
           every("gamma", ">", 76.0, dataset="cifar10", attack=BOTH)),
     Claim("benign-kept", "On CIFAR-10 more than 85 % of the benign samples are kept.", "Sec. 6.1",
-          Check("benign samples kept > 85 %, from gamma and rho_vul", benign_kept)),
+          Check("benign samples kept > 85 %, from what is kept (γ) and the poison in it (ρ)", benign_kept)),
 )  # fmt: skip
 TABLE_2 = (
     Claim("easy-gone", "The split eliminates category A: naive training on D_vul learns no backdoor.", "Sec. 6.1",
@@ -100,8 +101,8 @@ TABLE_5 = (
           both(*(change("gamma", "split", "ifgsm", name, "<") for name in _SPLITS))),
     Claim("best-on-easy", "iFGSM leaves the least category A poison (the bold numbers).", "Table 5",
           leads("rho_vul", "ifgsm", _SPLITS, axis="split", lowest=True, attack=EASY)),
-    Claim("none-on-hard", "No augmentation isolates category B: rho_vul stays above half of rho.", "Sec. 6.3",
-          every("rho_vul", ">=", 5.0, attack=HARD, split=_SPLITS)),
+    Claim("none-on-hard", "No augmentation isolates category B: its share in what is kept is over half of its rate.",
+          "Sec. 6.3", every("rho_vul", ">=", 5.0, attack=HARD, split=_SPLITS)),
 )  # fmt: skip
 _NETWORKS = {"model": ("vgg16", "mobilenet_v2", "densenet121")}
 TABLE_6 = (

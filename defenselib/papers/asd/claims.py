@@ -16,6 +16,7 @@ from defenselib.papers.kit.compound import Check, along, both, combined, most
 from defenselib.papers.kit.statements import change, every, leads, low
 from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_FULL, ASR_HIGH, ASR_LOW, POISON_LEFT, TIME_FACTOR
 from defenselib.papers.kit.view import View
+from defenselib.plots import words
 
 DEFENSES = ("fp", "nad", "abl", "dbd", "asd")
 NAMES = {"cifar10": "CIFAR-10", "gtsrb": "GTSRB", "imagenet-subset": "the ImageNet subset"}
@@ -38,16 +39,20 @@ def costs(points: float) -> tuple[float, float]:
 def weak_spots(dataset: str) -> Check:
     """ABL's ACC is lowest under two attacks; the rate of the clean-label one differs from theirs."""
     weak, others = ("wanet", "refool"), {"badnets": 0.05, "blend": 0.05, "iab": 0.05, "clb": 0.25}
+    named = {name: words.value(name, "attack") for name in (*weak, *others)}
 
     def find(view: View) -> list[Point]:
         found = []
         for attack, (other, rate) in product(weak, others.items()):
             one, two = {"attack": attack, "poisoning_rate": 0.05}, {"attack": other, "poisoning_rate": rate}
             step = change("acc", "", one, two, ">", defense="abl", dataset=dataset)
-            found += [replace(point, where={"attack": f"{attack} to {other}"}) for point in step.points(view)]
+            found += [
+                replace(point, where={"attack": f"{named[attack]} to {named[other]}"}) for point in step.points(view)
+            ]
         return found
 
-    return Check(f"ACC of abl under {', '.join(weak)} < under {', '.join(others)}, for dataset {dataset}", find)
+    fewer, more = (", ".join(named[name] for name in names) for names in (weak, others))
+    return Check(f"ACC of ABL under {fewer} < under {more}, for {words.value(dataset, 'dataset')}", find)
 
 
 def ratio(dataset: str, one: tuple[str, Any], two: tuple[str, Any], least: float, most: float) -> Check:
@@ -63,8 +68,8 @@ def ratio(dataset: str, one: tuple[str, Any], two: tuple[str, Any], least: float
         state: State = "true" if least <= first / second <= most else "false"
         return [Point(state, f"{first:.0f} / {second:.0f} = {first / second:.2f}", where)]
 
-    sides = " over those of ".join(f"{name}, stage {stage}" for name, stage in (one, two))
-    return Check(f"seconds of {sides} from {least:g} to {most:.3g}, for dataset {dataset}", find)
+    sides = " over those of ".join(f"{words.label(name)}, stage {stage}" for name, stage in (one, two))
+    return Check(f"seconds of {sides} from {least:g} to {most:.3g}, for {words.value(dataset, 'dataset')}", find)
 
 
 def dbd_against_asd() -> Statement:

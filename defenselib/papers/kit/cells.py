@@ -157,7 +157,8 @@ def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> 
     found: list[list[Claim]] = [[] for _ in listed]
     if not listed or not claims:
         return found
-    view = View(frames.unanswered(frames.rows_of([need.row for need in listed]), profile, ""), mode_of(profile))
+    rows = frames.unanswered(frames.rows_of([need.row for need in listed]), profile, "")
+    view = View(rows, mode_of(profile), known=frozenset())  # what a cell does not state may be anything here
     for claim in claims:
         places = {repr(point.where): point.where for point in claim.expression.points(view)}
         for mine, need in zip(found, listed, strict=True):

@@ -98,17 +98,17 @@ FIGURE_1 = (
           every("caught", ">", MOST)),
 )  # fmt: skip
 FIGURE_3 = (
-    Claim("falls", "On CIFAR-10 the BA is lower at the largest t_m than at the smallest.", "Sec. 4.4",
+    Claim("falls", "On CIFAR-10 the BA is lower at the largest mixing threshold than at the smallest.", "Sec. 4.4",
           change("acc", "t_m", 0.1, 0.5, "<", dataset=CIFAR)),
-    Claim("flat-asr", "The ASR hardly moves with t_m.", "Sec. 4.4",
+    Claim("flat-asr", "The ASR hardly moves with the mixing threshold.", "Sec. 4.4",
           along("t_m", "span", every("asr", "<=", FLAT, dataset=CIFAR))),
     Claim("flat-acc", "On the ImageNet subset the BA moves little.", "Sec. 4.4",
           along("t_m", "span", every("acc", "<=", 2.0, dataset=IMAGENET))),
 )  # fmt: skip
 FIGURE_4 = (
-    Claim("separated", "On CIFAR-10 the components are apart: mu_1 + 3 sigma_1 < mu_2.", "App. A.3",
+    Claim("separated", "On CIFAR-10 the components are apart: μ₁ + 3 σ₁ < μ₂.", "App. A.3",
           every("apart", ">", 0.0, dataset=CIFAR)),
-    Claim("threshold", "On CIFAR-10 mu_1 + sigma_1 is about 0.2 after the warm-up.", "App. A.3", both(
+    Claim("threshold", "On CIFAR-10 μ₁ + σ₁ is about 0.2 after the warm-up.", "App. A.3", both(
         every("threshold", ">=", 0.1, dataset=CIFAR), every("threshold", "<=", 0.3, dataset=CIFAR))),
 )  # fmt: skip
 FIGURE_6 = (

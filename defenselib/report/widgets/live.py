@@ -31,7 +31,6 @@ from defenselib.report.html import Html, render
 from defenselib.report.widgets import evidence
 from defenselib.report.widgets.attacks import figure, magnified
 from defenselib.report.widgets.client import stylesheet
-from defenselib.report.widgets.stacks import Axis
 
 PROFILE = "demo"
 TRAINED = ("none", "abl", "asd")  # at that profile, where the store has no model
@@ -160,7 +159,8 @@ class _Panel:
 
     def __init__(self, found: Mapping[str, Family]) -> None:
         self.families = found
-        self.choice = Axis("Models", tuple(found)).widget()
+        self.choice = ipywidgets.Dropdown(options=tuple(found), description="Models", layout={"max_width": "100%"})
+        self.choice.add_class("dl-row")
         self.upload = ipywidgets.FileUpload(accept="image/*", description="Upload an image", layout={"width": "auto"})
         self.place = ipywidgets.IntSlider(description="or test image", max=0, style={"description_width": "initial"})
         self.shown = ipywidgets.HTML()

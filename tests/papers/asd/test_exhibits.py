@@ -143,7 +143,7 @@ def test_bounds_are_judged_as_bounds(lay: Lay, store: Store) -> None:
     assert (judged("gpu")["reproduced"], judged("gpu")["verdict"]) == (90.5, "differs")
     lay(asd_cells.seeded("clb", 2), acc=94.0)
     assert (judged("gpu")["reproduced"], judged("gpu")["verdict"]) == (94.0, "agrees")
-    assert judged("gpu")["reason"] == "over 12 cells"
+    assert judged("gpu")["reason"] == "over 12 trainings"
     assert judged("laptop")["reason"].startswith("needs 12 trainings, 12 missing")
     assert judged("laptop")["verdict"] == verdict.NOT_RUN
 
