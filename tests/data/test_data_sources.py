@@ -174,6 +174,10 @@ def test_damaged_files_rows_and_labels_are_named(files: SimpleNamespace, tmp_pat
     bad.write_bytes(bad.read_bytes()[:60])
     with pytest.raises(DataError, match=re.escape(f"{bad} is a damaged image")):
         load_dataset(tmp_path / "mine")
+    # A program in a picture's clothes: never handed to whatever draws it.
+    bad.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=re.escape(f"{bad} is a damaged image")):
+        load_dataset(tmp_path / "mine")
     assert not list((tmp_path / "cache" / "decoded").glob("*/meta.json"))  # nothing half-made is kept
 
 

@@ -36,6 +36,9 @@ Place = tuple[Path, int | None]
 Content = bytes | Path | NDArray[np.uint8] | None
 Picture = tuple[Place, Content]
 
+# Plain pictures. Pillow knows more, some of which other programs have to draw (EPS: Ghostscript).
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "WEBP", "GIF", "TIFF")
+
 
 @dataclass(frozen=True)
 class Split:
@@ -129,7 +132,8 @@ def opened(place: Place, content: Content) -> Image.Image:
         if isinstance(content, np.ndarray):
             return Image.fromarray(content)
         # Read at once: an image opened by its path would keep the file open until it is decoded.
-        image: Image.Image = Image.open(io.BytesIO(content if isinstance(content, bytes) else content.read_bytes()))
+        stream = io.BytesIO(content if isinstance(content, bytes) else content.read_bytes())
+        image: Image.Image = Image.open(stream, formats=FORMATS)
         image.load()  # before the note is read: TIFF files are turned, and their note removed, by this
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{describe(place)} is too large to decode ({error}); make it smaller") from error

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from defenselib import defenses
 from defenselib.attacks.base import Attack
+from defenselib.data.sources.images import FORMATS
 from defenselib.data.types import Dataset
 from defenselib.errors import DataError
 from defenselib.experiments.cell import model_factory
@@ -109,7 +110,7 @@ def predictions(family: Family, dataset: Dataset, clean: Tensor, triggered: Tens
 def opened(content: bytes, side: int) -> Tensor:
     """The middle square of an image file as uint8 (3, side, side). Raises DataError for what is no image."""
     try:
-        image = Image.open(io.BytesIO(content)).convert("RGB")
+        image = Image.open(io.BytesIO(content), formats=FORMATS).convert("RGB")
     except OSError as error:
         raise DataError(f"the uploaded file is no image that can be read ({error})") from error
     edge = min(image.size)
