@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from defenselib import attacks
+from defenselib import attacks, defenses
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.experiment import PAPER_MODEL, Experiment
+from defenselib.experiments.fields import ATTACK_RESERVED
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result
@@ -45,6 +47,11 @@ def _everything(result: Result) -> Experiment | None:
     fields = {name: told[name] for name in _SAME}
     fields |= {"dataset": told["asked"] or told["dataset"], "profile": result.profile}
     fields |= {name: told[name] for name in _USUAL}
+    for kind, registry in (("attack", attacks.ATTACKS), ("defense", defenses.DEFENSES)):
+        fields[f"{kind}_args"] = {
+            **_added_since(registry.get(told[kind]), told[f"{kind}_args"]),
+            **told[f"{kind}_args"],
+        }
     for model in (told["model"], PAPER_MODEL):
         try:
             made = Experiment(**{**fields, "model": model})
@@ -53,6 +60,13 @@ def _everything(result: Result) -> Experiment | None:
         if _gives(made, result.hash):
             return made
     return None
+
+
+def _added_since(method: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that a method got after the result was made, at the default that changes nothing, whatever presets say."""
+    known = () if method is None else dataclasses.fields(method)
+    found = {item.name: item.default for item in known if item.metadata.get("hyper_parameter", True)}
+    return {name: value for name, value in found.items() if name not in {*told, *ATTACK_RESERVED, "seed"}}
 
 
 def _shorter(name: str, value: Any, usual: Any, attack: str) -> Iterator[Any]:

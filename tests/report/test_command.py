@@ -63,7 +63,8 @@ def test_the_command_says_no_more_than_it_must(root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", papers.available())
 def test_the_commands_of_what_exhibits_ask_for_are_read_back(paper: str, asked: list[Experiment], store: Store) -> None:
-    cells = plans.make([paper], ["laptop"], store=store, everything=True).cells
+    made = plans.make([paper], ["laptop"], store=store, everything=True)
+    cells = [cell for cell in made.cells if not cell.waits_for]
     assert len(cells) > 50
     for cell in cells[::23]:
         assert parsed(run_command(cell.experiment), asked).resolve().hash == cell.hash, cell.fields
