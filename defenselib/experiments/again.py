@@ -63,10 +63,10 @@ def _everything(result: Result) -> Experiment | None:
 
 
 def _added_since(method: Any, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that a method got after the result was made, at the default that changes nothing, whatever presets say."""
+    """Options that a method got after the result was made, at the default that changes nothing, against any preset."""
     known = () if method is None else dataclasses.fields(method)
     found = {item.name: item.default for item in known if item.metadata.get("hyper_parameter", True)}
-    return {name: value for name, value in found.items() if name not in {*told, *ATTACK_RESERVED, "seed"}}
+    return {name: value for name, value in found.items() if name not in {*told, *ATTACK_RESERVED}}
 
 
 def _shorter(name: str, value: Any, usual: Any, attack: str) -> Iterator[Any]:
