@@ -64,9 +64,10 @@ def distinct(found: Iterable[Found], profile: str) -> int:
     return len(pd.concat(ran).drop_duplicates()) if ran else 0
 
 
-def reached(found: Iterable[Found]) -> int:
-    """How many printed numbers have a reproduced one at some profile."""
-    tables = [one.frames.values() for one in found if one.prints]
+def reached(found: Iterable[Found], profile: str | None = None) -> int:
+    """How many printed numbers have a reproduced one at a profile, or at some profile."""
+    shown = [one.frames if profile is None else {profile: one.frames[profile]} for one in found if one.prints]
+    tables = [frames.values() for frames in shown]
     return sum(
         int(pd.concat([frame["reproduced"] for frame in frames], axis=1).notna().any(axis=1).sum()) for frames in tables
     )

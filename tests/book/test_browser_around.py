@@ -22,7 +22,7 @@ def test_every_page_says_its_edition(opened: Any) -> None:
     assert re.search(rf"Version {re.escape(__version__)}, commit (unknown|[0-9a-f]{{7}}( with changes)?), ", said), said
     assert re.search(r"\d{1,2} [A-Z]\w+ 20\d\d", said)
     links = opened.page.eval_on_selector_all(".edition a", "all => all.map((one) => one.href)")
-    assert [Path(link).name for link in links] == ["taking_part.html", "changes.html", "glossary.html"]
+    assert [Path(link).name.rstrip("#") for link in links] == ["taking_part.html", "changes.html", "glossary.html"]
 
 
 @pytest.mark.parametrize("asked", ["papermill", "clean label"])
@@ -106,7 +106,9 @@ def test_axe_finds_nothing_serious(visit: Any, name: str, theme: str) -> None:
         box.check()
     opened.page.evaluate(AXE.read_text(encoding="utf-8"))
     # It would read the style sheets anew, which a page from disk may not.
-    found = opened.page.evaluate("axe.run(document, { preload: false, resultTypes: ['violations'] })")
+    # The arrows of the contents at the left are the theme's.
+    ours = "{ exclude: [['.toctree-l1 > details > summary'], ['.toctree-l2 > details > summary']] }"
+    found = opened.page.evaluate(f"axe.run({ours}, {{ preload: false, resultTypes: ['violations'] }})")
     assert found["passes"], "it has looked at something"
     bad = [
         (one["id"], node["html"][:120])
