@@ -51,7 +51,9 @@ def test_a_chapter_has_all_its_parts_in_order(chapter: str) -> None:
     wanted += ["Where this differs from the paper", "Exercises", "Everything else"]
     places = [next(i for i, words in enumerate(found) if words.startswith(part)) for part in wanted]
     assert places == sorted(places) and places[-2:] == [len(found) - 2, len(found) - 1]
-    assert "{cite:t}" in cells[0] and "verdicts.md" in cells[0] and "threat_model.md" in cells[0]
+    whole = "\n\n".join(cells)
+    assert "{cite:t}" in cells[0] and f"(verdicts-{chapter}" in cells[-1]
+    assert "verdicts.md" in whole and "threat_model.md" in whole
     method = "\n\n".join(cells).partition("## The method")[2].partition("## A tour of the code")[0]
     assert method.count("$$") >= 2 and method.count("$$") % 2 == 0
 
