@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from defenselib.data.sources.images import FORMATS
+from defenselib.data.sources.images import FORMATS, Content
 
-# Encoded bytes, a file, or pixels (H, W, 3); None where a table's row holds nothing.
-Content = bytes | Path | NDArray[np.uint8] | None
 MOST_PIXELS = 50_000_000  # of one picture: 150 MB when decoded
 MOST_BYTES = 256_000_000  # of one file
 LEAST_SIDE = 8

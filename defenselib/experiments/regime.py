@@ -18,6 +18,7 @@ import typer
 from numpy.typing import NDArray
 
 from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.experiments.result import Result
 from defenselib.experiments.runner import run
 
@@ -88,11 +89,8 @@ def auc(scores: NDArray[Any], poisoned: NDArray[Any], poison_is: str) -> float:
 
     poison_is: "high" or "low". NaN where one of the kinds is missing.
     """
-    from sklearn.metrics import roc_auc_score
-
-    if poisoned.all() or not poisoned.any():
-        return float("nan")
-    value = float(roc_auc_score(poisoned, scores.astype(np.float64)))
+    values = scores.astype(np.float64)
+    value = separation(values[poisoned], values[~poisoned])
     return value if poison_is == "high" else 1 - value
 
 
@@ -111,7 +109,7 @@ def measured(curve: Curve, value: float, result: Result) -> dict[str, Any]:
     prefix = f"scores/{curve.score}/"
     last = max((name for name in result.arrays if name.startswith(prefix)), key=lambda name: int(name[len(prefix) :]))
     scores = result.arrays[last]
-    poisoned = np.unpackbits(result.arrays["is_poisoned"], count=len(scores)).astype(bool)
+    poisoned = poisoned_in(result, len(scores))
     near = hardest(scores, poisoned, curve.poison_is)
     pools = [row for row in result.history if "clean_poisoned" in row]
     through = pools[-1]["clean_poisoned"] if pools else result.metrics.get("clean_poisoned", float("nan"))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from defenselib.errors import DataError
 from defenselib.experiments.store import results_folder
 from defenselib.plots import regime as drawn
+from defenselib.report.findings import listing
 from defenselib.report.html import Html, render
 
 DEMO, OSS, VIRTUAL = "regime_demo.csv", "regime_oss.csv", "regime_virtual.csv"
@@ -81,12 +82,8 @@ def sentence(key: str, measure: str = "auc_hardest") -> Html:
     told += f" and worst at {_at(axis, worst)} ({mean[worst]:.2f}{_model(found, axis, worst)})."
     if not good:
         return Html(f"<p>{told} It is nowhere at or above {SEPARATES}.</p>")
-    inner = "everywhere" if len(good) == len(mean) else "at " + _listed([_at(axis, value) for value in good])
+    inner = "everywhere" if len(good) == len(mean) else "at " + listing([_at(axis, value) for value in good])
     return Html(f"<p>{told} It is at or above {SEPARATES} {inner}.</p>")
-
-
-def _listed(items: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(items[:-1]), items[-1]]))
 
 
 def _at(axis: Axis, value: float) -> str:

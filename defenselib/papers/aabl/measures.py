@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.papers.kit.measures import histogram, point
 from defenselib.papers.kit.request import Cell
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.papers.kit.frame import entry, seed_of
-from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.measures import histogram, point
 
 if TYPE_CHECKING:
     from defenselib.experiments.result import Result

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from defenselib import models
+from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.kept import kept_array
-from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.measures import histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 

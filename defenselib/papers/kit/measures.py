@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from defenselib.papers.kit.frame import entry
 
 if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+    pass
 
 
 def point(metric: str, *values: float, **axes: Any) -> dict[str, Any]:
@@ -24,17 +23,3 @@ def histogram(values: np.ndarray, edges: np.ndarray, **axes: Any) -> list[dict[s
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     bins = zip(edges[:-1], edges[1:], counts, strict=True)
     return [point("count", float(n), **axes, low=float(low), high=float(high)) for low, high, n in bins]
-
-
-def poisoned_in(result: Result, n: int) -> np.ndarray:
-    """bool (n,): which training samples are poisoned (stored as packed bits)."""
-    return np.unpackbits(result.arrays["is_poisoned"], count=n).astype(bool)
-
-
-def separation(poisoned: np.ndarray, clean: np.ndarray) -> float:
-    """Share of pairs in which the poisoned sample has the larger value, ties half (the area under the ROC curve)."""
-    ranks = pd.Series(np.concatenate([poisoned, clean])).rank().to_numpy()
-    count = len(poisoned) * len(clean)
-    if count == 0:
-        return float("nan")
-    return float((ranks[: len(poisoned)].sum() - len(poisoned) * (len(poisoned) + 1) / 2) / count)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from defenselib.defenses.vab_victim import Mixture, fit_mixture
+from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.measures import histogram, point, poisoned_in, separation
+from defenselib.papers.kit.measures import histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 

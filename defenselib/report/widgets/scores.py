@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from defenselib import defenses
 from defenselib.defenses import bsd_split
+from defenselib.experiments.measure.separation import poisoned_in
 from defenselib.experiments.result import Result
-from defenselib.papers.kit.measures import poisoned_in
 
 Values = NDArray[np.float64]
 # From a result, the epoch of the score and its values to the threshold; None where the method does not cut there.

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from defenselib.experiments.measure import separation as measured
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
-from defenselib.papers.kit import measures
 from defenselib.plots import scatter, style
 from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
@@ -133,7 +133,7 @@ def separations(defenses: Sequence[str] | None = None, train: str = "", store: S
     for defense, results in found.items():
         for words, result in results.items():
             for one in scored(result):
-                area = measures.separation(one.values[one.poisoned], one.values[~one.poisoned])
+                area = measured.separation(one.values[one.poisoned], one.values[~one.poisoned])
                 area = area if one.score.keeps == "low" else 1 - area
                 rows.append({"defense": defense, "setting": words, "score": one.score.words, "epoch": one.epoch,
                              "profile": result.profile, "area": 100 * area})  # fmt: skip
