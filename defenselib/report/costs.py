@@ -78,7 +78,10 @@ def _tabbed(
 def _by_machine(part: pd.DataFrame) -> dict[str, Rows]:
     """The rows of each kind of machine by method, the kind with most methods first."""
     parts = sorted(part.groupby("machine", sort=False), key=lambda pair: -len(pair[1]))
-    return {str(name): {str(row["defense"]): row for row in mine.to_dict("records")} for name, mine in parts}
+    return {
+        str(name): {str(row["defense"]): {str(key): row[key] for key in row} for row in mine.to_dict("records")}
+        for name, mine in parts
+    }
 
 
 def _cell(rows: Rows, method: str, column: str, unit: float = 1.0) -> str:
@@ -88,11 +91,11 @@ def _cell(rows: Rows, method: str, column: str, unit: float = 1.0) -> str:
 def shares(frame: pd.DataFrame) -> Figure:
     """The shares at the profile and on the data set with most methods, without plain training, their measure."""
     known = frame[frame["share"].notna() & (frame["defense"] != "none")]
-    sizes = known.groupby(["profile", "dataset"], sort=False)["defense"].nunique()
-    if sizes.empty:
+    if known.empty:
         return scatter.shares(known)
-    profile, dataset = sizes.idxmax()
-    mine = known[(known["profile"] == profile) & (known["dataset"] == dataset)]
+    parts = [part for _, part in known.groupby(["profile", "dataset"], sort=False)]
+    mine = max(parts, key=lambda part: int(part["defense"].nunique()))
+    profile, dataset = str(mine["profile"].iloc[0]), str(mine["dataset"].iloc[0])
     named = mine.assign(name=[words.label(str(name)) for name in mine["defense"]])
     return scatter.shares(named, f"{words.value(dataset, 'dataset')}, profile {profile}")
 
