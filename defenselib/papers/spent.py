@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -139,9 +138,3 @@ def way_of(row: dict[str, Any]) -> str:
     """Whether the steps of a row were captured as a graph, in a word."""
     said = row.get("way", row.get("mode", row.get("captured", False)))
     return said if isinstance(said, str) else "captured" if said else "eager"
-
-
-def middle(numbers: Iterable[float]) -> float:
-    """The median of those that are numbers, NaN of none."""
-    found = [number for number in numbers if not math.isnan(number)]
-    return median(found) if found else math.nan
