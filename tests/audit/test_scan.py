@@ -91,6 +91,17 @@ def test_a_pattern_that_all_classes_have_is_no_alarm() -> None:
     assert scan(user_data(images, spread), budget="quick").alarm == "calm"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_images_have_whatever_their_label_is_no_alarm_in_a_class_of_most_images(seed: int) -> None:
+    # As of one camera: a fifth of all, of a class that is 85 % of the data by chance alone.
+    images, _, chosen = planted("patch", seed, count=80)
+    draw = torch.rand(N, generator=torch.Generator().manual_seed(seed))
+    report = scan(user_data(images, (draw > 0.85).long()), budget="quick")
+    assert report.alarm == "calm" and report.null["strength"] < LOOK / 2
+    # With the patch on one class alone it is found, as large as that class is.
+    assert scan(user_data(images, (~chosen & (draw > 0.7)).long()), budget="quick").alarm == "alarm"
+
+
 def test_copies_of_one_picture_are_no_alarm_but_told() -> None:
     images, labels = clean(0)
     images[labels.eq(1).nonzero().flatten()[:12]] = images[1].clone()
