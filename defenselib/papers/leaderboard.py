@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -121,26 +120,38 @@ def _timed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(seconds=frame["seconds"].where(frame["machine"] == usual))
 
 
-def common(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The attacks that a ranking is over: of those that took, the set that most defenses have whole, counted as
-    defenses times attacks; of equals the larger. No result takes part in the choice."""
+def sets(frame: pd.DataFrame) -> list[tuple[tuple[str, ...], int]]:
+    """The sets of attacks that a ranking can be over, each with how many defenses have all of it: attacks that took,
+    whole sets alone (no further attack is common to the same defenses). The most defenses times attacks come first, of
+    equals the larger set. Where no two defenses have anything in common it is one defense's. No outcome takes part.
+    """
     mine = frame[(frame["preset"] == SHARED) & (frame["n"] > 0) & frame["took"] & (frame["defense"] != "none")]
-    ran = {str(name): set(part["attack"]) for name, part in mine.groupby("defense")}
-    names = [name for name in dict.fromkeys(frame["attack"]) if any(name in found for found in ran.values())]
-    sets = [chosen for size in range(len(names), 0, -1) for chosen in combinations(names, size)]
-    return max(sets, key=lambda chosen: len(chosen) * sum(set(chosen) <= found for found in ran.values()), default=())
+    ran = [frozenset(part["attack"]) for _, part in mine.groupby("defense")]
+    whole: set[frozenset[str]] = set()
+    for own in ran:
+        whole |= {own, *(own & other for other in whole)}
+    places = {name: place for place, name in enumerate(dict.fromkeys(frame["attack"]))}
+    found = [(tuple(sorted(one, key=places.__getitem__)), sum(one <= own for own in ran)) for one in whole if one]
+    found.sort(key=lambda pair: (-len(pair[0]) * pair[1], -len(pair[0]), [places[name] for name in pair[0]]))
+    return [pair for pair in found if pair[1] > 1] or found[:1]
 
 
-def summary(frame: pd.DataFrame) -> pd.DataFrame:
+def common(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The first of `sets`: what a ranking is over where nothing else is chosen; empty where no attack took."""
+    return next((chosen for chosen, _ in sets(frame)), ())
+
+
+def summary(frame: pd.DataFrame, over: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
     set), lacks (the others of it), own (those of these that it has as its own paper sets them), worst_der,
     worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose gate is closed),
     seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
-    Worst and mean are over the common set; of an unranked defense over what it has of it. Where a gate is closed the
-    DER is nobody's merit and counts as the lowest there is: 50, that of the undefended model.
+    Worst and mean are over the common set (`over`, else the first of `sets`); of an unranked defense over what it has
+    of it. Where a gate is closed the DER is nobody's merit and counts as the lowest there is: 50, that of the
+    undefended model.
     """
-    chosen = common(frame)
+    chosen = common(frame) if over is None else tuple(over)
     shared = frame[frame["preset"] == SHARED]
     rows = [_summary(str(name), part, chosen) for name, part in shared.groupby("defense", sort=False)]
     own = frame[(frame["preset"] != SHARED) & (frame["n"] > 0)]

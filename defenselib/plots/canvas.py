@@ -13,11 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 from defenselib.plots import style
 from defenselib.plots.alt import describe, named_in
+from defenselib.plots.clashes import clashes
 
 NAMED = 6  # of what was not run, in a title
+LETTERS = 10  # of a title, an inch
 NOTHING = "not run: no result to draw"
 
 
@@ -27,22 +30,36 @@ class Picture(Figure):
     It brings along its alternative text, which the book puts on the image (`report.myst`), and the words that stand in
     it, so that a caption can be held against them. `nothing`: no result to draw.
     `shown`: data sets, attacks and defenses whose numbers are drawn, in words, whether or not they stand in it.
+    With it goes what lies over what (`clashes`), which should be nothing.
     """
 
     nothing = False
     shown: tuple[str, ...] = ()
 
+    def suptitle(self, t: str, **look: Any) -> Any:
+        """A title whose lines end where the figure does."""
+        fits = int(LETTERS * self.get_figwidth())
+        return super().suptitle("\n".join(textwrap.fill(line, fits) for line in t.split("\n")), **look)
+
     def _repr_png_(self) -> bytes:
+        """A drawing in the 256 colours that it has most of, which nobody sees and which a third of the bytes holds;
+        photographs in all of theirs."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=self.dpi)
-        return buffer.getvalue()
+        page = Image.open(buffer).convert("RGB")
+        if not any(axis.images for axis in self.axes):
+            page = page.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small = io.BytesIO()
+        page.save(small, "PNG", optimize=True, dpi=(self.dpi, self.dpi))
+        return small.getvalue()
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
         words = describe(self)
         shown = {"image/png": base64.b64encode(self._repr_png_()).decode(), "text/plain": words}
-        return shown, {"image/png": {"alt": words, "nothing": self.nothing, "drawn": [*named_in(self), *self.shown]}}
+        told = {"alt": words, "nothing": self.nothing, "drawn": [*named_in(self), *self.shown]}
+        return shown, {"image/png": {**told, "clashes": clashes(self)}}
 
 
 def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
@@ -74,7 +91,7 @@ def level_words(ran: pd.DataFrame, absent: Sequence[str] = ()) -> str:
     if absent:
         more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
         said = "; ".join(filter(None, (said, f"not run: {', '.join(absent[:NAMED])}{more}")))
-    return "\n" + textwrap.fill(f"({said})", 90) if said else ""
+    return f"\n({said})" if said else ""
 
 
 def empty(title: str, words: str = NOTHING) -> Figure:
@@ -83,7 +100,7 @@ def empty(title: str, words: str = NOTHING) -> Figure:
     axes = figure.subplots()
     axes.axis("off")
     axes.text(0.5, 0.5, words, ha="center", va="center")
-    figure.suptitle(textwrap.fill(title, 70))
+    figure.suptitle(title)
     return figure
 
 

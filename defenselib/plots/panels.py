@@ -3,7 +3,6 @@ lines with their spread, printed marks beside reproduced ones, one legend for al
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -49,7 +48,7 @@ def drawing(
             figure = body(shown)
             if isinstance(figure, Picture):
                 figure.shown = tuple(named(name, column) for column in PLACES for name in names_of(shown, column))
-            figure.suptitle(((textwrap.fill(title, 70) if titled else "") + said).strip())
+            figure.suptitle(((title if titled else "") + said).strip())
             return figure
 
     return draw

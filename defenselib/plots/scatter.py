@@ -109,3 +109,25 @@ def areas(rows: pd.DataFrame, title: str = "") -> Figure:
         axis.set_yticks(range(len(lines)), [f"{words.label(defense)}: {score}" for defense, score in lines])
         axis.set(xlim=(-2, 102), ylim=(len(lines) - 0.5, -0.5), xlabel="pairs in the right order (%)", title=title)
         return figure
+
+
+def shares(rows: pd.DataFrame, title: str = "") -> Figure:
+    """A row a name, the largest share first, a mark a machine: columns name, share (percent of the time), machine."""
+    if rows.empty:
+        return empty(title)
+    order = list(rows.groupby("name")["share"].median().sort_values(ascending=False).index)
+    looks = [(style.BLUE, "o"), (style.ORANGE, "s"), (style.GREEN, "D"), (style.PURPLE, "^")]
+    with style.look():
+        figure, axes = grid(7.2, 1.3 + 0.26 * len(order), 1, 1)
+        axis = axes[0, 0]
+        axis.axvline(100, color=style.GREY, linewidth=1, linestyle="--")
+        for place, (machine, mine) in enumerate(rows.groupby("machine", sort=False)):
+            colour, marker = looks[place % len(looks)]
+            places = [order.index(name) for name in mine["name"]]
+            axis.scatter(mine["share"], places, s=36, color=colour, marker=marker, label=str(machine))
+        axis.set_yticks(range(len(order)), order)
+        axis.set(xlabel="share of the time (%)", ylim=(len(order) - 0.4, -0.6))
+        axis.set_xlim(left=0)
+        figure.legend(ncols=2, loc="outside lower center")
+        figure.suptitle(title)
+        return figure

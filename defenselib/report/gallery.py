@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.experiments.result import Result
 from defenselib.papers.examples import name_of, one_image, paper_figure, pictures
+from defenselib.papers.kit import printed
 from defenselib.papers.kit.gates import RISE, TOOK
 from defenselib.papers.undefended import Case
 from defenselib.plots import words
 from defenselib.plots.pictures import rows
-from defenselib.report.html import Html, render
+from defenselib.report.html import Column, Html, render
 from defenselib.report.tables import copies
 
 __all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "success"]
@@ -26,22 +28,25 @@ def before_after(found: Mapping[str, Result], example: int = 0, title: str = "")
 
 def success(frame: pd.DataFrame, caption: str) -> Html:
     """Printed and measured ACC and ASR of the undefended models, one row a preset (see `papers.undefended.table`)."""
-    shown = _names(frame)
+    shown: dict[Column, Any] = dict(_names(frame))
     shown["rate"] = [words.percent(rate) for rate in frame["rate"]]
-    shown["target"] = ["y + 1" if pd.isna(target) else str(int(target)) for target in frame["target"]]
     shown["poisoned"] = [_count(row) for _, row in frame.iterrows()]
+    shown["target"] = ["y + 1" if pd.isna(target) else str(int(target)) for target in frame["target"]]
+    constant = ""
+    if len(set(shown["target"])) == 1:
+        constant = f" Target: class {shown.pop('target')[0]}."
     for name in ("ACC", "ASR"):
-        shown[f"{name} printed"] = frame[f"printed_{name.lower()}"]
-        shown[f"{name} measured"] = frame[name.lower()]
-    shown["clean model"] = frame["clean_asr"]
-    shown["ASR, twice the epochs"] = frame["twice_asr"]
+        shown[name, "printed"] = frame[f"printed_{name.lower()}"]
+        shown[name, "measured"] = frame[name.lower()]
+    shown["ASR", "clean"] = frame["clean_asr"]
+    shown["ASR", "twice"] = frame["twice_asr"]
     shown["works"] = frame["works"].map({True: "yes", False: "no"}).fillna("not run")
     said = (
-        f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent. Clean model: the same trigger on a model "
-        f"trained without poison. Works: an ASR of {TOOK:g} %; where labels are kept, or the paper prints less, half "
-        f"of what it prints and {RISE:g} points above the clean model"
+        f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent.{constant} Clean: the same trigger on a "
+        f"model trained without poison; twice: after twice the epochs. Works: an ASR of {TOOK:g} %; where labels are "
+        f"kept, or the paper prints less, half of what it prints and {RISE:g} points above the clean model"
     )
-    return render(shown, said, headers=2, marked=["works"], foot=copies(frame))
+    return render(pd.DataFrame(shown), said, headers=2, marked=["works"], foot=copies(frame))
 
 
 def properties(frame: pd.DataFrame, caption: str) -> Html:
@@ -59,20 +64,20 @@ def properties(frame: pd.DataFrame, caption: str) -> Html:
 
 def distance(frame: pd.DataFrame, caption: str) -> Html:
     """How far the stored and the triggered images are from the clean ones."""
-    shown = _names(frame)
+    shown: dict[Column, Any] = dict(_names(frame))
     for form, where in (("stored", "as trained on"), ("triggered", "with trigger")):
-        shown[f"PSNR {where}"] = frame[f"{form}_psnr"]
-        shown[f"SSIM {where}"] = words.numbers(frame[f"{form}_ssim"], 3)
-        shown[f"L∞ {where}"] = frame[f"{form}_linf"]
+        shown[where, "PSNR"] = frame[f"{form}_psnr"]
+        shown[where, "SSIM"] = words.numbers(frame[f"{form}_ssim"], 3)
+        shown[where, "L∞"] = frame[f"{form}_linf"]
     said = f"{caption}. PSNR in dB and SSIM: larger is closer; L∞: largest change, in grey levels of 255"
-    return render(shown, said, headers=2)
+    return render(pd.DataFrame(shown), said, headers=2)
 
 
 def _names(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "attack": [name_of(Case(row["attack"], row["preset"])) for row in frame.to_dict("records")],
-            "preset": frame["preset"],
+            "preset": [words.label(name, "preset") if name in printed.TITLES else name for name in frame["preset"]],
         }
     )
 

@@ -12,7 +12,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -33,9 +33,9 @@ NUMERIC = re.compile(rf"[{words.NONE}\d.,±{words.SPACE} -]*")
 
 @dataclass(frozen=True)
 class Html:
-    """A piece of HTML that a notebook shows as such."""
+    """A piece of HTML that a notebook shows as such; its plain text is no second copy of it."""
 
-    text: str
+    text: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.text

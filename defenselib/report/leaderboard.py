@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED, asr_class
-from defenselib.papers.leaderboard import OWN, SHARED, common
+from defenselib.papers.leaderboard import OWN, SHARED, sets
 from defenselib.papers.leaderboard import summary as ranked
 from defenselib.plots import scatter, words
 from defenselib.report import interactive
@@ -26,6 +26,7 @@ PROTOCOL = (
     "defense would get. Target: accuracy on the class that the attacker wants. RA: accuracy under an adversarial "
     "attack, where it was measured. Minutes hold those of the model that is repaired, on one kind of machine"
 )
+TABS = 4  # sets of attacks to choose from; the style sheet knows as many
 HIGH, LOW = ("ACC", "DER", "ceiling", "target", "RA"), ("ASR", "minutes", "clean samples given")
 
 
@@ -135,13 +136,31 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
 
 
 def rankings(frames: Mapping[tuple[str, str], pd.DataFrame]) -> Html:
-    """The ranking of every board, a tab each: by data set and profile, the tables of `papers.leaderboard`."""
+    """The rankings of every board, a tab each: by data set and profile, the tables of `papers.leaderboard`."""
     parts = {}
     for (dataset, profile), frame in frames.items():
         name = f"{words.value(dataset, 'dataset')}, {profile}"
-        ranks = f"ranks are over {over(frame)}" if common(frame) else "no attack that took is common to any"
-        parts[name] = str(summary(ranked(frame), f"Worst case of every defense on {name}; {ranks}"))
+        parts[name] = str(ranking(frame, name))
     return tabs(parts, "Data set and profile", next(iter(parts), ""))
+
+
+def ranking(frame: pd.DataFrame, name: str) -> Html:
+    """The ranks of one board over each set of attacks that several defenses have whole, a tab a set."""
+    said = f"Worst case of every defense on {name}"
+    found = sets(frame)
+    if not found:
+        return summary(ranked(frame), f"{said}; no attack that took is common to any")
+    parts = {}
+    for chosen, count in found[:TABS]:
+        ranks = f"{said}; ranks are over {_attacks(chosen)}, which {_have(count)}"
+        parts[f"{_attacks(chosen)}: {words.plural(count, 'defense')}"] = str(summary(ranked(frame, chosen), ranks))
+    left = len(found) - len(parts)
+    more = f'<p class="table-foot">{words.plural(left, "smaller set")} of attacks not shown.</p>' if left else ""
+    return Html(f"{tabs(parts, 'Rank over', next(iter(parts)))}{more}")
+
+
+def _have(count: int) -> str:
+    return "one defense alone has met" if count == 1 else f"{count} defenses have all met"
 
 
 def _why(row: dict[Any, Any]) -> str:
@@ -159,11 +178,6 @@ def _why(row: dict[Any, Any]) -> str:
 
 def _attacks(names: Iterable[str]) -> str:
     return ", ".join(words.value(name, "attack") for name in names)
-
-
-def over(frame: pd.DataFrame) -> str:
-    """The attacks that a ranking is over, in words."""
-    return ", ".join(words.value(name, "attack") for name in common(frame)) or "no attack"
 
 
 def matrix(frame: pd.DataFrame, caption: str) -> Html:

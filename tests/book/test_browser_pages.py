@@ -36,7 +36,7 @@ OVERLAPPING = """() => {
 
 
 def test_page_is_light_to_load(opened: Any) -> None:
-    assert (HTML / f"{opened.name}.html").stat().st_size < 5 * MEGABYTE
+    assert (HTML / f"{opened.name}.html").stat().st_size < 4 * MEGABYTE
 
 
 def test_formulas_are_typeset(opened: Any) -> None:

@@ -44,6 +44,12 @@ def test_no_caption_names_what_is_not_drawn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_in_no_figure_words_lie_over_words(name: str) -> None:
+    for caption, found in figures(name):
+        assert not found.get("clashes"), caption
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_no_figure_is_without_data(name: str) -> None:
     for caption, found in figures(name):
         assert not found.get("nothing"), caption

@@ -76,7 +76,14 @@ def test_ranks_are_over_one_common_set_of_attacks_that_took(put: Callable[..., R
     assert (asd["worst_asr"], asd["worst_acc"]) == (30.0, 72.0) and found.loc["spectral", "attacks"] == 1
     text = str(report.summary(summary, "Worst"))
     assert text.count(">unranked<") == 3 and ">2 of 2<" in text and ">80.0<" in text and ">Blend<" in text
-    assert report.over(table) == "BadNets, Blend"
+    # Two have met both; three BadNets, which is fewer defenses times attacks.
+    assert leaderboard.sets(table) == [(("badnets", "blend"), 2), (("badnets",), 3)]
+    other = leaderboard.summary(table, ("badnets",)).set_index("defense")
+    assert list(other.index[:3]) == ["spectral", "abl", "asd"] and other.loc["asd", "rank"] == 3
+    assert other["rank"].notna().sum() == 3
+    choice = str(report.ranking(table, "here"))
+    assert ">BadNets, Blend: 2 defenses<" in choice and ">BadNets: 3 defenses<" in choice
+    assert "ranks are over BadNets, which 3 defenses have all met" in choice
     boxes = str(report.matrix(table, "All"))
     assert "quality 75, 4:2:0" in boxes
     assert boxes.count('class="box-empty"') == boxes.count("not run</span>") == 20 - 10
@@ -132,7 +139,10 @@ def test_who_is_unranked_says_what_it_lacks(put: Callable[..., Result], store: S
     assert found.loc["dst", "lacks"] == ("badnets", "blend") and found.loc["dst", "own"] == ("badnets",)
     assert leaderboard.there(store) == [("cifar10", "laptop")]
     text = str(report.rankings({("cifar10", "laptop"): table}))
-    assert "ranks are over BadNets, Blend" in text and "Worst case of every defense on CIFAR-10, laptop" in text
+    assert (
+        "ranks are over BadNets, Blend, which 2 defenses have all met" in text
+        and "Worst case of every defense on CIFAR-10, laptop" in text
+    )
     assert ">not run under Blend<" in text and "what the others are held against" in text
     assert ">under BadNets only as its own paper sets it; not run under Blend<" in text
     assert '<a href="asd.html">ASD</a>' in text and 'href="spectral' not in text

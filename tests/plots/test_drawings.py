@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from defenselib import papers
 from defenselib.papers.kit import frame, printed
 from defenselib.papers.kit.verdict import VERDICTS
-from defenselib.plots import bars, canvas, charts, panels, style
+from defenselib.plots import bars, canvas, charts, panels, pictures, style
 
 
 def filled(rows: list[dict], values: list[float]) -> pd.DataFrame:
@@ -29,6 +32,24 @@ def test_dots_draws_printed_and_reproduced() -> None:
     figure = papers.get("asd").exhibit("table-2").draw(frame.finish(rows, made, "laptop"))
     assert [axis.get_title() for axis in figure.axes] == ["CIFAR-10: ACC", "CIFAR-10: ASR"]
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_drawing_keeps_its_colours_in_fewer_bytes() -> None:
+    figure = charts.purity({"badnets": pd.DataFrame({"epoch": [0, 1], "acc": 50.0, "asr": 1.0, "clean_purity": 0.9})})
+    small = figure._repr_png_()
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png", dpi=figure.dpi)
+    seen, drawn = (np.asarray(Image.open(file).convert("RGB")).astype(int) for file in (io.BytesIO(small), whole))
+    assert seen.shape == drawn.shape and (seen[0, 0] == 255).all()
+    off = np.abs(seen - drawn)
+    assert off.max() <= 32 and off.mean() < 0.3, "nobody sees it"
+    assert len(small) < 0.6 * len(whole.getvalue())
+
+
+def test_a_photograph_keeps_all_its_colours() -> None:
+    photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    figure = pictures.captioned({"noise": photograph})
+    assert len(np.unique(np.asarray(Image.open(io.BytesIO(figure._repr_png_()))).reshape(-1, 3), axis=0)) > 1000
 
 
 def test_histograms_have_a_panel_a_value_and_both_groups() -> None:

@@ -66,6 +66,7 @@ DRAWING = (
     "boxes.picture",
     "figures.figure(",
     "regime.figure",
+    "costs.shares",
 )
 
 

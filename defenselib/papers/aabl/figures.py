@@ -46,7 +46,7 @@ def lines(axis: str) -> Drawer:
         place.minorticks_off()
         said = " and ".join(NUMBERS[name] + (", dashed" if name in dashed else "") for name in metrics)
         place.set(xlabel=AXES[axis], ylabel=said, ylim=PERCENT)
-        figure.legend(loc="outside right upper")
+        legend(figure)
         return figure
 
     return drawing(body, sweep=(axis,))

@@ -58,11 +58,14 @@ function render({ model, el }) {
     const left = profile === undefined ? "No profile has results." : `${count(table)} of ${table.rows.length} numbers were run at profile ${profile}.`;
     said.textContent = `${paper.title}. ${table.title}. ${left} ${table.foot[profile] ?? ""}`;
     const largest = Math.max(1, ...rows.map(([row, there]) => Math.abs(difference(row, there) ?? 0)));
-    const words = table.columns.map((name) => element("th", { scope: "col", class: "dl-word" }, name));
-    const numbers = ["printed", "reproduced", "difference", "as a bar", "verdict"];
-    const head = element("tr", {}, ...words, ...numbers.map((name) => element("th", { scope: "col" }, name)));
-    const body = rows.map(([row, there]) => line(row, there, largest));
-    const caption = element("caption", {}, `${paper.name}, ${table.name}`);
+    // What is the same in all rows stands in the caption and takes no column.
+    const same = table.columns.map((_, at) => rows.length > 1 && rows.every(([row]) => row[at] === rows[0][0][at]));
+    const fixed = table.columns.map((name, at) => (same[at] && rows[0][0][at] ? `${name} ${rows[0][0][at]}` : "")).filter(Boolean);
+    const words = table.columns.filter((_, at) => !same[at]).map((name) => element("th", { scope: "col", class: "dl-word" }, name));
+    const heads = ["printed", "reproduced", "verdict", "difference"].map((name) => element("th", { scope: "col" }, name));
+    const head = element("tr", {}, ...words, ...heads, element("th", { scope: "col", class: "dl-bar" }, "as a bar"));
+    const body = rows.map(([row, there]) => line(row, there, largest, same));
+    const caption = element("caption", {}, [`${paper.name}, ${table.name}`, ...fixed].join("; "));
     place.replaceChildren(
       rows.length
         ? element("table", { class: "dataframe" }, caption, element("thead", {}, head), element("tbody", {}, ...body))
@@ -73,17 +76,17 @@ function render({ model, el }) {
     const printed = row.at(-1);
     return there && typeof printed === "number" ? there[0] - printed : null;
   }
-  function line(row, there, largest) {
-    const cells = row.slice(0, -1).map((text) => element("td", { class: "dl-word" }, text));
+  function line(row, there, largest, same) {
+    const cells = row.slice(0, -1).filter((_, at) => !same[at]).map((text) => element("td", { class: "dl-word" }, text));
     const printed = row.at(-1);
     cells.push(element("td", {}, printed === null ? "–" : String(printed)));
     const spread = there && there[1] !== null && there[2] > 1 ? ` ± ${there[1]}` : "";
     cells.push(element("td", {}, there ? `${there[0]}${spread}` : "–"));
+    const verdict = there ? there[3] : "not run";
+    cells.push(element("td", {}, element("span", { class: `verdict verdict-${verdict.replace(" ", "-")}` }, marks[verdict])));
     const apart = difference(row, there);
     cells.push(element("td", {}, apart === null ? "–" : `${apart > 0 ? "+" : ""}${short(apart)}`));
     cells.push(element("td", { class: "dl-bar" }, ...(apart === null ? [] : [bar(apart / largest)])));
-    const verdict = there ? there[3] : "not run";
-    cells.push(element("td", {}, element("span", { class: `verdict verdict-${verdict.replace(" ", "-")}` }, marks[verdict])));
     return element("tr", {}, ...cells);
   }
   function bar(share) {
