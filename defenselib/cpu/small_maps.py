@@ -85,8 +85,8 @@ class ByPosition(_Convolution):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = (tensor.permute(0, 2, 3, 1) for tensor in ctx.saved_tensors)
-        for_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for_x = torch.zeros_like(x) if _wanted(ctx, 0) else None
+        for_weight = torch.zeros_like(weight) if _wanted(ctx, 1) else None
         windows = (_windows(x.shape[d + 1], weight.shape[d + 1], ctx.stride[d], ctx.padding[d]) for d in (0, 1))
         rows, columns = map(list, windows)
         for i, (row, tap_row) in enumerate(rows):
@@ -109,15 +109,26 @@ class Unfolded(_Convolution):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         for_x = for_weight = None
-        if ctx.needs_input_grad[0]:
+        if _wanted(ctx, 0):
             for_x = torch.ops.aten.convolution_backward(
                 gradient, x, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1, (True, False, False)
             )[0]
-        if ctx.needs_input_grad[1]:
+        if _wanted(ctx, 1):
             windows = _unfolded(x, (weight.shape[2], weight.shape[3]), ctx.stride, ctx.padding)
             product = gradient.permute(0, 2, 3, 1).flatten(0, 2).t() @ windows
             for_weight = _channels_first(product.view(len(weight), *weight.shape[2:], weight.shape[1]))
         return for_x, for_weight, None, None
+
+
+def _wanted(ctx: Any, number: int) -> bool:
+    """Whether somebody waits for the gradient of this argument. A search for adversarial images asks for that of the
+    images alone; torch leaves out the other one in its own layers, but does not tell a Function."""
+    if not ctx.needs_input_grad[number]:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[number][0])
+    except RuntimeError:  # it cannot say so of a leaf whose gradient is itself asked for
+        return True
 
 
 def _unfolded(x: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
