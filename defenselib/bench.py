@@ -24,7 +24,6 @@ from torch import Tensor
 from defenselib import attacks, defenses
 from defenselib.attacks.base import Attack
 from defenselib.cpu.allocator import keep_memory
-from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.photos import ResizedCrop
 from defenselib.data.host.images import HostImages
@@ -217,8 +216,7 @@ def main(
     if place.type == "cuda":
         counts = counts[-1:]
     try:
-        with bf16_arithmetic(place):
-            columns = {count: measure(model, width, precision, place, count) for count in counts}
+        columns = {count: measure(model, width, precision, place, count) for count in counts}
     except DefenseLibError as error:
         raise typer.BadParameter(str(error)) from error
     where = torch.cuda.get_device_name(place) if place.type == "cuda" else platform.processor() or platform.machine()

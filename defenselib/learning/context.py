@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from defenselib.cpu.bf16 import autocast
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning import checkpoints
@@ -115,8 +116,8 @@ class Context:
         return self._generators[name]
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bf16 autocast where the experiment asks for it; weights and losses stay float32."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        """bf16 autocast where the experiment asks for it and the device has it; weights and losses stay float32."""
+        return autocast(self.device, self.precision == "bf16")
 
     def observe(self, event: str, **what: Any) -> None:
         """Report to whoever watches: "epoch", "split", "scores", "target". Draws nothing, changes nothing."""

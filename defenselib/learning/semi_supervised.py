@@ -76,6 +76,8 @@ class MixMatch:
     temperature: of sharpening; mixup_alpha: Beta parameter, one draw per iteration for the whole batch;
     lambda_u: weight of the unlabelled loss at the end of the ramp; rampup: its length in epochs (0: no ramp);
     iterations: steps an epoch; views: augmented views of an unlabelled sample.
+    merged: one pass of the network for all views and one for all blocks, 2 an iteration instead of 5. BatchNorm's
+    statistics are then those of larger batches, and its running ones move 2 times. Not ASD's, and no method's default.
     """
 
     temperature: float = 0.5
@@ -85,6 +87,7 @@ class MixMatch:
     iterations: int = 1024
     batch_size: int = 64
     views: int = 2
+    merged: bool = False
 
     def weight(self, epoch: float) -> float:
         """lambda_u(epoch), linear from 0 to lambda_u over `rampup` epochs."""
@@ -127,8 +130,14 @@ class MixMatch:
     def guess(self, model: nn.Module, views: list[Tensor], context: Context) -> Tensor:
         """Sharpened mean prediction over the views, (B, C). The model stays in train mode, as in ASD's code."""
         with context.autocast():
-            predictions = [model(view).float().softmax(1) for view in views]
+            predictions = [logits.softmax(1) for logits in self._passes(model, views)]
         return sharpen(torch.stack(predictions).mean(0), self.temperature)
+
+    def _passes(self, model: nn.Module, blocks: list[Tensor]) -> list[Tensor]:
+        """Logits of each block (B, 3, H, W) in float32, (B, C): a pass each, or one for all."""
+        if self.merged:
+            return list(model(torch.cat(blocks)).float().split([len(block) for block in blocks]))
+        return [model(block).float() for block in blocks]
 
     @staticmethod
     def mix(inputs: Tensor, targets: Tensor, mixing: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -140,8 +149,7 @@ class MixMatch:
         """Cross-entropy of the labelled block, mean squared error of the others (over samples and classes)."""
         blocks = interleave(list(mixed.split(self.batch_size)))
         with context.autocast():
-            logits = [model(block).float() for block in blocks]
-        logits = interleave(logits)
+            logits = interleave(self._passes(model, blocks))
         size = self.batch_size
         loss_x = soft_cross_entropy(logits[0], targets[:size]).mean()
         loss_u = F.mse_loss(torch.cat(logits[1:]).softmax(1), targets[size:])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from defenselib.cpu.small_maps import with_small_maps
 from defenselib.models.batch_norm import with_lone_samples
 
 
@@ -37,6 +38,7 @@ class Classifier(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(width, num_classes)
         with_lone_samples(self)
+        with_small_maps(self)
 
     def maps(self, x: Tensor) -> Tensor:
         x = self.stem((x - self.mean) / self.std)

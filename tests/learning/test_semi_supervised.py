@@ -104,3 +104,31 @@ def test_endless_passes_over_the_pool(n, batch, batches):
     for chunk in drawn.flatten().split(kept):
         assert len(set(chunk.tolist())) == len(chunk)  # no sample twice within a pass
     assert set(drawn.flatten().tolist()) <= set(pool.tolist())
+
+
+def test_merged_passes_give_what_separate_ones_give_where_no_statistics_are_taken():
+    torch.manual_seed(0)
+    model, mixed, targets = build_model("resnet10", width=2).eval(), torch.rand(12, 3, 32, 32), torch.rand(12, 10)
+    apart, merged = MixMatch(batch_size=4), MixMatch(batch_size=4, merged=True)
+    guesses = [learner.guess(model, list(mixed.split(4)), context()) for learner in (apart, merged)]
+    torch.testing.assert_close(*guesses)
+    losses = [learner.losses(model, mixed, targets, context()) for learner in (apart, merged)]
+    torch.testing.assert_close(*losses)
+
+
+def test_merged_passes_are_two_with_the_statistics_of_larger_batches_and_off_by_default():
+    assert MixMatch().merged is False
+    images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    train = ImageSet(images, torch.arange(40) % 10)
+    sizes = {}
+    for merged in (False, True):
+        model = build_model("resnet10", width=2)
+        seen: list[int] = []
+        model.stem.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
+        trainee = Trainee(model, torch.optim.SGD(model.parameters(), 0.01), train, context(), Augment())
+        learner = MixMatch(iterations=1, batch_size=8, merged=merged)
+        found = learner.train_epoch(trainee, torch.arange(20), torch.arange(20, 40), 1)
+        assert found["loss_x"] > 0
+        sizes[merged] = seen
+        assert int(model.stem[1].num_batches_tracked) == len(seen)
+    assert sizes == {False: [8, 8, 8, 8, 8], True: [16, 24]}
