@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.defenses.vab_victim import suppress
@@ -13,7 +12,7 @@ from defenselib.errors import check_choice, check_range
 from defenselib.learning import mixing
 from defenselib.learning.batches import endless, shuffled
 from defenselib.learning.context import Context
-from defenselib.learning.losses import soft_cross_entropy
+from defenselib.learning.losses import one_hot, soft_cross_entropy
 from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import check_finite, descend, one_pass
 from defenselib.models import Classifier
@@ -133,11 +132,10 @@ class Beneficiary:
         """
         with self.trainee.context.autocast():
             logits = torch.stack([self.trainee.model(view).float() for view in self._views(index)])
-        targets = F.one_hot(logits.detach().softmax(2).mean(0).argmax(1), logits.shape[2]).float()
+        targets = one_hot(logits.detach().softmax(2).mean(0).argmax(1), logits.shape[2])
         if victim is not None:
             targets = suppress(targets, victim)
         return soft_cross_entropy(logits.flatten(0, 1), targets.repeat(self.views, 1)).mean()
 
     def _views(self, index: Tensor) -> list[Tensor]:
-        stream = self.trainee.context.generator("vab/augment")
-        return [self.trainee.look(index, stream) for _ in range(self.views)]
+        return self.trainee.looks([index] * self.views, self.trainee.context.generator("vab/augment"))

@@ -32,6 +32,14 @@ def symmetric_cross_entropy(
     return alpha * cross_entropy + beta * reverse
 
 
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """1 at the label and 0 elsewhere. labels: int64 (N,) in 0 .. classes - 1. Returns float32 (N, classes).
+
+    torch's own reads the labels back on a processor, to check their range.
+    """
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).float()
+
+
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """-sum_k targets_k log softmax(logits)_k per sample. logits, targets: (N, C). Returns (N,)."""
     return -(targets * F.log_softmax(logits.float(), dim=1)).sum(1)

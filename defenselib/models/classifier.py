@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from defenselib.models.batch_norm import with_lone_samples
+from defenselib.models.batch_norm import counted_together, with_lone_samples
 
 
 class Classifier(nn.Module):
@@ -39,9 +39,10 @@ class Classifier(nn.Module):
         with_lone_samples(self)
 
     def maps(self, x: Tensor) -> Tensor:
-        x = self.stem((x - self.mean) / self.std)
-        for stage in self.stages:
-            x = stage(x)
+        with counted_together():
+            x = self.stem((x - self.mean) / self.std)
+            for stage in self.stages:
+                x = stage(x)
         return x
 
     def features(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def test_mix_is_one_convex_combination_with_a_permutation():
 
 
 def test_mixing_coefficients_favour_the_first_and_follow_beta():
-    drawn = torch.tensor(MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0)))
+    drawn = MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0))
     assert drawn.min() >= 0.5 and drawn.max() <= 1
     reference = torch.distributions.Beta(0.75, 0.75).sample((40000,))
     expected = torch.maximum(reference, 1 - reference).mean()
