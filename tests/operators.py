@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # They say where memory is or set it aside: no kernel runs.
@@ -37,14 +35,12 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def per_step(steps: Callable[[int], object], seen: Callable[[], Any], few: int = 2, more: int = 4) -> Counter[str]:
-    """Operators of one iteration in the middle of an epoch: what `more` of them ask for beyond `few`."""
-    steps(few)  # what only the first step does
-    found = []
-    for count in (few, more):
-        with seen() as counted:
+def per_step(steps: Callable[[int], object]) -> int:
+    """Operators of one iteration that launch a kernel: what two of them ask for beyond one."""
+    steps(1)  # what is done once
+    counts = []
+    for count in (1, 2):
+        with Operators() as seen:
             steps(count)
-        found.append(counted)
-    difference = Counter(found[1].launched)
-    difference.subtract(found[0].launched)
-    return Counter({name: value // (more - few) for name, value in difference.items() if value})
+        counts.append(seen.launched.total())
+    return counts[1] - counts[0]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
+from defenselib.data.augment.cutout import CutoutAugment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.distinguish import intra_class_epoch
@@ -22,8 +23,15 @@ from defenselib.defenses.vab_victim import PLAIN
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
+from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
-from defenselib.learning.contrastive import Contrastive, contrastive_views, simclr_loss, train_encoder
+from defenselib.learning.contrastive import (
+    Contrastive,
+    ProjectionHead,
+    contrastive_views,
+    encoder_epoch,
+    simclr_loss,
+)
 from defenselib.learning.losses import ascent, symmetric_cross_entropy
 from defenselib.learning.remixmatch import ReMixMatch
 from defenselib.learning.semi_contrastive import semi_contrastive_loss
@@ -31,6 +39,7 @@ from defenselib.learning.semi_supervised import MixMatch, Trainee
 from defenselib.learning.supervised import LossFunction, head_epoch, make_optimizer, supervised_epoch
 from defenselib.learning.uda import UDA
 from defenselib.models import Classifier, build_model
+from defenselib.seeds import initialised
 
 Steps = Callable[[int], object]  # does so many iterations
 
@@ -73,7 +82,9 @@ class Bench:
             model_factory=partial(build_model, size.model, width=size.width), device=device, precision=size.precision
         )
         count = steps * max(size.batch, size.mixed, size.pairs)
-        images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        images = torch.randint(
+            0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
         labels = (torch.arange(count) * 7) % 10
         return cls(size, context, ImageSet(images, labels).to(context.device).channels_last())
 
@@ -172,10 +183,16 @@ def _contrastive(bench: Bench, semi: bool) -> Steps:
             return simclr_loss(z1, z2, settings.temperature)
         return semi_contrastive_loss(z1, z2, codes // 2, codes % 2 == 1, settings.temperature)
 
+    stage, context = "ss-ctl" if semi else "simclr", bench.context
+    model = context.build_model(stage)
+    make_head = partial(ProjectionHead, model.head.in_features, norm=settings.head_norm)
+    head = initialised(make_head, context.generator(f"{stage}/head")).to(context.device)
+    optimizer = make_optimizer([*model.parameters(), *head.parameters()], "sgd", settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+
     def steps(n: int) -> object:
-        count = n * settings.batch_size
-        part = ImageSet(coded.images[:count], coded.labels[:count])
-        return train_encoder("ss-ctl" if semi else "simclr", settings, loss, part, bench.context.build_model, bench.context)
+        part = ImageSet(*(item[: n * settings.batch_size] for item in (coded.images, coded.labels)))
+        return encoder_epoch(stage, settings, loss, part, model, head, optimizer, schedule, context)
 
     return steps
 
@@ -228,6 +245,15 @@ def _split(bench: Bench) -> Steps:
     return steps
 
 
+def _ranking(bench: Bench) -> Steps:
+    model, size, labels = bench.context.build_model(), bench.size.batch, bench.train.labels
+
+    def loss(logits: Tensor, index: Tensor) -> Tensor:
+        return symmetric_cross_entropy(logits, labels[index])
+
+    return lambda n: infer(model, bench.first(n * size).images, bench.context, loss, batch_size=size)
+
+
 def _adversarial(bench: Bench) -> Steps:
     it, size = bench.trainee(), bench.size.batch
     return lambda n: adversarial_epoch(
@@ -239,6 +265,7 @@ def _adversarial(bench: Bench) -> Steps:
 LOOPS: Mapping[str, Callable[[Bench], Steps]] = {
     "supervised (SGD)": _supervised,
     "MixMatch (ASD, BSD, DBD)": _mixmatch,
+    "ranking (ASD, BSD, DBD)": _ranking,
     "ASD: virtual model": _virtual,
     "ASD: UDA": _uda,
     "ASD: ReMixMatch": _remixmatch,
@@ -253,6 +280,7 @@ LOOPS: Mapping[str, Callable[[Bench], Steps]] = {
     "A-ABL: split": _split,
     "A-ABL: adversarial": _adversarial,
     "ABL: isolation": _isolation,
+    "ABL: finetuning": partial(_supervised, augment=CutoutAugment()),
     "DBD: SimCLR": partial(_contrastive, semi=False),
     "DBD: linear": _dbd_linear,
 }

@@ -117,7 +117,7 @@ def intra_class_epoch(
             found = model.features(to_float(train.images[index]))
         return intra_class_loss(found.float(), train.labels[index], model.head.out_features)
 
-    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, None, "spread")
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, None, "spread", (context, train))
 
 
 @dataclass(frozen=True, kw_only=True)

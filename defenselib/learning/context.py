@@ -114,6 +114,10 @@ class Context:
             self._generators[name] = make_generator(self._seed, name, device=self.device)
         return self._generators[name]
 
+    def streams(self) -> list[torch.Generator]:
+        """All random streams that were asked for until now."""
+        return list(self._generators.values())
+
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 autocast where the experiment asks for it; weights and losses stay float32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.learning.batches import endless
+from defenselib.learning.capture import captured
 from defenselib.learning.context import Context
 from defenselib.learning.losses import one_hot, soft_cross_entropy
 from defenselib.learning.supervised import check_finite, descend
@@ -37,7 +38,7 @@ class Trainee:
         return to_float(self.augment(self.train.images, index, draws))
 
     def looks(self, indices: Sequence[Tensor], draws: torch.Generator) -> list[Tensor]:
-        """`look` at one index after the other: the same draws and pixels, moved in one operation; views of one tensor."""
+        """`look` at one index after the other: the same draws and pixels, moved at once; views of one tensor."""
         seen = to_float(self.augment.together(self.train.images, indices, draws))
         return list(seen.split([len(index) for index in indices]))
 
@@ -117,9 +118,10 @@ class MixMatch:
         weights = [self.weight(epoch + step / self.iterations) for step in range(self.iterations)]
         # Numbers that change from step to step are tensors: nothing but their memory tells one step from the next.
         rising = torch.tensor(weights, device=context.device)
+        run = captured(partial(self.step, trainee), self.iterations, context, trainee.optimizer, trainee.train)
         sums = torch.zeros(2, device=context.device)
         for step in range(self.iterations):
-            sums += self.step(trainee, index_x[step], index_u[step], mixing[step], rising[step])
+            sums += run(index_x[step], index_u[step], mixing[step], rising[step])
         means = [check_finite(value / self.iterations, "mixmatch") for value in sums.tolist()]
         return {"loss_x": means[0], "loss_u": means[1], "lambda_u": weights[-1]}
 
@@ -150,7 +152,9 @@ class MixMatch:
         return sharpen(torch.stack(logits).softmax(2).mean(0), self.temperature)
 
     @staticmethod
-    def mix(inputs: Tensor, targets: Tensor, mixing: Tensor | float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mix(
+        inputs: Tensor, targets: Tensor, mixing: Tensor | float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """MixUp of all samples with a random permutation of themselves; one coefficient for the batch."""
         partner = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         return torch.lerp(inputs[partner], inputs, mixing), torch.lerp(targets[partner], targets, mixing)
