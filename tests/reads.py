@@ -75,7 +75,7 @@ class _Below(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if name in READS and place_of(args[0]) is None and not _sized(name, args):
+        if name in READS and place_of(args[0]) != "cpu" and not _sized(name, args):
             self.above.note(f"aten::{name}")
         return func(*args, **(kwargs or {}))
 

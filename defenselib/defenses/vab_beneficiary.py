@@ -144,4 +144,5 @@ class Beneficiary:
         return soft_cross_entropy(logits.flatten(0, 1), targets.repeat(self.views, 1)).mean()
 
     def _views(self, index: Tensor) -> list[Tensor]:
-        return self.trainee.looks([index] * self.views, self.trainee.context.generator("vab/augment"))
+        seen = self.trainee.looks([index] * self.views, self.trainee.context.generator("vab/augment"))
+        return list(seen.split(len(index)))

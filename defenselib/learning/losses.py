@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from defenselib.data.constants import identity
+
 
 def symmetric_cross_entropy(
     logits: Tensor,
@@ -37,7 +39,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 
     torch's own reads the labels back on a processor, to check their range.
     """
-    return (labels[:, None] == torch.arange(classes, device=labels.device)).float()
+    return identity(classes, labels.device)[labels]
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

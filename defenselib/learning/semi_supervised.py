@@ -19,8 +19,10 @@ from defenselib.learning.batches import endless
 from defenselib.learning.capture import captured
 from defenselib.learning.context import Context
 from defenselib.learning.losses import one_hot, soft_cross_entropy
-from defenselib.learning.supervised import check_finite, descend
+from defenselib.learning.passes import Passes
+from defenselib.learning.supervised import check_finite
 from defenselib.models import Classifier
+from defenselib.models.batch_norm import counted_together
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,9 @@ class Trainee:
         """Augmented samples, float (B, 3, H, W) in [0, 1]; index: int64 positions."""
         return to_float(self.augment(self.train.images, index, draws))
 
-    def looks(self, indices: Sequence[Tensor], draws: torch.Generator) -> list[Tensor]:
-        """`look` at one index after the other: the same draws and pixels, moved at once; views of one tensor."""
-        seen = to_float(self.augment.together(self.train.images, indices, draws))
-        return list(seen.split([len(index) for index in indices]))
+    def looks(self, indices: Sequence[Tensor], draws: torch.Generator) -> Tensor:
+        """`look` at one index after the other, as one batch: the same draws and pixels, moved at once."""
+        return to_float(self.augment.together(self.train.images, indices, draws))
 
     def one_hot(self, index: Tensor) -> Tensor:
         """The labels of the samples at `index` (B,), float (B, C)."""
@@ -118,22 +119,30 @@ class MixMatch:
         weights = [self.weight(epoch + step / self.iterations) for step in range(self.iterations)]
         # Numbers that change from step to step are tensors: nothing but their memory tells one step from the next.
         rising = torch.tensor(weights, device=context.device)
-        run = captured(partial(self.step, trainee), self.iterations, context, trainee.optimizer, trainee.train)
+        passes = Passes(trainee.model, 1 + self.views, context)
+        run = captured(partial(self.step, trainee, passes), self.iterations, context, trainee.optimizer, trainee.train)
         sums = torch.zeros(2, device=context.device)
         for step in range(self.iterations):
             sums += run(index_x[step], index_u[step], mixing[step], rising[step])
         means = [check_finite(value / self.iterations, "mixmatch") for value in sums.tolist()]
         return {"loss_x": means[0], "loss_u": means[1], "lambda_u": weights[-1]}
 
-    def step(self, trainee: Trainee, index_x: Tensor, index_u: Tensor, mixing: Tensor, weight: Tensor) -> Tensor:
+    def step(
+        self, trainee: Trainee, passes: Passes, index_x: Tensor, index_u: Tensor, mixing: Tensor, weight: Tensor
+    ) -> Tensor:
         """One step down loss_x + weight * loss_u; returns both losses, (2,). index_x, index_u: int64 (B,) positions;
-        mixing, weight: float32 (). The model is in train mode."""
-        model, context = trainee.model, trainee.context
-        x, *u = trainee.looks([index_x, *[index_u] * self.views], context.generator("mixmatch/augment"))
-        targets = torch.cat([trainee.one_hot(index_x), *[self.guess(model, u, context)] * self.views])
-        mixed, mixed_targets = self.mix(torch.cat([x, *u]), targets, mixing, context.generator("mixmatch/mixup"))
-        loss_x, loss_u = self.losses(model, mixed, mixed_targets, context)
-        descend(loss_x + weight * loss_u, trainee.optimizer)
+        mixing, weight: float32 (). passes: of the model, in train mode."""
+        context = trainee.context
+        passes.convert()
+        inputs = trainee.looks([index_x, *[index_u] * self.views], context.generator("mixmatch/augment"))
+        u = inputs[len(index_x) :].split(len(index_u))
+        with counted_together():
+            targets = torch.cat([trainee.one_hot(index_x), *[self.guess(passes.models, u, context)] * self.views])
+            mixed, mixed_targets = self.mix(inputs, targets, mixing, context.generator("mixmatch/mixup"))
+            loss_x, loss_u = self.losses(passes.models, mixed, mixed_targets, context)
+        (loss_x + weight * loss_u).backward()
+        passes.hand_over()
+        trainee.optimizer.step()
         return torch.stack([loss_x.detach(), loss_u.detach()])
 
     def _draw_mixing(self, generator: torch.Generator) -> Tensor:
@@ -145,11 +154,12 @@ class MixMatch:
         return torch.maximum(drawn, 1 - drawn)
 
     @torch.no_grad()
-    def guess(self, model: nn.Module, views: list[Tensor], context: Context) -> Tensor:
-        """Sharpened mean prediction over the views, (B, C). The model stays in train mode, as in ASD's code."""
+    def guess(self, models: Sequence[nn.Module], views: Sequence[Tensor], context: Context) -> Tensor:
+        """Sharpened mean prediction over the views, (B, C), by one copy of the model each, in train mode as in ASD's
+        code."""
         with context.autocast():
-            logits = [model(view).float() for view in views]
-        return sharpen(torch.stack(logits).softmax(2).mean(0), self.temperature)
+            logits = [model(view) for model, view in zip(models, views, strict=False)]
+        return sharpen(torch.stack(logits).float().softmax(2).mean(0), self.temperature)
 
     @staticmethod
     def mix(
@@ -159,13 +169,16 @@ class MixMatch:
         partner = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         return torch.lerp(inputs[partner], inputs, mixing), torch.lerp(targets[partner], targets, mixing)
 
-    def losses(self, model: nn.Module, mixed: Tensor, targets: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, models: Sequence[nn.Module], mixed: Tensor, targets: Tensor, context: Context
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the labelled block, mean squared error of the others (over samples and classes)."""
         size = self.batch_size
         order = interleaving(len(mixed) // size, size, mixed.device)
         with context.autocast():
-            logits = torch.cat([model(block).float() for block in mixed[order].split(size)])
-        own, others = logits[order].split([size, len(mixed) - size])  # the order is its own inverse
+            blocks = mixed[order].split(size)
+            logits = torch.cat([model(block) for model, block in zip(models, blocks, strict=True)]).float()
+        own, others = logits.index_select(0, order).split([size, len(mixed) - size])  # the order is its own inverse
         loss_x = soft_cross_entropy(own, targets[:size]).mean()
         loss_u = F.mse_loss(others.softmax(1), targets[size:])
         return loss_x, loss_u

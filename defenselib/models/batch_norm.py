@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 
 class _Waiting(threading.local):
-    """Counters of the layers passed so far, while a network counts its batches in one operation; else None."""
+    """Counters of the layers passed so far, and how often, while a network counts its batches in one operation; else
+    None."""
 
-    counters: list[Tensor] | None = None
+    counters: dict[int, tuple[Tensor, int]] | None = None
 
 
 _waiting = _Waiting()
@@ -23,14 +24,18 @@ _waiting = _Waiting()
 @contextmanager
 def counted_together() -> Iterator[None]:
     """Inside, each `BatchNorm2d` that trains notes its counter; all are raised by one at the end, in one operation:
-    one by one they are a seventh of what a forward pass asks of a GPU."""
-    before, _waiting.counters = _waiting.counters, []
+    one by one they are a seventh of what a forward pass asks of a GPU. Within another one it leaves that to it."""
+    if _waiting.counters is not None:
+        yield
+        return
+    _waiting.counters = counters = {}
     try:
         yield
-        if _waiting.counters:
-            torch._foreach_add_(_waiting.counters, 1)
+        if counters:
+            tensors, times = zip(*counters.values(), strict=True)
+            torch._foreach_add_(tensors, times)
     finally:
-        _waiting.counters = before
+        _waiting.counters = None
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -48,7 +53,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         if not self.training or _waiting.counters is None or self.momentum is None or self.num_batches_tracked is None:
             return super().forward(input)
         self._check_input_dim(input)
-        _waiting.counters.append(self.num_batches_tracked)
+        counter = self.num_batches_tracked
+        _waiting.counters[id(counter)] = counter, 1 + _waiting.counters.get(id(counter), (counter, 0))[1]
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
         )

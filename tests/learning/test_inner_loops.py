@@ -26,6 +26,7 @@ WAITING: list[Callable[[], Any]] = [
     lambda: bool(there(1)),
     lambda: float(there(1)),
     lambda: there(5)[int(there(1)) :],
+    lambda: there(5)[there(1).long()[0] :],
     lambda: there(5)[there(5) > 0],
     lambda: there(5).nonzero(),
     lambda: there(5)[[0, 1]],
