@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from defenselib import bench
+from defenselib.bench import images as bench
 
 
 @pytest.mark.slow

@@ -57,9 +57,11 @@ def infer(
     The logits are float32. The model's mode is put back.
     """
     parts = []
+    done = 0  # counted here: the first entry of `index` lies on the device
     with evaluating(model), folded(model, len(images)):
         for index in torch.arange(len(images), device=images.device).split(batch_size):
-            batch = images[index[0] : index[-1] + 1] if fetch is None else fetch(index)
+            batch = images[done : done + len(index)] if fetch is None else fetch(index)
+            done += len(index)
             with context.autocast():
                 logits = model(to_float(batch))
             parts.append(function(logits.float(), index))

@@ -115,6 +115,10 @@ class Context:
             self._generators[name] = make_generator(self._seed, name, device=self.device)
         return self._generators[name]
 
+    def streams(self) -> list[torch.Generator]:
+        """All random streams that were asked for until now."""
+        return list(self._generators.values())
+
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 autocast where the experiment asks for it and the device has it; weights and losses stay float32."""
         return autocast(self.device, self.precision == "bf16")

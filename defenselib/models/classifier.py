@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from defenselib.cpu.small_maps import with_small_maps
-from defenselib.models.batch_norm import with_lone_samples
+from defenselib.models.batch_norm import counted_together, with_lone_samples
 
 
 class Classifier(nn.Module):
@@ -41,9 +41,10 @@ class Classifier(nn.Module):
         with_small_maps(self)
 
     def maps(self, x: Tensor) -> Tensor:
-        x = self.stem((x - self.mean) / self.std)
-        for stage in self.stages:
-            x = stage(x)
+        with counted_together():
+            x = self.stem((x - self.mean) / self.std)
+            for stage in self.stages:
+                x = stage(x)
         return x
 
     def features(self, x: Tensor) -> Tensor:

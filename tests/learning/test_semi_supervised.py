@@ -35,7 +35,7 @@ def test_mix_is_one_convex_combination_with_a_permutation():
 
 
 def test_mixing_coefficients_favour_the_first_and_follow_beta():
-    drawn = torch.tensor(MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0)))
+    drawn = MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0))
     assert drawn.min() >= 0.5 and drawn.max() <= 1
     reference = torch.distributions.Beta(0.75, 0.75).sample((40000,))
     expected = torch.maximum(reference, 1 - reference).mean()
@@ -60,7 +60,7 @@ def context():
 def test_guess_averages_the_softmaxes_then_sharpens():
     model = Table([[0.0, 0.0], [100.0, 0.0]])
     zero, one = torch.zeros(1, 3, 1, 1), torch.full((1, 3, 1, 1), 1 / 255)
-    guess = MixMatch().guess(model, [zero, one], context())
+    guess = MixMatch().guess([model, model], [zero, one], context())
     # softmaxes (0.5, 0.5) and (1, 0): mean (0.75, 0.25), squared and normalised
     torch.testing.assert_close(guess, torch.tensor([[0.9, 0.1]]))
 
@@ -69,7 +69,7 @@ def test_losses_are_means_over_samples_and_classes():
     model = Table([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.0], [0.0, 3.0]])
     inputs = torch.arange(6).view(6, 1, 1, 1).expand(6, 3, 1, 1) / 255
     targets = torch.tensor([[1.0, 0], [0.25, 0.75], [1, 0], [0, 1], [0.5, 0.5], [0, 1]])
-    loss_x, loss_u = MixMatch(batch_size=2).losses(model, inputs, targets, context())
+    loss_x, loss_u = MixMatch(batch_size=2).losses([model] * (len(inputs) // 2), inputs, targets, context())
     log_p = model.rows.log_softmax(1)
     expected_x = -(targets[:2] * log_p[:2]).sum() / 2
     expected_u = ((log_p[2:].exp() - targets[2:]) ** 2).sum() / 8
