@@ -78,7 +78,10 @@ def _tabbed(
 def _by_machine(part: pd.DataFrame) -> dict[str, Rows]:
     """The rows of each kind of machine by method, the kind with most methods first."""
     parts = sorted(part.groupby("machine", sort=False), key=lambda pair: -len(pair[1]))
-    return {str(name): {str(row["defense"]): row for row in mine.to_dict("records")} for name, mine in parts}
+    found: dict[str, Rows] = {}
+    for name, mine in parts:
+        found[str(name)] = {str(row["defense"]): {str(key): row[key] for key in row} for row in mine.to_dict("records")}
+    return found
 
 
 def _cell(rows: Rows, method: str, column: str, unit: float = 1.0) -> str:
@@ -91,7 +94,7 @@ def shares(frame: pd.DataFrame) -> Figure:
     sizes = known.groupby(["profile", "dataset"], sort=False)["defense"].nunique()
     if sizes.empty:
         return scatter.shares(known)
-    profile, dataset = sizes.idxmax()
+    profile, dataset = max(((str(one), str(other)) for one, other in sizes.index), key=lambda pair: int(sizes[pair]))
     mine = known[(known["profile"] == profile) & (known["dataset"] == dataset)]
     named = mine.assign(name=[words.label(str(name)) for name in mine["defense"]])
     return scatter.shares(named, f"{words.value(dataset, 'dataset')}, profile {profile}")
