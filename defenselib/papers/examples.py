@@ -32,6 +32,14 @@ def pictures(
     return {name: result for name, result in found.items() if result is not None}
 
 
+def of_one_image(found: Mapping[str, Result], example: int = 0) -> dict[str, Result]:
+    """Those that poison the same image as the first one; others, as attacks that keep labels, take one of another
+    class."""
+    images = {name: result.arrays["look/clean"][example] for name, result in found.items()}
+    first = next(iter(images.values()), None)
+    return {name: found[name] for name, image in images.items() if np.array_equal(image, first)}
+
+
 def name_of(case: Case) -> str:
     """The attack as readers see it; a variant that is an attack of its own by its own name."""
     return style.label(case.printed_name, "attack")

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.experiments.result import Result
-from defenselib.papers.examples import name_of, one_image, paper_figure, pictures
+from defenselib.papers.examples import name_of, of_one_image, one_image, paper_figure, pictures
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.gates import RISE, TOOK
 from defenselib.papers.undefended import Case
@@ -18,7 +18,7 @@ from defenselib.plots.pictures import rows
 from defenselib.report.html import Column, Html, render
 from defenselib.report.tables import copies
 
-__all__ = ["before_after", "distance", "one_image", "paper_figure", "pictures", "properties", "success"]
+__all__ = ["before_after", "distance", "of_one_image", "one_image", "paper_figure", "pictures", "properties", "success"]
 
 
 def before_after(found: Mapping[str, Result], example: int = 0, title: str = "") -> Figure:
@@ -28,25 +28,24 @@ def before_after(found: Mapping[str, Result], example: int = 0, title: str = "")
 
 def success(frame: pd.DataFrame, caption: str) -> Html:
     """Printed and measured ACC and ASR of the undefended models, one row a preset (see `papers.undefended.table`)."""
+    frame = frame.reset_index(drop=True)
     shown: dict[Column, Any] = dict(_names(frame))
-    shown["rate"] = [words.percent(rate) for rate in frame["rate"]]
-    shown["poisoned"] = [_count(row) for _, row in frame.iterrows()]
-    shown["target"] = ["y + 1" if pd.isna(target) else str(int(target)) for target in frame["target"]]
-    constant = ""
-    if len(set(shown["target"])) == 1:
-        constant = f" Target: class {shown.pop('target')[0]}."
+    shown["works"] = frame["works"].map({True: "yes", False: "no"}).fillna("not run")
     for name in ("ACC", "ASR"):
         shown[name, "printed"] = frame[f"printed_{name.lower()}"]
         shown[name, "measured"] = frame[name.lower()]
     shown["ASR", "clean"] = frame["clean_asr"]
     shown["ASR", "twice"] = frame["twice_asr"]
-    shown["works"] = frame["works"].map({True: "yes", False: "no"}).fillna("not run")
+    shown["target"] = ["y + 1" if pd.isna(target) else str(int(target)) for target in frame["target"]]
+    shown["poisoned"] = [_count(row) for _, row in frame.iterrows()]
+    constant = f" Target: class {shown.pop('target')[0]}." if len(set(shown["target"])) == 1 else ""
+    cross = [f"and {row['cross']:.0f} cross samples" if row["cross"] > 0 else "" for _, row in frame.iterrows()]
     said = (
         f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent.{constant} Clean: the same trigger on a "
         f"model trained without poison; twice: after twice the epochs. Works: an ASR of {TOOK:g} %; where labels are "
         f"kept, or the paper prints less, half of what it prints and {RISE:g} points above the clean model"
     )
-    return render(pd.DataFrame(shown), said, headers=2, marked=["works"], foot=copies(frame))
+    return render(pd.DataFrame(shown), said, headers=2, marked=["works"], foot=copies(frame), notes=cross)
 
 
 def properties(frame: pd.DataFrame, caption: str) -> Html:
@@ -64,6 +63,7 @@ def properties(frame: pd.DataFrame, caption: str) -> Html:
 
 def distance(frame: pd.DataFrame, caption: str) -> Html:
     """How far the stored and the triggered images are from the clean ones."""
+    frame = frame.reset_index(drop=True)
     shown: dict[Column, Any] = dict(_names(frame))
     for form, where in (("stored", "as trained on"), ("triggered", "with trigger")):
         shown[where, "PSNR"] = frame[f"{form}_psnr"]
@@ -83,4 +83,4 @@ def _names(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _count(row: pd.Series) -> str:
-    return words.number(row["poisoned"], 0) + (f" + {row['cross']:.0f} cross" if row["cross"] > 0 else "")
+    return f"{words.number(row['poisoned'], 0)} ({words.percent(row['rate'])})"

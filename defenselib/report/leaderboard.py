@@ -112,27 +112,37 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
     """The rows of `papers.leaderboard.summary`: rank, the worst case of every defense over the common attacks, and how
     many of them it has; who lacks one is unranked."""
     rows = frame.to_dict("records")
-    shown = pd.DataFrame(
-        {
-            "rank": ["unranked" if pd.isna(value) else f"{value:.0f}" for value in frame["rank"]],
-            "defense": [words.label(name) for name in frame["defense"]],
-            "attacks": [f"{row['attacks']} of {row['of']}" for row in rows],
-            "worst DER": words.numbers(frame["worst_der"]),
-            "under": [words.value(name, "attack") if name else words.NONE for name in frame["worst_attack"]],
-            "highest ASR": words.numbers(frame["worst_asr"]),
-            "lowest ACC": words.numbers(frame["worst_acc"]),
-            "lowest target": words.numbers(frame["worst_recall"]),
-            "lowest RA": words.numbers(frame["worst_ra"]),
-            "mean DER": words.numbers(frame["mean_der"]),
-            "undecided": [str(row["open"]) for row in rows],
-            "minutes": words.numbers(frame["seconds"] / 60),
-            "clean samples given": words.numbers(frame["clean_given"], 0),
-            "seeds": [_range(row["seeds_from"], row["seeds_to"]) for row in rows],
-        }
+    several = bool((frame["of"] > 1).any())  # of one attack the worst is the only one
+    worst, high, low = ("worst ", "highest ", "lowest ") if several else ("", "", "")
+    columns: dict[str, list[str]] = {
+        "rank": ["unranked" if pd.isna(value) else f"{value:.0f}" for value in frame["rank"]],
+        "defense": [words.label(name) for name in frame["defense"]],
+        f"{worst}DER": words.numbers(frame["worst_der"]),
+        f"{high}ASR": words.numbers(frame["worst_asr"]),
+        f"{low}ACC": words.numbers(frame["worst_acc"]),
+        f"{low}target": words.numbers(frame["worst_recall"]),
+        f"{low}RA": words.numbers(frame["worst_ra"]),
+        "mean DER": words.numbers(frame["mean_der"]),
+        "worst under": [words.value(name, "attack") if name else words.NONE for name in frame["worst_attack"]],
+        "attacks": [f"{row['attacks']} of {row['of']}" for row in rows],
+        "undecided": [str(row["open"]) for row in rows] if several else [_yes(row) for row in rows],
+        "minutes": words.numbers(frame["seconds"] / 60),
+        "clean given": words.numbers(frame["clean_given"], 0),
+        "seeds": [_range(row["seeds_from"], row["seeds_to"]) for row in rows],
+    }
+    empty = {name for name, texts in columns.items() if set(texts) == {words.NONE}}
+    left_out = empty | (set() if several else {"mean DER", "worst under", "attacks"})
+    shown = pd.DataFrame({name: texts for name, texts in columns.items() if name not in left_out})
+    said = (
+        "Percent. Undecided: attacks whose low ASR is nobody's merit; there the DER counts as 50, that of no defense. "
+        "Target: accuracy on the class that the attacker wants; clean given: clean samples"
     )
-    said = "Percent. Undecided: attacks whose low ASR is nobody's merit; there the DER counts as 50, that of no defense"
     links = {words.label(name): f"{paper}.html" for name, paper in OWN.items()}
     return render(shown, f"{caption}. {said}", headers=2, links=links, notes=[_why(row) for row in rows])
+
+
+def _yes(row: dict[Any, Any]) -> str:
+    return words.NONE if not row["attacks"] else "yes" if row["open"] else "no"
 
 
 def rankings(frames: Mapping[tuple[str, str], pd.DataFrame]) -> Html:

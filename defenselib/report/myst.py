@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
-from defenselib.report import api, inline
+from defenselib.report import api, inline, trials
 
 PNG = "image/png"
 EXHIBITS = re.compile(r"\{exhibits\}`(\w+)`")
@@ -69,7 +69,10 @@ def expand(app: Any, docname: str, source: list[str]) -> None:
             file.write_bytes(content)
         return f"```{{figure}} /book/_executed/{file.name}\n:alt: {json.dumps(words)}\n\n{block[3]}```"
 
-    text = REFERENCE.sub(reference, source[0])
+    written, files = trials.expand(source[0], Path(app.srcdir) / "book" / "results" / "trials")
+    for file in files:
+        app.env.note_dependency(str(file))
+    text = REFERENCE.sub(reference, written)
     text = EXHIBITS.sub(lambda role: inline.exhibits(role[1]), text)
     text = PICTURE.sub(picture, text)
     source[0] = GLUED.sub(lambda role: inline.glued(notebook(role[1]), role[2]), text)

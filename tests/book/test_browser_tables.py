@@ -50,6 +50,31 @@ def test_no_verdict_and_no_number_is_out_of_sight(visit: Any, name: str, screen:
     assert opened.page.evaluate(OUT_OF_SIGHT) == []
 
 
+def test_a_wide_table_stands_row_by_row_on_a_phone_alone(visit: Any) -> None:
+    page = visit("book/_executed/leaderboard", viewport=PHONE).page
+    table = page.locator("article .results:not(.matrix) table.stacked").first
+    table.wait_for()
+    cell = table.locator("tbody td:visible").first
+    head = cell.evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert "ASR" in head or "DER" in head
+    assert table.evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth + 1")
+    assert table.get_attribute("role") == "table" and cell.get_attribute("role") == "cell"
+    page.set_viewport_size(SCREEN)
+    page.wait_for_function("() => !document.querySelector('article table.stacked')")
+
+
+def test_what_scrolls_on_a_phone_says_so(visit: Any) -> None:
+    page = visit("book/_executed/leaderboard", viewport=PHONE).page
+    box = page.locator("article .sortable[data-scrolls]").first
+    box.wait_for()
+    assert "scroll" in box.evaluate("box => getComputedStyle(box, '::before').content")
+    scroller = box.locator(".dt-layout-table")
+    first = scroller.locator("tbody tr > :first-child").first
+    before = first.bounding_box()["x"]
+    scroller.evaluate("node => { node.scrollLeft = 150; }")
+    assert abs(first.bounding_box()["x"] - before) <= 2, "the names of its rows stay in sight"
+
+
 def opener(page: Any) -> tuple[Any, Any]:
     """A number that opens a row, and that row."""
     number = page.locator("article details.exhibit[open] details.opens > summary").first

@@ -6,6 +6,8 @@ function render({ model, el }) {
   const paperBox = select("Paper", (at) => stay(() => choosePaper(at)));
   const tableBox = select("Table", (at) => stay(() => chooseTable(at)));
   const profileBox = select("Profile", (at) => stay(() => chooseProfile(at)));
+  const phone = matchMedia("(max-width: 600px)"); // there each row is a card of its own, see narrow.css of the book
+  phone.addEventListener("change", () => show());
   const only = element("input", { type: "checkbox" });
   only.checked = true;
   only.addEventListener("change", () => stay(show));
@@ -68,7 +70,7 @@ function render({ model, el }) {
     const caption = element("caption", {}, [`${paper.name}, ${table.name}`, ...fixed].join("; "));
     place.replaceChildren(
       rows.length
-        ? element("table", { class: "dataframe" }, caption, element("thead", {}, head), element("tbody", {}, ...body))
+        ? element("table", { class: phone.matches ? "dataframe stacked" : "dataframe" }, caption, element("thead", {}, head), element("tbody", {}, ...body))
         : element("p", { class: "dl-nothing" }, "None of its numbers was run; untick the box to see what is printed."),
     );
   }
@@ -87,6 +89,8 @@ function render({ model, el }) {
     const apart = difference(row, there);
     cells.push(element("td", {}, apart === null ? "–" : `${apart > 0 ? "+" : ""}${short(apart)}`));
     cells.push(element("td", { class: "dl-bar" }, ...(apart === null ? [] : [bar(apart / largest)])));
+    const names = [...table.columns.filter((_, at) => !same[at]), "printed", "reproduced", "verdict", "difference", ""];
+    cells.forEach((cell, at) => { cell.dataset.head = names[at]; });
     return element("tr", {}, ...cells);
   }
   function bar(share) {
