@@ -28,7 +28,8 @@ def counted_together() -> Iterator[None]:
     if _waiting.counters is not None:
         yield
         return
-    _waiting.counters = counters = {}
+    counters: dict[int, tuple[Tensor, int]] = {}
+    _waiting.counters = counters
     try:
         yield
         if counters:
