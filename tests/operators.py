@@ -13,8 +13,8 @@ FREE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"
 
 
 def launches(func: Any) -> bool:
-    """Whether an operator computes: it is no view of its input and no allocation."""
-    if func.overloadpacket.__name__ in FREE:
+    """Whether an operator computes: it is no view of its input, no allocation, no note for a profiler."""
+    if func.namespace != "aten" or func.overloadpacket.__name__ in FREE:
         return False
     returned = [item.alias_info for item in func._schema.returns]
     return not (returned and all(item is not None and not item.is_write for item in returned))

@@ -42,6 +42,7 @@ from defenselib.models import Classifier, build_model
 from defenselib.seeds import initialised
 
 Steps = Callable[[int], object]  # does so many iterations
+RATE = 2.0**-7  # float32 holds it, so that a CUDA graph has the same
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Bench:
     def trainee(self, kind: str = "sgd") -> Trainee:
         """A new network with its optimizer."""
         model = self.context.build_model()
-        optimizer = make_optimizer(list(model.parameters()), kind, 0.01 if kind == "sgd" else 0.001)
+        optimizer = make_optimizer(list(model.parameters()), kind, RATE if kind == "sgd" else RATE / 8)
         return Trainee(model, optimizer, self.train, self.context, Augment())
 
 
@@ -115,14 +116,14 @@ def _supervised(
 
 def _isolation(bench: Bench) -> Steps:
     model, batch, plain = bench.context.build_model(), bench.size.batch, Augment(0, flip=False)
-    optimizer, loss = nesterov(model, 0.01), partial(local_gradient_ascent, gamma=0.5)
+    optimizer, loss = nesterov(model, RATE), partial(local_gradient_ascent, gamma=0.5)
     return lambda n: supervised_epoch(
         model, optimizer, bench.first(n * batch), bench.context, plain, batch, loss_function=loss
     )
 
 
 def _virtual(bench: Bench) -> Steps:
-    it, asd = bench.trainee(), ASD(virtual_batch_size=bench.size.batch)
+    it, asd = bench.trainee(), ASD(virtual_batch_size=bench.size.batch, virtual_learning_rate=RATE)
     return lambda n: asd.virtual_model(replace(it, train=bench.first(n * bench.size.batch)))
 
 
@@ -175,7 +176,7 @@ def _suppression(bench: Bench) -> Steps:
 
 
 def _contrastive(bench: Bench, semi: bool) -> Steps:
-    settings = Contrastive(1, bench.size.pairs, 0.01, blur=not semi, head_norm=not semi)
+    settings = Contrastive(1, bench.size.pairs, RATE, blur=not semi, head_norm=not semi)
     coded = ImageSet(bench.train.images, 2 * bench.train.labels + bench.positions(0, len(bench.train)) % 2)
 
     def loss(z1: Tensor, z2: Tensor, codes: Tensor) -> Tensor:
@@ -199,7 +200,7 @@ def _contrastive(bench: Bench, semi: bool) -> Steps:
 
 def _head(bench: Bench) -> tuple[Classifier, torch.optim.Optimizer]:
     model = bench.context.build_model()
-    return model, make_optimizer(list(model.head.parameters()), "sgd", 0.01)
+    return model, make_optimizer(list(model.head.parameters()), "sgd", RATE)
 
 
 def _dst_linear(bench: Bench) -> Steps:

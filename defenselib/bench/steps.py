@@ -23,7 +23,7 @@ from defenselib.learning import capture
 NO_CUDA = "not measured: no CUDA device"
 NOT_CAPTURED = "not captured"
 # An epoch's recording is part of what a graph costs, so epochs must be as long as they can be in a measurement.
-CHUNK = {"cuda": 128, "cpu": 4}
+CHUNK = {"cuda": 128, "cpu": 2}
 Figure = float | str
 
 

@@ -79,6 +79,7 @@ class Recorded:
         self.inputs: list[Tensor] = []
         self.rates: list[Tensor] = []
         self.last: list[float] = []
+        self.drawn: list[torch.Generator] = []
         self.launch: Callable[[], Tensor] | None = None
         self.side: Any = None  # the stream of warm-up and recording
 
@@ -102,27 +103,35 @@ class Recorded:
         """A step as ever, on the stream that is recorded later."""
         now = torch.cuda.current_stream(self.context.device)
         self.side = self.side or torch.cuda.Stream(self.context.device)
+        before = {id(stream): stream.get_offset() for stream in self.context.streams()}  # type: ignore[attr-defined]
         self.side.wait_stream(now)
         with torch.cuda.stream(self.side):
             made = self.step(*given)
         now.wait_stream(self.side)
         made.record_stream(now)
+        # A replay sets the place of every stream that it was told of: tell it of those from which the step draws.
+        self.drawn = [
+            stream
+            for stream in self.context.streams()
+            if stream.get_offset() != before.get(id(stream))  # type: ignore[attr-defined]
+        ]
         return made
 
     def record(self, given: Iterable[Tensor]) -> Callable[[], Tensor] | None:
         """What launches the step; None, after a warning, where recording failed. Nothing is computed or drawn."""
         self.inputs = [item.clone() for item in given]
         graph = torch.cuda.CUDAGraph()
-        streams = self.context.streams()
-        before = [stream.clone_state() for stream in streams]  # type: ignore[attr-defined]
-        for stream in streams:
+        now = torch.cuda.current_stream(self.context.device)
+        before = [stream.clone_state() for stream in self.drawn]  # type: ignore[attr-defined]
+        for stream in self.drawn:
             graph.register_generator_state(stream)
         try:
             # Other threads may use the device meanwhile: one of them runs the backward pass.
             with self.rates_as_tensors(), _recording(graph, self.side):
                 output = self.step(*self.inputs)
         except RuntimeError as error:
-            for stream, state in zip(streams, before, strict=True):
+            torch.cuda.set_stream(now)  # a recording that fails leaves its own
+            for stream, state in zip(self.drawn, before, strict=True):
                 stream.graphsafe_set_state(state)  # type: ignore[attr-defined]
             _say(" ".join(str(error).split())[:200])
             return None
@@ -146,10 +155,8 @@ class Recorded:
         try:
             for group, rate in zip(groups, self.rates, strict=True):
                 group["lr"] = rate
-                if "capturable" in group:
-                    group["capturable"] = (
-                        True  # what Adam asks for; its fused form keeps its state on the device anyway
-                    )
+                if "capturable" in group:  # Adam asks for it; its fused form keeps its state on the device anyway
+                    group["capturable"] = True
             yield
         finally:
             for group, number, flag in zip(groups, self.last, able, strict=True):

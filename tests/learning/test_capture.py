@@ -14,7 +14,7 @@ from torch import Tensor
 from defenselib.bench.loops import LOOPS, Bench, Size
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.experiments import Experiment
-from defenselib.learning import capture, supervised
+from defenselib.learning import capture
 from defenselib.learning.capture import Recorded, captured
 from defenselib.learning.supervised import Schedule, make_optimizer, supervised_epoch
 
@@ -148,9 +148,8 @@ def same_kernels() -> Any:
 def test_a_graph_computes_what_the_step_does_bit_for_bit(
     name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two epochs, so that a second recording follows on a first. The loops' rates are rounded to what float32 holds."""
+    """Two epochs, so that a second recording follows on a first."""
     size = Size("resnet18", 16, precision, 32, 32, 32)
-    round_rates(monkeypatch)
     runs = []
     for graphs in ("0", "1"):
         monkeypatch.setenv(capture.SETTING, graphs)
@@ -214,14 +213,3 @@ def test_a_step_that_reads_the_device_falls_back_and_its_streams_go_on(monkeypat
     before = bench.context.generator("train/augment").get_state()
     assert epoch() > 0  # the device still works, and the streams draw
     assert not torch.equal(before, bench.context.generator("train/augment").get_state())
-
-
-def round_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Optimizers of the loops get rates that float32 holds exactly, as a graph rounds them."""
-    make = supervised.make_optimizer
-
-    def rounded(parameters: Any, kind: str, rate: float, *more: Any, **others: Any) -> torch.optim.Optimizer:
-        return make(parameters, kind, torch.tensor(rate, dtype=torch.float32).item(), *more, **others)
-
-    for module in ("defenselib.bench.loops", "defenselib.defenses.asd"):
-        monkeypatch.setattr(f"{module}.make_optimizer", rounded)
