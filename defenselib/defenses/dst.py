@@ -46,14 +46,13 @@ class DST(Distinguishing, ContrastiveBaseline):
        `semi_contrastive_loss`. extractor "ctl" and "s-ctl" are the paper's comparisons (Table 3).
     3. "linear": the extractor frozen, mixed cross-entropy on the clean and the poisoned part (Eq. 3).
 
-    Where the authors' code and the paper differ the defaults follow the code, from which the printed numbers come; the
-    paper's reading is positives="clean".
+    positives "clean" is the paper's; experiments take "label", the authors' code's, from which the printed numbers come.
     """
 
     name: ClassVar[str] = "dst"
 
     extractor: str = "ss-ctl"
-    positives: str = "label"
+    positives: str = "clean"
     poison_weight: float = 0.001
 
     def __post_init__(self) -> None:
