@@ -123,8 +123,8 @@ class BadNets(Attack):
         "asd": Preset(Plan(0.05, 3, "bernoulli-nontarget"), sizes=_APPLE),
         "bsd": Preset(Plan(0.05, 3, "bernoulli-nontarget"), sizes=_APPLE),
         "vab": Preset(Plan(0.1, 0, "exact-all"), sizes=_APPLE),
-        # A-ABL says no more than "fixed patch". This grid resists the split as its Table 1 has it; BackdoorBench's white
-        # square, which is nothing on a white corner, does not (book/presets.md).
+        # A-ABL says no more than "fixed patch". This grid resists the split as its Table 1 has it; BackdoorBench's
+        # white square, which is nothing on a white corner, does not (book/presets.md).
         "aabl": Preset(Plan(0.1, 0, "exact-all"), {"pattern": "grid3"}, sizes={64: {"pattern": "grid6"}}),
         "dst_dbr": Preset(
             Plan(0.1, 0, "exact-nontarget"), {"pattern": "grid3"}, sizes={LARGE: {"pattern": "square22"}}

@@ -62,8 +62,8 @@ def images_of(size: int, count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("pattern", "size"),
-    [("dbd2", 32), ("dbd2", 64), ("dbd4", 32), ("grid3", 32), ("grid6", 64), ("square3", 32), ("white3", 32), ("white3", 64),
-     ("square22", 32), ("square22", 224)],
+    [("dbd2", 32), ("dbd2", 64), ("dbd4", 32), ("grid3", 32), ("grid6", 64), ("square3", 32), ("white3", 32),
+     ("white3", 64), ("square22", 32), ("square22", 224)],
 )  # fmt: skip
 def test_pixels(pattern: str, size: int) -> None:
     images = images_of(size)
