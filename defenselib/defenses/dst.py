@@ -45,8 +45,6 @@ class DST(Distinguishing, ContrastiveBaseline):
     2. "ss-ctl": a new extractor on all images (Eq. 2), settings of `ContrastiveBaseline`; positives: see
        `semi_contrastive_loss`. extractor "ctl" and "s-ctl" are the paper's comparisons (Table 3).
     3. "linear": the extractor frozen, mixed cross-entropy on the clean and the poisoned part (Eq. 3).
-
-    positives: "clean" is the paper's; experiments take "label", the code's, from which the printed numbers come.
     """
 
     name: ClassVar[str] = "dst"

@@ -1,8 +1,7 @@
 """What papers set otherwise than a method's defaults, on a data set or in their own training of the undefended model.
 
-The defaults of a method are those of its paper on CIFAR-10. `OWN` holds what the same paper uses on other data sets, or
-what its code does where the text differs, and applies always; `PAPERS` what another paper (`Experiment(paper=...)`)
-uses. "*" is every data set.
+The defaults of a method are those of its paper on CIFAR-10. `OWN` holds what the same paper uses on other data sets and
+applies always; `PAPERS` what another paper (`Experiment(paper=...)`) uses. "*" is every data set.
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ OWN: Mapping[str, Recipe] = {
     "aabl": {"tiny-imagenet": {"split_eps": 1.0, "split_step": 1.0, "padding": 8}},
     # BSD App. B.4: on "lightweight" sets such as GTSRB the altruistic model is trained as the main model is.
     "bsd": {"gtsrb": {"altruistic_update": "mixmatch"}, **dict.fromkeys(_AS_DBD, _PHOTOS)},
-    # The authors' code, which made the printed numbers (book/presets.md, "Where a paper and its code differ").
-    "dst": {"*": {"positives": "label"}},
     # V&B Sec. 4.1: a longer warm-up to a higher threshold, small batches.
     "vab": {"imagenet-12": {"warmup_epochs": 6, "threshold": 0.4, "batch_size": 16, "victim_batch_size": 16}},
 }
