@@ -36,8 +36,7 @@ def of_one_image(found: Mapping[str, Result], example: int = 0) -> dict[str, Res
     """Those that poison the same image as the first one; others, as attacks that keep labels, take one of another
     class."""
     images = {name: result.arrays["look/clean"][example] for name, result in found.items()}
-    first = next(iter(images.values()), None)
-    return {name: found[name] for name, image in images.items() if np.array_equal(image, first)}
+    return {name: found[name] for name, image in images.items() if np.array_equal(image, next(iter(images.values())))}
 
 
 def name_of(case: Case) -> str:
