@@ -8,6 +8,7 @@ in twice; a pattern's `strength` weighs how far apart, how many, how much of thi
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def _of_class(
             rest=float(deviations[~chosen[:, j], j].quantile(0.9)) if bool((~chosen[:, j]).any()) else APART,
             purity=float(size[j] / (size[j] + beyond[j])),
             share=share,
-            chance=tries * _tail(int(size[j]), int(size[j] + beyond[j]), share),
+            chance=tries * tail(int(size[j]), int(size[j] + beyond[j]), share),
             diversity=_diversity(low[places], chosen[:, j]),
             deviations=deviations[:, j],
         )
@@ -127,11 +128,12 @@ def _of_class(
     return _distinct(patterns)
 
 
-def _tail(hits: int, count: int, share: float) -> float:
-    """The chance of `hits` or more in `count` draws that hit with probability `share`."""
-    from scipy.special import bdtrc  # half a second to import
-
-    return float(bdtrc(hits - 1, count, share)) if hits else 1.0
+def tail(hits: int, count: int, share: float) -> float:
+    """The chance of `hits` or more in `count` draws that hit with probability `share`, in (0, 1)."""
+    found = torch.arange(hits, count + 1, dtype=torch.float64)
+    total = torch.tensor(float(count), dtype=torch.float64)
+    ways = torch.lgamma(total + 1) - torch.lgamma(found + 1) - torch.lgamma(total - found + 1)
+    return float((ways + found * math.log(share) + (total - found) * math.log1p(-share)).logsumexp(0).exp())
 
 
 def _search(own: Tensor, some: Tensor, beside: Tensor) -> Tensor:
