@@ -33,7 +33,7 @@
   }
 
   function look(box) {
-    const scroller = box.querySelector(".dt-layout-table") || box; // a sortable table brings a box of its own
+    const scroller = box.querySelector(".dt-layout-table > .dt-layout-cell") || box; // a sortable table brings a box of its own
     const table = box.querySelector("table.dataframe");
     const wide = () => scroller.scrollWidth > scroller.clientWidth + 1;
     if (table && table.tHead && !box.matches(".matrix, .sortable")) {

@@ -78,10 +78,10 @@ def _tabbed(
 def _by_machine(part: pd.DataFrame) -> dict[str, Rows]:
     """The rows of each kind of machine by method, the kind with most methods first."""
     parts = sorted(part.groupby("machine", sort=False), key=lambda pair: -len(pair[1]))
-    found: dict[str, Rows] = {}
-    for name, mine in parts:
-        found[str(name)] = {str(row["defense"]): {str(key): row[key] for key in row} for row in mine.to_dict("records")}
-    return found
+    return {
+        str(name): {str(row["defense"]): {str(key): row[key] for key in row} for row in mine.to_dict("records")}
+        for name, mine in parts
+    }
 
 
 def _cell(rows: Rows, method: str, column: str, unit: float = 1.0) -> str:
@@ -91,11 +91,11 @@ def _cell(rows: Rows, method: str, column: str, unit: float = 1.0) -> str:
 def shares(frame: pd.DataFrame) -> Figure:
     """The shares at the profile and on the data set with most methods, without plain training, their measure."""
     known = frame[frame["share"].notna() & (frame["defense"] != "none")]
-    sizes = known.groupby(["profile", "dataset"], sort=False)["defense"].nunique()
-    if sizes.empty:
+    if known.empty:
         return scatter.shares(known)
-    profile, dataset = max(((str(one), str(other)) for one, other in sizes.index), key=lambda pair: int(sizes[pair]))
-    mine = known[(known["profile"] == profile) & (known["dataset"] == dataset)]
+    parts = [part for _, part in known.groupby(["profile", "dataset"], sort=False)]
+    mine = max(parts, key=lambda part: int(part["defense"].nunique()))
+    profile, dataset = str(mine["profile"].iloc[0]), str(mine["dataset"].iloc[0])
     named = mine.assign(name=[words.label(str(name)) for name in mine["defense"]])
     return scatter.shares(named, f"{words.value(dataset, 'dataset')}, profile {profile}")
 

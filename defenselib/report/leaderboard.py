@@ -76,7 +76,9 @@ def own_presets(frame: pd.DataFrame, caption: str) -> Html:
         return Html(f"<p>{escape(caption)}: none at this profile.</p>")
     shown = _shown(_ordered(mine))
     shown.insert(2, "set by", [words.label(name) for name in _ordered(mine)["preset"]])
-    return render(shown, caption, headers=3, foot=copies(mine))
+    closed = shown.pop("does not count").tolist()
+    bare = [name for name in shown if set(shown[name]) <= {"", words.NONE}]
+    return render(shown.drop(columns=bare), caption, headers=3, foot=copies(mine), notes=closed)
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def table(file: Path, caption: str) -> Html:
     frame = pd.read_csv(file, dtype=str).fillna("")
     for name in {*NAMED} & {*frame}:
         frame[name] = [words.value(value, name) for value in frame[name]]
-    heads = [HEADS.get(str(name), str(name)) for name in frame]
+    heads = [HEADS.get(name, name) for name in map(str, frame)]
     same = [len(frame) > 1 and frame[name].nunique() == 1 for name in frame]
     shared = [f"{head} {frame[name].iloc[0]}" for head, name, one in zip(heads, frame, same, strict=True) if one]
     kept = [name for name, one in zip(frame, same, strict=True) if not one]

@@ -68,7 +68,7 @@ def test_what_scrolls_on_a_phone_says_so(visit: Any) -> None:
     box = page.locator("article .sortable[data-scrolls]").first
     box.wait_for()
     assert "scroll" in box.evaluate("box => getComputedStyle(box, '::before').content")
-    scroller = box.locator(".dt-layout-table")
+    scroller = box.locator(".dt-layout-table > .dt-layout-cell")
     first = scroller.locator("tbody tr > :first-child").first
     before = first.bounding_box()["x"]
     scroller.evaluate("node => { node.scrollLeft = 150; }")
