@@ -2,8 +2,8 @@
 
 Without instructions for products of bf16 a processor gains nothing by it. One thread, `laptop`'s network, float32
 against bf16 as torch emulates it on AVX-512: a training step takes 0.66 of the time, a ranking pass 0.51. On AVX2 torch
-falls back on generic loops, ten times slower; rounding operands and results to bf16 around float32 products took 1.4
-times as long as float32. So there an experiment in bf16 is computed in float32: its weights and losses are float32
+falls back on generic loops, ten times slower; rounding operands and results to bf16 around float32 products took 1.1 to
+1.5 times as long as float32. So there an experiment in bf16 is computed in float32: its weights and losses are float32
 anyway, only the rounding of activations goes. Its result says so (`machine["bf16"]`); its hash is the same.
 """
 
