@@ -96,7 +96,7 @@ book/_executed/%.ipynb: notebooks/%.ipynb $(EVIDENCE) book/_store/.code | $(STAM
 $(VERDICTS): book/_executed/verdicts-%.ipynb: notebooks/verdicts.ipynb $(EVIDENCE) book/_store/.code | $(STAMP)
 	DEFENSELIB_STORE="$(CURDIR)/book/_store" $(BIN)/defenselib reproduce --notebook $< -p paper=$* --output $@
 
-bench: $(STAMP)  ## throughput of this machine, as a table
+bench: $(STAMP)  ## steps a second of every method's inner loop on this machine
 	$(BIN)/python -m defenselib.bench
 
 clean:  ## throw away what was built; the environment and the committed results stay

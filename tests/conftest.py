@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -13,7 +12,6 @@ import torch
 from hypothesis import settings
 
 from defenselib import papers
-from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.papers import KEYS
 
 matplotlib.use("Agg")
@@ -42,13 +40,6 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
         folder = base / name.lower()
         folder.mkdir()
         os.environ[name] = str(folder)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def bf16() -> Iterator[None]:
-    """As in a run: torch's own bf16 kernels are slow, and some crash, on processors without bf16."""
-    with bf16_arithmetic():
-        yield
 
 
 @pytest.fixture(autouse=True)

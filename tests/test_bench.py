@@ -1,9 +1,16 @@
 """The benchmark runs; how fast is no business of a test."""
 
+import json
+
 import pytest
 import torch
+import typer
 
-from defenselib import bench
+from defenselib.bench import images as bench
+from defenselib.bench import steps
+from defenselib.bench.__main__ import main
+from defenselib.bench.loops import Size
+from defenselib.errors import UnknownNameError
 
 
 @pytest.mark.slow
@@ -16,3 +23,33 @@ def test_every_row_counts_images(monkeypatch):
     assert {"poison: badnets", "poison: blend", "poison: refool", "supervised training", "ranking pass"} < set(rows)
     assert all(count > 0 for count in rows.values())
     assert rows["MixMatch (64 + 64 x 2 views)"] == 256  # two iterations of 64 labelled and 64 unlabelled images
+
+
+def test_the_command_prints_every_loop_asked_for_and_writes_it(tmp_path, capsys):
+    output = tmp_path / "bench.json"
+    threads = torch.get_num_threads()
+    main(seconds=0, processes=0, loop=["BSD: altruist"], output=output, device="cpu")
+    torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    assert "BSD: altruist" in printed and "captured: not measured: no CUDA device" in printed
+    found = json.loads(output.read_text())
+    assert found["machine"]["cpu"] and found["profile"] == "demo" and found["size"]["model"] == "resnet10"
+    row = found["loops"]["BSD: altruist"]
+    assert row["eager"] > 0 and row["captured"] == "not measured: no CUDA device"
+    assert row["eager_together"] == "not measured"
+
+
+def test_an_unknown_loop_or_profile_is_named():
+    with pytest.raises(typer.BadParameter, match="BSD: altruist"):
+        main(seconds=0, processes=0, loop=["BSD: altruis"], device="cpu")
+    with pytest.raises(typer.BadParameter, match="laptop"):
+        main(profile="labtop", processes=0, device="cpu")
+
+
+@pytest.mark.slow
+def test_several_processes_measure_at_a_time():
+    with steps.Crowd(2) as crowd:
+        rate = crowd.steps_a_second("DBD: linear", Size("resnet10", 4, "fp32", 4, 4, 4), "cpu", 0)
+        assert isinstance(rate, float) and rate > 0
+        with pytest.raises(UnknownNameError):
+            crowd.steps_a_second("nothing", Size(), "cpu", 0)

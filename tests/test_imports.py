@@ -54,6 +54,30 @@ def test_commands_that_train_nothing_start_without_torch(arguments: list[str], t
     assert not found & {"torch", "torchvision", "matplotlib", *STATISTICS}
 
 
+@pytest.mark.slow
+def test_a_plan_loads_no_networks(tmp_path: Path) -> None:
+    # torchvision takes torch's compiler with it: as long to import as torch, and 150 MB.
+    found = loaded("import sys, defenselib.papers.plan", tmp_path)
+    assert "torch" in found and not found & {"torchvision", "torch._dynamo", "sympy"}
+
+
+def test_the_names_of_what_is_loaded_late_are_those_of_the_registries() -> None:
+    from defenselib.defenses.aabl_split import SPLITS
+    from defenselib.defenses.aabl_views import AUGMENTATIONS
+    from defenselib.models import MODELS, NAMES, added, available
+
+    assert available() == tuple(MODELS) == NAMES and added() == {}
+    assert ("ifgsm", *AUGMENTATIONS) == SPLITS
+
+
+def test_a_network_that_a_user_adds_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from defenselib.models import MODELS, NAMES, added, available
+
+    monkeypatch.setitem(MODELS, "mine", print)
+    monkeypatch.setitem(MODELS, "vgg16", print)
+    assert available() == (*NAMES, "mine") and added() == {"mine": print, "vgg16": print}
+
+
 def test_whoever_executes_notebooks_needs_no_torch(tmp_path: Path) -> None:
     found = loaded("import sys, defenselib.report.execute, defenselib.report.batch, defenselib.report.worker", tmp_path)
     assert "defenselib.report.worker" in found and "torch" not in found

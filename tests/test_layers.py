@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "defenselib"
 # From the ground up; a room imports only rooms below its own. The package's own `__init__` stands above all but `cli`.
 STOREYS = (
     ("errors", "lazy", "seeds", "version"),
-    ("folders",),
-    ("content", "cpu", "models", "tensor_files"),
+    ("cpu", "folders"),
+    ("content", "models", "tensor_files"),
     ("data",),
     ("learning",),
     ("attacks",),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from defenselib import seeds
 from defenselib.attacks.base import CHUNK
+from defenselib.cpu.bf16 import computes_bf16
 
 Net = TypeVar("Net", bound=nn.Module)
 TensorDict = dict[str, Tensor]
@@ -32,11 +33,14 @@ def tensors_of(net: nn.Module, prefix: str, precision: str = "fp32") -> TensorDi
 
 
 def restored(make: Callable[[], Net], tensors: Mapping[str, Tensor], prefix: str, device: torch.device) -> Net:
-    """The network that `tensors_of` described, on `device`, in evaluation mode and in the precision of its tensors."""
+    """The network that `tensors_of` described, on `device`, in evaluation mode and in the precision of its tensors; in
+    float32 where that is bf16 and the device does not compute in it."""
     with torch.device("meta"):
         net = make()
     start = f"{prefix}."
-    state = {name.removeprefix(start): value.to(device) for name, value in tensors.items() if name.startswith(start)}
+    own = {name.removeprefix(start): value.to(device) for name, value in tensors.items() if name.startswith(start)}
+    widened = not computes_bf16(device)  # exactly: every bf16 value is a float32 value
+    state = {name: value.float() if widened and value.dtype == torch.bfloat16 else value for name, value in own.items()}
     net.load_state_dict(state, assign=True)
     net.requires_grad_(False)
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

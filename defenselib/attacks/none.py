@@ -20,6 +20,9 @@ class NoAttack(BadNets):
     poisons: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Preset]] = {
         paper: replace(preset, plan=replace(preset.plan, rate=0.0)) for paper, preset in BadNets.presets.items()
+    } | {
+        # A-ABL prints no success rate without an attack: any patch will do, and BackdoorBench's is kept.
+        "aabl": Preset(replace(BadNets.presets["aabl"].plan, rate=0.0), {"pattern": "white3"})
     }
 
     plan: Plan = _NOTHING

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 
 from defenselib.audit.amount import Work
 from defenselib.audit.methods import METHODS
-from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.data.pixels import to_float
 from defenselib.learning.context import Context
 from defenselib.learning.supervised import descend, make_optimizer
@@ -70,13 +69,12 @@ def seconds_an_image(work: Work, context: Context, image_size: int, batch: int =
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    with bf16_arithmetic(device):
+    step()
+    done, started = 0, time.monotonic()
+    while time.monotonic() - started < patience:
         step()
-        done, started = 0, time.monotonic()
-        while time.monotonic() - started < patience:
-            step()
-            done += batch
-        return (time.monotonic() - started) / done
+        done += batch
+    return (time.monotonic() - started) / done
 
 
 class Meter:

@@ -8,6 +8,7 @@ in twice; a pattern's `strength` weighs how far apart, how many, how much of thi
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from defenselib.seeds import generator
 
 LEAST = 4  # images that can be said to share something
 MOST = 256  # more members add nothing to a pattern's strength
+CHANCE = 0.01  # patterns as pure under random labels, in all comparisons together, below which it is no chance
 APART = 4.5  # robust deviations of the other classes from which on an image stands apart
 _DIRECTIONS, _ROUNDS, _KEPT = 6, 10, 3
 LEAST_OTHERS = 32  # images of other classes, below which they are no measure
@@ -33,8 +35,9 @@ class Pattern:
 
     label: the class; members: positions, int64 ascending; apart: median deviation of the members from the other
     classes; rest: that of the upper tenth of the class's other images; purity: share of this class among all images
-    that have it; diversity: how unlike the members are otherwise, 1 as images of the class, 0 for copies.
-    deviations: (n,) of all images of the class, in the order of their positions.
+    that have it; share: that of this class among all images; chance: how many patterns as pure as this one the search
+    would find if labels were drawn at random; diversity: how unlike the members are otherwise, 1 as images of the
+    class, 0 for copies. deviations: (n,) of all images of the class, in the order of their positions.
     """
 
     label: int
@@ -42,29 +45,42 @@ class Pattern:
     apart: float
     rest: float
     purity: float
+    share: float
+    chance: float
     diversity: float
     deviations: Tensor
 
     @property
+    def own(self) -> float:
+        """How much of this class alone it is, beyond chance: (purity - share) / (1 - share); 0 where labels at random
+        would do as well.
+
+        What images have whatever their label, as those of one camera, has a purity of `share` on average: in a class
+        of more than half of the images, that alone is more than a half.
+        """
+        return (self.purity - self.share) / (1 - self.share) if self.chance < CHANCE else 0.0
+
+    @property
     def strength(self) -> float:
-        """apart (1 - rest / apart)^3 sqrt(members, at most 256) purity^2 diversity.
+        """apart (1 - rest / apart)^3 sqrt(members, at most 256) own^2 diversity.
 
         The third power: in a class of signs of one shape, images have more or less of what most of them share; of a
         trigger an image has all or nothing.
         """
         contrast = max(0.0, 1 - max(0.0, self.rest) / max(self.apart, 1e-6))
-        return self.apart * contrast**3 * min(len(self.members), MOST) ** 0.5 * self.purity**2 * self.diversity
+        return self.apart * contrast**3 * min(len(self.members), MOST) ** 0.5 * self.own**2 * self.diversity
 
 
 def find_patterns(vectors: Tensor, data: ImageSet, seed: int) -> list[Pattern]:
     """The strongest patterns of each class, strongest first. vectors: unit rows (N, D) of `whitened`."""
     low = F.adaptive_avg_pool2d(data.images.float(), _LOW).flatten(1)
     found = []
-    for label in data.labels.unique().tolist():
+    classes = data.labels.unique().tolist()
+    for label in classes:
         inside = data.labels == label
         if int(inside.sum()) >= 2 * LEAST and int((~inside).sum()) >= LEAST_OTHERS:
             stream = generator(seed, "audit", "patterns", label)
-            found += _of_class(vectors, low, inside, label, stream)
+            found += _of_class(vectors, low, inside, label, stream, len(classes))
     return sorted(found, key=lambda item: -item.strength)
 
 
@@ -78,7 +94,9 @@ def seconds_for(count: int, classes: int, width: int) -> float:
     return each * (rounds + classes * count)
 
 
-def _of_class(vectors: Tensor, low: Tensor, inside: Tensor, label: int, stream: torch.Generator) -> list[Pattern]:
+def _of_class(
+    vectors: Tensor, low: Tensor, inside: Tensor, label: int, stream: torch.Generator, classes: int
+) -> list[Pattern]:
     places = inside.nonzero().flatten()
     own, others = vectors[places], (~inside).nonzero().flatten()
     sample = others[torch.randperm(len(others), generator=stream)[:_OTHERS].to(others.device)]
@@ -92,6 +110,7 @@ def _of_class(vectors: Tensor, low: Tensor, inside: Tensor, label: int, stream: 
     for part in others.split(4096):
         beyond += (((vectors[part] @ _direction(own, chosen)) - centre) / spread > cut).sum(0)
     size = chosen.sum(0)
+    share, tries = len(own) / len(vectors), 2 * _DIRECTIONS * classes
     patterns = [
         Pattern(
             label=label,
@@ -99,12 +118,22 @@ def _of_class(vectors: Tensor, low: Tensor, inside: Tensor, label: int, stream: 
             apart=float(deviations[chosen[:, j], j].median()),
             rest=float(deviations[~chosen[:, j], j].quantile(0.9)) if bool((~chosen[:, j]).any()) else APART,
             purity=float(size[j] / (size[j] + beyond[j])),
+            share=share,
+            chance=tries * tail(int(size[j]), int(size[j] + beyond[j]), share),
             diversity=_diversity(low[places], chosen[:, j]),
             deviations=deviations[:, j],
         )
         for j in range(chosen.shape[1])
     ]
     return _distinct(patterns)
+
+
+def tail(hits: int, count: int, share: float) -> float:
+    """The chance of `hits` or more in `count` draws that hit with probability `share`, in (0, 1)."""
+    found = torch.arange(hits, count + 1, dtype=torch.float64)
+    total = torch.tensor(float(count), dtype=torch.float64)
+    ways = torch.lgamma(total + 1) - torch.lgamma(found + 1) - torch.lgamma(total - found + 1)
+    return float((ways + found * math.log(share) + (total - found) * math.log1p(-share)).logsumexp(0).exp())
 
 
 def _search(own: Tensor, some: Tensor, beside: Tensor) -> Tensor:

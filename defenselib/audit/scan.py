@@ -29,7 +29,7 @@ from defenselib.learning import checkpoints
 from defenselib.learning.context import Context
 
 BUDGETS = ("quick", "standard")
-_VERSION = 1  # of what an unfinished scan keeps
+_VERSION = 2  # of what an unfinished scan keeps
 _UNFINISHED = ".unfinished"
 _TITLES = {
     "loss": "Learned first (LGA isolation, ABL)",

@@ -17,7 +17,6 @@ from defenselib.audit.amount import Work
 from defenselib.audit.forecast import Meter, spoken
 from defenselib.audit.methods import METHODS
 from defenselib.cpu.allocator import keep_memory
-from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import Fitted
 from defenselib.experiments.code_digest import code_digest
@@ -89,11 +88,7 @@ class Trainer:
         keep_memory()
         given, index = self._with_clean(train, clean)
         recorder = Recorder()
-        with (
-            self._bar(meter) as bar,
-            bf16_arithmetic(self.device),
-            _own_streams(self.device, spawn(self.seed, "global")),
-        ):
+        with self._bar(meter) as bar, _own_streams(self.device, spawn(self.seed, "global")):
             upstream = None
             if self.work.before is not None:
                 before = self.context("before", meter=meter, bar=bar, prefix="before: ")

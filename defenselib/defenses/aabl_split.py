@@ -6,13 +6,11 @@ however the pixels around it are shifted. Its symmetric cross-entropy stays low 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
@@ -24,13 +22,8 @@ from defenselib.learning.stages import stage_key
 from defenselib.learning.supervised import make_optimizer, supervised_stage
 from defenselib.models import Classifier
 
-# A-ABL Table 5, with torchvision's defaults; the column that it prints as AutoMix cites AugMix.
-AUGMENTATIONS: dict[str, Callable[[], torch.nn.Module]] = {
-    "randaugment": v2.RandAugment,
-    "autoaugment": partial(v2.AutoAugment, v2.AutoAugmentPolicy.CIFAR10),
-    "augmix": v2.AugMix,
-}
-SPLITS = ("ifgsm", *AUGMENTATIONS)
+# The augmentations are those of `aabl_views`, which loads torchvision.
+SPLITS = ("ifgsm", "randaugment", "autoaugment", "augmix")
 # torchvision draws once a call: so many samples, neighbours in a random order, share a draw.
 GROUP = 8
 
@@ -101,6 +94,8 @@ class Vulnerability:
 
 def augmented(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
     """One view of every image by one of `AUGMENTATIONS`; uint8 (N, 3, H, W) to the same."""
+    from defenselib.defenses.aabl_views import AUGMENTATIONS
+
     transform = AUGMENTATIONS[name]()
     device = images.device
     seed = torch.randint(2**62, (1,), generator=generator, device=device)

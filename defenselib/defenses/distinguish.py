@@ -32,6 +32,7 @@ from defenselib.errors import (
 )
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
+from defenselib.learning.losses import one_hot
 from defenselib.learning.settings import part_of
 from defenselib.learning.stages import stage_key
 from defenselib.learning.supervised import make_optimizer, one_pass, supervised_epoch
@@ -96,7 +97,7 @@ def intra_class_loss(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 
     features: float (B, D); labels: int64 (B,). K counts the labels that occur in the batch.
     """
-    member = F.one_hot(labels, classes).to(features.dtype)
+    member = one_hot(labels, classes).to(features.dtype)
     counts = member.sum(0)
     # A label that does not occur has a zero centre, which adds nothing to either sum.
     unit = F.normalize(member.T @ features / counts.clamp(min=1)[:, None], dim=1, eps=1e-8)
@@ -116,7 +117,7 @@ def intra_class_epoch(
             found = model.features(to_float(train.images[index]))
         return intra_class_loss(found.float(), train.labels[index], model.head.out_features)
 
-    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, None, "spread")
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, None, "spread", (context, train))
 
 
 @dataclass(frozen=True, kw_only=True)

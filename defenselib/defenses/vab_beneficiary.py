@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from defenselib.defenses.vab_victim import suppress
 from defenselib.errors import check_choice, check_range
 from defenselib.learning import mixing
 from defenselib.learning.batches import endless, shuffled
+from defenselib.learning.capture import captured
 from defenselib.learning.context import Context
-from defenselib.learning.losses import soft_cross_entropy
+from defenselib.learning.losses import one_hot, soft_cross_entropy
 from defenselib.learning.semi_supervised import Trainee
 from defenselib.learning.supervised import check_finite, descend, one_pass
 from defenselib.models import Classifier
@@ -87,7 +87,8 @@ class Beneficiary:
         def loss(index: Tensor) -> Tensor:
             return self._labelled(index, self.trainee.one_hot(index))
 
-        return {"loss_c": one_pass(loss, batches, self.trainee.optimizer, None, "clean")}
+        it = self.trainee
+        return {"loss_c": one_pass(loss, batches, it.optimizer, None, "clean", (it.context, it.train))}
 
     def suppression_epoch(
         self, credible: Tensor, suspicious: Tensor, victim: Tensor, alpha: float, suppression: str
@@ -101,20 +102,24 @@ class Beneficiary:
         order = self.trainee.context.generator("vab/order")
         steps, share = pace(len(credible), len(suspicious), self.batch_size)
         index_c = endless(credible, min(self.batch_size, len(credible)), steps, order)
-        index_s = endless(suspicious, share, steps, order) if len(suspicious) else None
-        sums = torch.zeros(2, device=order.device)
-        for step in range(steps):
-            index = index_c[step]
+        index_s = endless(suspicious, share, steps, order) if len(suspicious) else suspicious.expand(steps, 0)
+
+        def step(index: Tensor, hidden: Tensor) -> Tensor:
             targets = self.trainee.one_hot(index)
             if suppression == "both":
                 targets = suppress(targets, victim[index])
             loss_c = self._labelled(index, targets)
             loss_s = torch.zeros_like(loss_c)
-            if index_s is not None:
-                shown = victim[index_s[step]] if suppression != "none" else None
-                loss_s = self._relabelled(index_s[step], shown)
+            if len(hidden):
+                loss_s = self._relabelled(hidden, victim[hidden] if suppression != "none" else None)
             descend(loss_c + alpha * loss_s, self.trainee.optimizer)
-            sums += torch.stack([loss_c.detach(), loss_s.detach()])
+            return torch.stack([loss_c.detach(), loss_s.detach()])
+
+        it = self.trainee
+        run = captured(step, steps, it.context, it.optimizer, it.train)
+        sums = torch.zeros(2, device=order.device)
+        for number in range(steps):
+            sums += run(index_c[number], index_s[number])
         means = [check_finite(value / steps, "suppression") for value in sums.tolist()]
         return {"loss_c": means[0], "loss_s": means[1], "alpha": alpha}
 
@@ -133,11 +138,11 @@ class Beneficiary:
         """
         with self.trainee.context.autocast():
             logits = torch.stack([self.trainee.model(view).float() for view in self._views(index)])
-        targets = F.one_hot(logits.detach().softmax(2).mean(0).argmax(1), logits.shape[2]).float()
+        targets = one_hot(logits.detach().softmax(2).mean(0).argmax(1), logits.shape[2])
         if victim is not None:
             targets = suppress(targets, victim)
         return soft_cross_entropy(logits.flatten(0, 1), targets.repeat(self.views, 1)).mean()
 
     def _views(self, index: Tensor) -> list[Tensor]:
-        stream = self.trainee.context.generator("vab/augment")
-        return [self.trainee.look(index, stream) for _ in range(self.views)]
+        seen = self.trainee.looks([index] * self.views, self.trainee.context.generator("vab/augment"))
+        return list(seen.split(len(index)))

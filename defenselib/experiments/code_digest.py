@@ -17,7 +17,7 @@ from defenselib.experiments.digest.sources import Sources
 
 ATTACK: Key = ("defenselib.attacks", "ATTACKS")
 DEFENSE: Key = ("defenselib.defenses", "DEFENSES")
-MODEL: Key = ("defenselib.models", "MODELS")
+MODEL: Key = ("defenselib.models.networks", "MODELS")
 REGISTRIES = (ATTACK, DEFENSE, MODEL)
 
 # Handed to methods by whoever calls them, so that no method refers to them by name.
@@ -26,7 +26,7 @@ HANDED: tuple[Key, ...] = (
     ("defenselib.data.types", "ImageSet"),
     ("defenselib.data.types", "PoisonedDataset"),
     ("defenselib.learning.context", "Context"),
-    ("defenselib.models", "build_model"),
+    ("defenselib.models.networks", "build_model"),
 )
 # What a cell does around its method.
 ALWAYS: tuple[Key, ...] = (

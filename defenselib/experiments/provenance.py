@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from defenselib.cpu.bf16 import hardware_has_bf16
+from defenselib.cpu.bf16 import arithmetic
 from defenselib.version import __version__
 
 
@@ -22,7 +22,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bf16": "hardware" if device.type == "cuda" or hardware_has_bf16() else "software",
+        "bf16": arithmetic(device),
         "device": device.type,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "system": platform.system(),

@@ -11,7 +11,6 @@ import torch
 from defenselib import data as datasets
 from defenselib.attacks import Attack
 from defenselib.cpu.allocator import keep_memory
-from defenselib.cpu.bf16 import bf16_arithmetic
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
@@ -54,7 +53,7 @@ def run(
     keep_memory()
     cell = Cell(resolved, store, chosen, progress, interval)
     upstream = _upstream(cell, experiment, wait)
-    with store.lock(resolved.hash, wait), bf16_arithmetic(chosen):
+    with store.lock(resolved.hash, wait):
         found = _found(store, resolved, weights)
         result = found or cell.compute(upstream)
     journal.note("trained" if found is None else "store", resolved.stem)
@@ -72,7 +71,7 @@ def attacked(
     What the attack trains first comes from the store or is trained now and kept there.
     """
     cell = Cell(experiment.resolve(), reader(store), chosen_device(device), progress, _interval())
-    with cell.store.lock(cell.resolved.hash), bf16_arithmetic(cell.device):
+    with cell.store.lock(cell.resolved.hash):
         dataset = cell.load()
         attack = cell.attack(dataset)
     return dataset, attack, cell.poison(dataset, attack)

@@ -72,4 +72,4 @@ def adversarial_epoch(
             logits = model(adversary(model, inputs, labels, start))
         return F.cross_entropy(logits.float(), labels)
 
-    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, scheduler, stream)
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, scheduler, stream, (context, train))

@@ -11,6 +11,7 @@ from defenselib.data.pixels import to_float
 from defenselib.errors import InvalidValueError
 from defenselib.learning.context import Context
 from defenselib.models.classifier import evaluating
+from defenselib.models.folding import folded
 
 
 def shuffled(n: int, batch_size: int, generator: torch.Generator, drop_last: bool = False) -> Iterator[Tensor]:
@@ -56,9 +57,11 @@ def infer(
     The logits are float32. The model's mode is put back.
     """
     parts = []
-    with evaluating(model):
+    done = 0  # counted here: the first entry of `index` lies on the device
+    with evaluating(model), folded(model, len(images)):
         for index in torch.arange(len(images), device=images.device).split(batch_size):
-            batch = images[index[0] : index[-1] + 1] if fetch is None else fetch(index)
+            batch = images[done : done + len(index)] if fetch is None else fetch(index)
+            done += len(index)
             with context.autocast():
                 logits = model(to_float(batch))
             parts.append(function(logits.float(), index))

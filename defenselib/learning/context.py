@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from defenselib.cpu.bf16 import autocast
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning import checkpoints
@@ -114,9 +115,13 @@ class Context:
             self._generators[name] = make_generator(self._seed, name, device=self.device)
         return self._generators[name]
 
+    def streams(self) -> list[torch.Generator]:
+        """All random streams that were asked for until now."""
+        return list(self._generators.values())
+
     def autocast(self) -> AbstractContextManager[Any]:
-        """bf16 autocast where the experiment asks for it; weights and losses stay float32."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        """bf16 autocast where the experiment asks for it and the device has it; weights and losses stay float32."""
+        return autocast(self.device, self.precision == "bf16")
 
     def observe(self, event: str, **what: Any) -> None:
         """Report to whoever watches: "epoch", "split", "scores", "target". Draws nothing, changes nothing."""

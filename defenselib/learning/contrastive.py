@@ -133,8 +133,25 @@ def train_encoder(
     )
     steps = -(-len(train) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.rate(step, steps))
-    views = contrastive_views(settings.blur, context)
     state = {"model": model, "head": head, "optimizer": optimizer, "schedule": schedule}
+    for _ in context.epochs(stage, settings.epochs, **state):
+        encoder_epoch(stage, settings, loss, train, model, head, optimizer, schedule, context)
+    return model
+
+
+def encoder_epoch(
+    stage: str,
+    settings: Contrastive,
+    loss: ContrastiveLoss,
+    train: ImageSet,
+    model: Classifier,
+    head: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    context: Context,
+) -> float:
+    """One pass over two views of every image; returns the mean loss. Random streams: see `train_encoder`."""
+    views = contrastive_views(settings.blur, context)
     order, draws = context.generator(f"{stage}/order"), context.generator(f"{stage}/views")
 
     def step_loss(index: Tensor) -> Tensor:
@@ -143,11 +160,10 @@ def train_encoder(
             z1, z2 = head(model.features(inputs)).float().chunk(2)
         return settings.loss_scale * loss(z1, z2, train.labels[index])
 
-    for _ in context.epochs(stage, settings.epochs, **state):
-        model.train()
-        head.train()
-        one_pass(step_loss, shuffled(len(train), settings.batch_size, order), optimizer, schedule, stage)
-    return model
+    model.train()
+    head.train()
+    batches = shuffled(len(train), settings.batch_size, order)
+    return one_pass(step_loss, batches, optimizer, schedule, stage, (context, train))
 
 
 def contrastive_views(blur: bool, context: Context) -> Views:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from defenselib.cpu.bf16 import autocast
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.models.classifier import evaluating
+from defenselib.models.folding import folded
 
 Robust = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -43,7 +45,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 500, bf16: bool 
     """Predicted classes, int64 (N,), of uint8 images (N, 3, H, W); evaluation mode, the mode is put back."""
     device = next(model.parameters()).device
     parts = []
-    with evaluating(model), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+    with evaluating(model), folded(model, len(images)), autocast(device, bf16):
         for batch in images.split(batch_size):
             parts.append(model(to_float(batch.to(device))).argmax(1))
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=device)

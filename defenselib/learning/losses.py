@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from defenselib.data.constants import identity
+
 
 def symmetric_cross_entropy(
     logits: Tensor,
@@ -30,6 +32,14 @@ def symmetric_cross_entropy(
     others = p.scatter(1, labels[:, None], 0.0).sum(1)
     reverse = -torch.log(torch.tensor(label_floor)).item() * others
     return alpha * cross_entropy + beta * reverse
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """1 at the label and 0 elsewhere. labels: int64 (N,) in 0 .. classes - 1. Returns float32 (N, classes).
+
+    torch's own reads the labels back on a processor, to check their range.
+    """
+    return identity(classes, labels.device)[labels]
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

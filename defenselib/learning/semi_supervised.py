@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -14,10 +16,13 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.learning.batches import endless
+from defenselib.learning.capture import captured
 from defenselib.learning.context import Context
-from defenselib.learning.losses import soft_cross_entropy
-from defenselib.learning.supervised import check_finite, descend
+from defenselib.learning.losses import one_hot, soft_cross_entropy
+from defenselib.learning.passes import Passes
+from defenselib.learning.supervised import check_finite
 from defenselib.models import Classifier
+from defenselib.models.batch_norm import counted_together
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,13 @@ class Trainee:
         """Augmented samples, float (B, 3, H, W) in [0, 1]; index: int64 positions."""
         return to_float(self.augment(self.train.images, index, draws))
 
+    def looks(self, indices: Sequence[Tensor], draws: torch.Generator) -> Tensor:
+        """`look` at one index after the other, as one batch: the same draws and pixels, moved at once."""
+        return to_float(self.augment.together(self.train.images, indices, draws))
+
     def one_hot(self, index: Tensor) -> Tensor:
         """The labels of the samples at `index` (B,), float (B, C)."""
-        return F.one_hot(self.train.labels[index], self.model.head.out_features).float()
+        return one_hot(self.train.labels[index], self.model.head.out_features)
 
 
 class SemiSupervised(Protocol):
@@ -69,6 +78,12 @@ def interleave(blocks: list[Tensor]) -> list[Tensor]:
     return [torch.cat(parts) for parts in groups]
 
 
+@lru_cache(maxsize=16)
+def interleaving(blocks: int, size: int, device: torch.device) -> Tensor:
+    """`interleave` of so many blocks of `size` samples as positions in all of them, int64 (blocks * size,)."""
+    return torch.cat(interleave(list(torch.arange(blocks * size, device=device).split(size))))
+
+
 @dataclass(frozen=True)
 class MixMatch:
     """MixMatch (Berthelot et al. 2019) as ASD runs it (ASD Sec. 5.1 and its released settings).
@@ -76,6 +91,8 @@ class MixMatch:
     temperature: of sharpening; mixup_alpha: Beta parameter, one draw per iteration for the whole batch;
     lambda_u: weight of the unlabelled loss at the end of the ramp; rampup: its length in epochs (0: no ramp);
     iterations: steps an epoch; views: augmented views of an unlabelled sample.
+    merged: one pass of the network for all views and one for all blocks, 2 an iteration instead of 5. BatchNorm's
+    statistics are then those of larger batches, and its running ones move 2 times. Not ASD's, and no method's default.
     """
 
     temperature: float = 0.5
@@ -85,6 +102,7 @@ class MixMatch:
     iterations: int = 1024
     batch_size: int = 64
     views: int = 2
+    merged: bool = False
 
     def weight(self, epoch: float) -> float:
         """lambda_u(epoch), linear from 0 to lambda_u over `rampup` epochs."""
@@ -95,54 +113,80 @@ class MixMatch:
 
         Returns the mean labelled and unlabelled loss and the last weight: loss_x, loss_u, lambda_u.
         """
-        model, context = trainee.model.train(), trainee.context
-        order, views = context.generator("mixmatch/order"), context.generator("mixmatch/augment")
+        context = trainee.context
+        trainee.model.train()
+        order = context.generator("mixmatch/order")
         index_x = endless(labelled, self.batch_size, self.iterations, order)
         index_u = endless(unlabelled, self.batch_size, self.iterations, order)
-        sums = torch.zeros(2, device=context.device)
-        weight = self.weight(epoch)
         mixing = self._draw_mixing(context.generator("mixmatch/mixup"))
+        weights = [self.weight(epoch + step / self.iterations) for step in range(self.iterations)]
+        # Numbers that change from step to step are tensors: nothing but their memory tells one step from the next.
+        rising = torch.tensor(weights, device=context.device)
+        passes = Passes(trainee.model, 1 if self.merged else 1 + self.views, context)
+        run = captured(partial(self.step, trainee, passes), self.iterations, context, trainee.optimizer, trainee.train)
+        sums = torch.zeros(2, device=context.device)
         for step in range(self.iterations):
-            x = trainee.look(index_x[step], views)
-            u = [trainee.look(index_u[step], views) for _ in range(self.views)]
-            inputs = torch.cat([x, *u])
-            targets = torch.cat([trainee.one_hot(index_x[step]), *[self.guess(model, u, context)] * self.views])
-            mixed, mixed_targets = self.mix(inputs, targets, mixing[step], context.generator("mixmatch/mixup"))
-            weight = self.weight(epoch + step / self.iterations)
-            loss_x, loss_u = self.losses(model, mixed, mixed_targets, context)
-            descend(loss_x + weight * loss_u, trainee.optimizer)
-            sums += torch.stack([loss_x.detach(), loss_u.detach()])
+            sums += run(index_x[step], index_u[step], mixing[step], rising[step])
         means = [check_finite(value / self.iterations, "mixmatch") for value in sums.tolist()]
-        return {"loss_x": means[0], "loss_u": means[1], "lambda_u": weight}
+        return {"loss_x": means[0], "loss_u": means[1], "lambda_u": weights[-1]}
 
-    def _draw_mixing(self, generator: torch.Generator) -> list[float]:
-        """max(l, 1 - l) with l ~ Beta(mixup_alpha, mixup_alpha), one for each iteration."""
+    def step(
+        self, trainee: Trainee, passes: Passes, index_x: Tensor, index_u: Tensor, mixing: Tensor, weight: Tensor
+    ) -> Tensor:
+        """One step down loss_x + weight * loss_u; returns both losses, (2,). index_x, index_u: int64 (B,) positions;
+        mixing, weight: float32 (). passes: of the model, in train mode."""
+        context = trainee.context
+        passes.convert()
+        inputs = trainee.looks([index_x, *[index_u] * self.views], context.generator("mixmatch/augment"))
+        u = inputs[len(index_x) :].split(len(index_u))
+        with counted_together():
+            targets = torch.cat([trainee.one_hot(index_x), *[self.guess(passes.models, u, context)] * self.views])
+            mixed, mixed_targets = self.mix(inputs, targets, mixing, context.generator("mixmatch/mixup"))
+            loss_x, loss_u = self.losses(passes.models, mixed, mixed_targets, context)
+        (loss_x + weight * loss_u).backward()
+        passes.hand_over()
+        trainee.optimizer.step()
+        return torch.stack([loss_x.detach(), loss_u.detach()])
+
+    def _draw_mixing(self, generator: torch.Generator) -> Tensor:
+        """max(l, 1 - l) with l ~ Beta(mixup_alpha, mixup_alpha), one for each iteration, float32 (iterations,)."""
         device = generator.device
         shape = torch.full((2, self.iterations), self.mixup_alpha, device=device)
         a, b = torch._standard_gamma(shape, generator=generator)
         drawn = a / (a + b)
-        return torch.maximum(drawn, 1 - drawn).tolist()
+        return torch.maximum(drawn, 1 - drawn)
 
     @torch.no_grad()
-    def guess(self, model: nn.Module, views: list[Tensor], context: Context) -> Tensor:
-        """Sharpened mean prediction over the views, (B, C). The model stays in train mode, as in ASD's code."""
+    def guess(self, models: Sequence[nn.Module], views: Sequence[Tensor], context: Context) -> Tensor:
+        """Sharpened mean prediction over the views, (B, C), by one copy of the model each, in train mode as in ASD's
+        code."""
         with context.autocast():
-            predictions = [model(view).float().softmax(1) for view in views]
-        return sharpen(torch.stack(predictions).mean(0), self.temperature)
+            logits = self._logits(models, views).view(len(views), len(views[0]), -1)
+        return sharpen(logits.softmax(2).mean(0), self.temperature)
+
+    def _logits(self, models: Sequence[nn.Module], blocks: Sequence[Tensor]) -> Tensor:
+        """Logits of blocks of one size, float32 (sum of lengths, C): a pass and a copy of the model each, or one."""
+        if self.merged:
+            return models[0](torch.cat(list(blocks))).float()
+        return torch.cat([model(block) for model, block in zip(models, blocks, strict=False)]).float()
 
     @staticmethod
-    def mix(inputs: Tensor, targets: Tensor, mixing: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mix(
+        inputs: Tensor, targets: Tensor, mixing: Tensor | float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """MixUp of all samples with a random permutation of themselves; one coefficient for the batch."""
         partner = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         return torch.lerp(inputs[partner], inputs, mixing), torch.lerp(targets[partner], targets, mixing)
 
-    def losses(self, model: nn.Module, mixed: Tensor, targets: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, models: Sequence[nn.Module], mixed: Tensor, targets: Tensor, context: Context
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the labelled block, mean squared error of the others (over samples and classes)."""
-        blocks = interleave(list(mixed.split(self.batch_size)))
-        with context.autocast():
-            logits = [model(block).float() for block in blocks]
-        logits = interleave(logits)
         size = self.batch_size
-        loss_x = soft_cross_entropy(logits[0], targets[:size]).mean()
-        loss_u = F.mse_loss(torch.cat(logits[1:]).softmax(1), targets[size:])
+        order = interleaving(len(mixed) // size, size, mixed.device)
+        with context.autocast():
+            logits = self._logits(models, mixed[order].split(size))
+        own, others = logits.index_select(0, order).split([size, len(mixed) - size])  # the order is its own inverse
+        loss_x = soft_cross_entropy(own, targets[:size]).mean()
+        loss_u = F.mse_loss(others.softmax(1), targets[size:])
         return loss_x, loss_u

@@ -15,6 +15,7 @@ from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, TrainingDivergedError, check_choice, check_increasing
 from defenselib.learning.batches import shuffled
+from defenselib.learning.capture import captured
 from defenselib.learning.context import Context
 from defenselib.models import Classifier
 
@@ -96,7 +97,7 @@ def supervised_epoch(
             logits = model(inputs)
         return loss_function(logits.float(), train.labels[index])
 
-    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, scheduler, stream)
+    return one_pass(loss, shuffled(len(train), batch_size, order), optimizer, scheduler, stream, (context, train))
 
 
 def supervised_stage(
@@ -148,15 +149,26 @@ def one_pass(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None,
     what: str,
+    graph: tuple[Context, ImageSet] | None = None,
 ) -> float:
     """A step down the loss of every index batch; returns the mean over the samples.
+
+    graph: where the loss draws from and what it reads; then the steps may be recorded (see `learning.capture`).
 
     Raises TrainingDivergedError, naming `what`, when that is not finite (looked at once: no synchronisation inside).
     """
     total: Tensor | float = 0.0
     samples = 0
+
+    def step(index: Tensor) -> Tensor:
+        return descend(loss(index), optimizer)
+
+    batches = list(batches)
+    steps = step if graph is None else captured(step, len(batches), graph[0], optimizer, graph[1])
     for index in batches:
-        total = total + descend(loss(index), optimizer, scheduler) * len(index)
+        total = total + steps(index) * len(index)
+        if scheduler is not None:
+            scheduler.step()
         samples += len(index)
     return check_finite(float(total) / samples, what)
 

@@ -1,55 +1,39 @@
-"""Networks by name, with stems for small images, behind one interface, normalisation inside: `build_model`."""
+"""Networks by name, with stems for small images, behind one interface, normalisation inside: `build_model`.
+
+Torchvision, from whose parts they are built, takes as long to import as torch: it is loaded with the first network, and
+whoever only asks which there are does without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from typing import TYPE_CHECKING, Any
 
-from torchvision.models.resnet import BasicBlock, Bottleneck
-
-from defenselib.errors import InvalidValueError, check_choice
-from defenselib.models.architectures import densenet, mobilenet, vgg
+from defenselib import lazy
 from defenselib.models.classifier import Classifier
-from defenselib.models.resnet import resnet
 
-CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR_STD = (0.2023, 0.1994, 0.2010)
-MODELS: dict[str, Callable[..., Classifier]] = {
-    # One block a stage and a pooled stem: not in the papers, for profiles that must run on a CPU.
-    "resnet10": resnet(BasicBlock, [1, 1, 1, 1], pool=True),
-    "resnet18": resnet(BasicBlock, [2, 2, 2, 2]),
-    "resnet34": resnet(BasicBlock, [3, 4, 6, 3]),
-    "resnet50": resnet(Bottleneck, [3, 4, 6, 3]),
-    "vgg16": vgg("D"),
-    "vgg19": vgg("E"),
-    "mobilenet_v2": mobilenet,
-    "densenet121": densenet(32, (6, 12, 24, 16), 64),
-    "densenet161": densenet(48, (6, 12, 36, 24), 96),
-}
+if TYPE_CHECKING:
+    from defenselib.models.networks import CIFAR_MEAN, CIFAR_STD, MODELS, build_model
+
+# The keys of `networks.MODELS` as they are there (a test compares them).
+NAMES = (
+    *("resnet10", "resnet18", "resnet34", "resnet50", "vgg16", "vgg19", "mobilenet_v2", "densenet121", "densenet161"),
+)
 
 __all__ = ["CIFAR_MEAN", "CIFAR_STD", "MODELS", "Classifier", "available", "build_model"]
 
+__getattr__, __dir__ = lazy.attributes(__name__, {"networks": ("CIFAR_MEAN", "CIFAR_STD", "MODELS", "build_model")})
+
 
 def available() -> tuple[str, ...]:
-    """Names that `build_model` knows."""
-    return tuple(MODELS)
+    """Names that `build_model` knows, those that a user of the library has added included."""
+    networks = sys.modules.get(f"{__name__}.networks")
+    return NAMES if networks is None else tuple(networks.MODELS)
 
 
-def build_model(
-    name: str,
-    num_classes: int = 10,
-    image_size: int = 32,
-    width: int = 64,
-    mean: Sequence[float] = CIFAR_MEAN,
-    std: Sequence[float] = CIFAR_STD,
-) -> Classifier:
-    """A freshly initialised classifier.
-
-    width: channels of the first stage (64 is the papers'). mean, std: per channel, in [0, 1] units.
-    Raises UnknownNameError for a name not in `available()`, InvalidValueError for sizes that make no network.
-    """
-    check_choice("model", name, MODELS)
-    if num_classes < 2 or width < 1 or image_size < 8:
-        raise InvalidValueError(
-            f"num_classes {num_classes}, width {width}, image_size {image_size}: need >= 2, >= 1 and >= 8"
-        )
-    return MODELS[name](num_classes, image_size, width, mean, std)
+def added() -> dict[str, Any]:
+    """By name, the networks that a user of the library has put into the registry, or in place of one of its own."""
+    networks = sys.modules.get(f"{__name__}.networks")
+    if networks is None:
+        return {}
+    return {name: build for name, build in networks.MODELS.items() if networks.OWN.get(name) is not build}

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from defenselib.models.batch_norm import with_lone_samples
+from defenselib.cpu.small_maps import with_small_maps
+from defenselib.models.batch_norm import counted_together, with_lone_samples
 
 
 class Classifier(nn.Module):
@@ -37,11 +38,13 @@ class Classifier(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(width, num_classes)
         with_lone_samples(self)
+        with_small_maps(self)
 
     def maps(self, x: Tensor) -> Tensor:
-        x = self.stem((x - self.mean) / self.std)
-        for stage in self.stages:
-            x = stage(x)
+        with counted_together():
+            x = self.stem((x - self.mean) / self.std)
+            for stage in self.stages:
+                x = stage(x)
         return x
 
     def features(self, x: Tensor) -> Tensor:

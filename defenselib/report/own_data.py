@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -109,14 +110,14 @@ def results(name: str, caption: str) -> Html:
 
 
 def scans(caption: str, name: str = SCANS) -> Html:
-    """The committed scans by data set, attack and rate: means over the subsets, in percent of the poison that was put
-    in; of subsets without poison, how many raised an alarm or asked for a look."""
+    """The committed scans by data set, attack, rate and budget: means over the subsets, in percent of the poison that
+    was put in; of subsets without poison, how many raised an alarm or asked for a look."""
     frame = _table(name)
     if frame is None:
         return _missing(caption)
     rows = []
-    for key, mine in frame.groupby(["dataset", "images", "attack", "rate"], sort=False):
-        row = dict(zip(("data set", "images", "attack", "rate"), map(str, key), strict=True))
+    for key, mine in frame.groupby(["dataset", "images", "attack", "rate", "budget"], sort=False):
+        row = dict(zip(("data set", "images", "attack", "rate", "budget"), map(str, key), strict=True))
         said = mine["alarm"].value_counts()
         row |= {"subsets": str(len(mine))} | {word: str(said.get(word, 0)) for word in ("alarm", "look", "calm")}
         poisoned = pd.to_numeric(mine["poisoned"]).gt(0).all()
@@ -125,7 +126,22 @@ def scans(caption: str, name: str = SCANS) -> Html:
             values = pd.to_numeric(mine[column]) if column in mine else pd.Series(dtype=float)
             row[title] = f"{100 * values.mean():.0f}" if poisoned and values.notna().any() else words.NONE
         rows.append(row)
-    return render(pd.DataFrame(rows), caption, headers=4)
+    return render(pd.DataFrame(rows), caption, headers=5)
+
+
+def missed(name: str = SCANS) -> Html:
+    """Which poison the committed scans did not see: data set, attack, rate and budget of those that ended calm."""
+    frame = _table(name)
+    if frame is None:
+        return Html("")
+    rows = frame[pd.to_numeric(frame["poisoned"]).gt(0)]
+    calm = rows[rows["alarm"] == "calm"]
+    told = []
+    for (data, attack, budget), mine in calm.groupby(["dataset", "attack", "budget"], sort=False):
+        rates = " and ".join(f"{100 * float(rate):g} %" for rate in mine["rate"].unique())
+        told.append(f"{attack} on {data} at {rates} ({budget})")
+    listed = f": {', '.join(told)}" if told else ""
+    return Html(f"<p>{escape(f'Missed, with a calm report: {len(calm)} of {len(rows)} poisoned subsets{listed}.')}</p>")
 
 
 def _table(name: str) -> pd.DataFrame | None:

@@ -38,6 +38,10 @@ def reference(pattern: str, image: np.ndarray) -> np.ndarray:
         for row in range(3):
             for column in range(3):
                 out[:, side - 3 + row, side - 3 + column] = GRID3[row][column]
+    elif pattern == "grid6":
+        for row in range(6):
+            for column in range(6):
+                out[:, side - 6 + row, side - 6 + column] = GRID3[row // 2][column // 2]
     elif pattern == "apple32":
         for row, (left, right, colour) in STRIPES.items():
             for column in range(left, right + 1):
@@ -58,8 +62,8 @@ def images_of(size: int, count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("pattern", "size"),
-    [("dbd2", 32), ("dbd2", 64), ("dbd4", 32), ("grid3", 32), ("square3", 32), ("white3", 32), ("white3", 64),
-     ("square22", 32), ("square22", 224)],
+    [("dbd2", 32), ("dbd2", 64), ("dbd4", 32), ("grid3", 32), ("grid6", 64), ("square3", 32), ("white3", 32),
+     ("white3", 64), ("square22", 32), ("square22", 224)],
 )  # fmt: skip
 def test_pixels(pattern: str, size: int) -> None:
     images = images_of(size)
@@ -101,7 +105,7 @@ def test_idempotent(pattern: str) -> None:
     ("name", "preset", "size", "pattern"),
     [("badnets", None, 32, "dbd2"), ("badnets", "asd", 224, "apple32"), ("badnets", "vab", 32, "dbd2"),
      ("badnets", "vab", 224, "apple32"), ("badnets", "bsd", 32, "dbd2"), ("badnets", "dst_dbr", 32, "grid3"),
-     ("badnets", "dst_dbr", 224, "square22"), ("badnets", "aabl", 64, "white3"),
+     ("badnets", "dst_dbr", 224, "square22"), ("badnets", "aabl", 32, "grid3"), ("badnets", "aabl", 64, "grid6"),
      ("badnets-all2all", "dst_dbr", 32, "square3"), ("badnets-all2all", "bsd", 32, "dbd2"), ("none", None, 32, "dbd2")],
 )  # fmt: skip
 def test_presets_choose_the_pattern(name: str, preset: str | None, size: int, pattern: str) -> None:
@@ -121,7 +125,7 @@ def test_presets_choose_the_plan(name: str, preset: str | None, plan: tuple[floa
 
 
 def test_bad_patterns_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown pattern 'grid'; did you mean 'grid3'\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown pattern 'grid'; did you mean 'grid[36]'\?"):
         attacks.create("badnets", pattern="grid")
     with pytest.raises(InvalidValueError, match="does not fit into an image of 28x28"):
         attacks.create("badnets", 28, pattern="apple32")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.fft import dctn
-from scipy.stats import rankdata
+from scipy.stats import binom, rankdata
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -22,7 +22,7 @@ from defenselib.audit import network
 from defenselib.audit.agree import ALARM, LOOK
 from defenselib.audit.counts import duplicates, ranks
 from defenselib.audit.folder import UserData
-from defenselib.audit.patterns import find_patterns
+from defenselib.audit.patterns import find_patterns, tail
 from defenselib.audit.scan import scan
 from defenselib.audit.tables import write_scan
 from defenselib.audit.trigger import estimate, put_on
@@ -89,6 +89,23 @@ def test_a_pattern_that_all_classes_have_is_no_alarm() -> None:
     images, labels, chosen = planted("patch", count=80)
     spread = torch.where(chosen, torch.arange(N) % K, labels)
     assert scan(user_data(images, spread), budget="quick").alarm == "calm"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_images_have_whatever_their_label_is_no_alarm_in_a_class_of_most_images(seed: int) -> None:
+    # As of one camera: a fifth of all, of a class that is 85 % of the data by chance alone.
+    images, _, chosen = planted("patch", seed, count=80)
+    draw = torch.rand(N, generator=torch.Generator().manual_seed(seed))
+    report = scan(user_data(images, (draw > 0.85).long()), budget="quick")
+    assert report.alarm == "calm" and report.null["strength"] < LOOK / 2
+    # With the patch on one class alone it is found, as large as that class is.
+    assert scan(user_data(images, (~chosen & (draw > 0.7)).long()), budget="quick").alarm == "alarm"
+
+
+@given(st.integers(0, 3000), st.integers(1, 3000), st.floats(0.001, 0.999))
+def test_the_chance_of_a_pattern_under_random_labels_is_the_binomial_one(hits: int, count: int, share: float) -> None:
+    hits = min(hits, count)
+    assert tail(hits, count, share) == pytest.approx(binom.sf(hits - 1, count, share), rel=1e-6, abs=1e-30)
 
 
 def test_copies_of_one_picture_are_no_alarm_but_told() -> None:

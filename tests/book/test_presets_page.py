@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from defenselib import attacks
+from defenselib import Experiment, attacks
 from defenselib.attacks.badnets import patch
 from defenselib.attacks.base import Attack, Plan
 
@@ -115,6 +115,33 @@ def test_what_changes_on_larger_images(text: str) -> None:
             changes |= {"rate": say(plan.rate)} if plan != recipe.plan else {}
             expected[name, preset, str(side)] = changes
     assert stated == expected
+
+
+def chosen(cell: str) -> list[tuple[str, str, str | None, str]]:
+    """(method, field, preset or None, value) of what stands as `method.field = value` in a cell."""
+    found = re.findall(r"`(\w+)\.(\w+) = ([^`]+)`(?: \(preset `(\w+)`\))?", cell)
+    return [(method, field, preset or None, value) for method, field, value, preset in found]
+
+
+def defense_of(name: str) -> Any:
+    """As an experiment takes it at the full schedule."""
+    return Experiment(attack="badnets", defense=name, profile="paper").resolve().defense
+
+
+def test_where_paper_and_code_differ_the_defaults_are_those_of_the_page(text: str) -> None:
+    section = text.partition("## Where a paper and its code differ")[2].partition("\n## ")[0]
+    lines = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    seen = 0
+    for *_, default, other in lines:
+        for method, field, preset, value in chosen(default):
+            made: Any = attacks.create(method, preset=preset) if method in attacks.ATTACKS else defense_of(method)
+            assert say(getattr(made, field)) == value, (method, field)
+            seen += 1
+            for _, _, _, asked in chosen(other):
+                given: Any = {"True": True, "False": False}.get(asked, asked)
+                changed = dataclasses.replace(made, **{field: type(getattr(made, field))(given)})
+                assert say(getattr(changed, field)) == asked != value
+    assert seen >= 10
 
 
 def test_defaults_are_as_the_page_says(text: str) -> None:

@@ -10,7 +10,8 @@ from torchvision.transforms import v2
 
 from defenselib import defenses
 from defenselib.data.types import ImageSet
-from defenselib.defenses.aabl_split import AUGMENTATIONS, GROUP, Vulnerability, augmented, keep_vulnerable
+from defenselib.defenses.aabl_split import GROUP, Vulnerability, augmented, keep_vulnerable
+from defenselib.defenses.aabl_views import AUGMENTATIONS
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
 from defenselib.models import build_model

@@ -35,7 +35,7 @@ def test_mix_is_one_convex_combination_with_a_permutation():
 
 
 def test_mixing_coefficients_favour_the_first_and_follow_beta():
-    drawn = torch.tensor(MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0)))
+    drawn = MixMatch(iterations=4000)._draw_mixing(torch.Generator().manual_seed(0))
     assert drawn.min() >= 0.5 and drawn.max() <= 1
     reference = torch.distributions.Beta(0.75, 0.75).sample((40000,))
     expected = torch.maximum(reference, 1 - reference).mean()
@@ -60,7 +60,7 @@ def context():
 def test_guess_averages_the_softmaxes_then_sharpens():
     model = Table([[0.0, 0.0], [100.0, 0.0]])
     zero, one = torch.zeros(1, 3, 1, 1), torch.full((1, 3, 1, 1), 1 / 255)
-    guess = MixMatch().guess(model, [zero, one], context())
+    guess = MixMatch().guess([model, model], [zero, one], context())
     # softmaxes (0.5, 0.5) and (1, 0): mean (0.75, 0.25), squared and normalised
     torch.testing.assert_close(guess, torch.tensor([[0.9, 0.1]]))
 
@@ -69,7 +69,7 @@ def test_losses_are_means_over_samples_and_classes():
     model = Table([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.0], [0.0, 3.0]])
     inputs = torch.arange(6).view(6, 1, 1, 1).expand(6, 3, 1, 1) / 255
     targets = torch.tensor([[1.0, 0], [0.25, 0.75], [1, 0], [0, 1], [0.5, 0.5], [0, 1]])
-    loss_x, loss_u = MixMatch(batch_size=2).losses(model, inputs, targets, context())
+    loss_x, loss_u = MixMatch(batch_size=2).losses([model] * (len(inputs) // 2), inputs, targets, context())
     log_p = model.rows.log_softmax(1)
     expected_x = -(targets[:2] * log_p[:2]).sum() / 2
     expected_u = ((log_p[2:].exp() - targets[2:]) ** 2).sum() / 8
@@ -104,3 +104,31 @@ def test_endless_passes_over_the_pool(n, batch, batches):
     for chunk in drawn.flatten().split(kept):
         assert len(set(chunk.tolist())) == len(chunk)  # no sample twice within a pass
     assert set(drawn.flatten().tolist()) <= set(pool.tolist())
+
+
+def test_merged_passes_give_what_separate_ones_give_where_no_statistics_are_taken():
+    torch.manual_seed(0)
+    model, mixed, targets = build_model("resnet10", width=2).eval(), torch.rand(12, 3, 32, 32), torch.rand(12, 10)
+    apart, merged = MixMatch(batch_size=4), MixMatch(batch_size=4, merged=True)
+    guesses = [learner.guess(model, list(mixed.split(4)), context()) for learner in (apart, merged)]
+    torch.testing.assert_close(*guesses)
+    losses = [learner.losses(model, mixed, targets, context()) for learner in (apart, merged)]
+    torch.testing.assert_close(*losses)
+
+
+def test_merged_passes_are_two_with_the_statistics_of_larger_batches_and_off_by_default():
+    assert MixMatch().merged is False
+    images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    train = ImageSet(images, torch.arange(40) % 10)
+    sizes = {}
+    for merged in (False, True):
+        model = build_model("resnet10", width=2)
+        seen: list[int] = []
+        model.stem.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
+        trainee = Trainee(model, torch.optim.SGD(model.parameters(), 0.01), train, context(), Augment())
+        learner = MixMatch(iterations=1, batch_size=8, merged=merged)
+        found = learner.train_epoch(trainee, torch.arange(20), torch.arange(20, 40), 1)
+        assert found["loss_x"] > 0
+        sizes[merged] = seen
+        assert int(model.stem[1].num_batches_tracked) == len(seen)
+    assert sizes == {False: [8, 8, 8, 8, 8], True: [16, 24]}

@@ -33,17 +33,20 @@ def test_what_was_not_measured_is_said(results: Path) -> None:
 def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> None:
     def line(**values: object) -> str:
         base = {"dataset": "cifar10", "images": 2000, "attack": "badnets", "rate": 0.05, "poisoned": 100, "target": 3}
+        base |= {"budget": "quick"}
         return ",".join(str((base | values).get(name, "")) for name in COLUMNS)
 
     table = [
         ",".join(COLUMNS),
         line(seed=0, alarm="alarm", guess=3, precision=1.0, recall=0.5, hit_agreement=0.9),
         line(seed=1, alarm="look", guess=4, precision=0.5, recall=0.1, hit_agreement=0.7),
+        line(seed=0, alarm="calm", guess="", budget="standard", precision=0.0, recall=0.0, hit_agreement=0.2),
         line(seed=0, attack="none", rate=0, poisoned=0, target="", alarm="calm"),
         line(seed=1, attack="none", rate=0, poisoned=0, target="", alarm="look"),
     ]
     (results / own_data.SCANS).write_text("\n".join(table) + "\n")
-    poisoned, clean = rows_of(own_data.scans("Scans"))
+    poisoned, longer, clean = rows_of(own_data.scans("Scans"))
+    assert [longer[key] for key in ("budget", "subsets", "calm", "recall, flagged")] == ["standard", "1", "1", "0"]
     assert [poisoned[key] for key in ("subsets", "alarm", "look", "calm", "target right")] == ["2", "1", "1", "0", "1"]
     assert [poisoned[key] for key in ("precision, flagged", "recall, flagged", "poison first, all signs")] == [
         "75", "30", "80",
@@ -52,6 +55,7 @@ def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> N
         "none", "0", "1", "1", "–", "–",
     ]  # fmt: skip
     assert set(own_data.TOLD) <= set(COLUMNS)
+    assert "calm report: 1 of 3 poisoned subsets: badnets on cifar10 at 5 % (standard)." in str(own_data.missed())
 
 
 def test_a_table_of_models_is_shown_as_it_is(results: Path) -> None:

@@ -19,6 +19,7 @@ from .conftest import PATIENCE, Batch, tiny
 
 VICTIM = tiny(epochs=40)  # long enough to be met at work
 CELLS = (VICTIM, *(tiny(seed) for seed in range(1, 12)))
+LAST = 1000  # below the others, in Slurm's units of priority
 # It would first ask after forty seconds how a job is.
 QUICK = ("--slurm-init-seconds-before-status-checks", "2")
 
@@ -52,14 +53,20 @@ def test_twelve_cells_over_two_nodes_equal_plain_runs_though_a_job_is_killed_and
         except (TimeoutError, OSError) as error:
             pytest.skip(f"Slurm is installed and does not start here: {error}")
         line = batch.line(CELLS, "--slurm", "--partition", partition, "-j", "12", "--", *QUICK)
+        # Nothing starts before all are queued, the victim last: however fast the machine, both nodes have work when
+        # one is drained, and the victim's job is known before it has a checkpoint.
+        loopback.asked("scontrol", "update", f"partition={partition}", "state=down")
         with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-            checkpoints = batch.store.checkpoints(key)
-            wait_until("a checkpoint", lambda: any(checkpoints.rglob("*.safetensors")), process)
-            (victim,) = (job["JobId"] for job in running().values() if key in job["Comment"])
-            loopback.asked("scancel", "--signal=KILL", "--full", victim)
+            wait_until("a full queue", lambda: len(loopback.jobs()) == len(CELLS), process)
+            (victim,) = (job["JobId"] for job in loopback.jobs() if key in job["Comment"])
+            loopback.asked("scontrol", "update", f"jobid={victim}", f"nice={LAST}")
+            loopback.asked("scontrol", "update", f"partition={partition}", "state=up")
             wait_until("work on both nodes", lambda: set(running()) == {"n1", "n2"}, process)
             loopback.asked("scontrol", "update", "nodename=n2", "state=drain", "reason=test")
             drained = datetime.now()
+            checkpoints = batch.store.checkpoints(key)
+            wait_until("a checkpoint", lambda: any(checkpoints.rglob("*.safetensors")), process)
+            loopback.asked("scancel", "--signal=KILL", "--full", victim)
             said, _ = process.communicate(timeout=PATIENCE)
         jobs, node = loopback.jobs(), loopback.asked("sinfo", "-h", "-n", "n2", "-o", "%T").strip()
     assert process.returncode == 0, batch.said(subprocess.CompletedProcess(line, 1, said, ""))

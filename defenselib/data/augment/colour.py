@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from defenselib.data.constants import constant
+
 # Weights of ITU-R 601-2, as torchvision rounds them.
 GRAY = (0.2989, 0.587, 0.114)
 
@@ -30,7 +32,7 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     below = torch.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4)
     hue = torch.where(high == red, (green - blue) / safe, below)
     hue = hue + 6 * per_sample(shift, hue)
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, *[1] * (images.ndim - 2))
+    offsets = constant((5.0, 3.0, 1.0), images.device).view(1, 3, *[1] * (images.ndim - 2))
     position = (hue.unsqueeze(1) + offsets).remainder_(6)
     weight = torch.minimum(position, 4 - position).clamp_(0, 1)
     return torch.addcmul(high.unsqueeze(1), weight, chroma.unsqueeze(1), value=-1)

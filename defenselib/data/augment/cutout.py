@@ -9,6 +9,7 @@ from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.geometry import box, span
+from defenselib.data.constants import constant
 from defenselib.errors import InvalidValueError
 
 
@@ -34,7 +35,7 @@ class CutoutAugment(Augment):
 def cut_out(images: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """Images (B, C, H, W), each with a black square about a random pixel; `length` as `CutoutAugment` takes it."""
     reach = length // 2
-    sides = torch.tensor(images.shape[-2:], device=generator.device)
+    sides = constant(tuple(images.shape[-2:]), generator.device, torch.int64)
     centre = (torch.rand(len(images), 2, generator=generator, device=generator.device) * sides).long()
     cut = (span(centre[:, axis] - reach, 2 * reach, images.shape[axis - 2]) for axis in (0, 1))
     return images * ~box(*cut)

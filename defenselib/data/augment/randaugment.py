@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from defenselib.data.augment.operations import BLENDED, OPERATIONS, cutout
+from defenselib.data.constants import constant
 from defenselib.errors import InvalidValueError, check_choice, check_range
 
 RANDAUGMENT = (
@@ -62,7 +63,7 @@ class RandAugment:
             order = torch.randperm(n, generator=generator, device=device)
             level = torch.rand(n, generator=generator, device=device)
             on = torch.rand(n, generator=generator, device=device) < self.probability
-            blended = torch.tensor([name in BLENDED for name in names], device=device)
+            blended = constant(tuple(name in BLENDED for name in names), device, torch.bool)
             turn = torch.empty_like(order).index_copy_(0, order, torch.arange(n, device=device) % len(names))
             level = torch.where(blended[turn], whole, level)
             where = torch.rand(n, 2, generator=generator, device=device)
@@ -138,7 +139,9 @@ class CTAugment(nn.Module):
             ids = torch.arange(kinds, device=device).flip(0) if step % 2 else torch.arange(kinds, device=device)
             order = torch.randperm(n, generator=generator, device=device)
             operation = torch.empty_like(order).index_copy_(0, order, ids[torch.arange(n, device=device) % kinds])
-            drawn = torch.multinomial(weights[operation], 1, generator=generator).squeeze(1)
+            # What torch.multinomial does for one draw, without reading back whether these are probabilities.
+            chances = weights[operation]
+            drawn = (chances / torch.empty_like(chances).exponential_(1, generator=generator)).argmax(1)
             level = (drawn + torch.rand(n, generator=generator, device=device)) / self.bins
             where = torch.rand(n, 2, generator=generator, device=device)
             images = operate(images, order, self.operations[:: -1 if step % 2 else 1], level, where)

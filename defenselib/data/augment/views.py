@@ -14,6 +14,7 @@ from torch import Tensor
 
 from defenselib.data.augment.colour import blend, gray, per_sample, shift_hue
 from defenselib.data.augment.geometry import gaussian
+from defenselib.data.constants import constant
 from defenselib.errors import InvalidValueError, check_range
 
 # Gaussian blur is cut off at three times the largest sigma.
@@ -86,9 +87,8 @@ class Views:
             return torch.rand(*shape, generator=generator, device=generator.device)
 
         box = self._boxes(uniform(4, n, _TRIES), height, width)
-        strengths = torch.tensor(self.jitter, device=generator.device)
         jitter = uniform(n) < self.jitter_p
-        spread = (2 * uniform(n, 4) - 1) * strengths * jitter[:, None]
+        spread = (2 * uniform(n, 4) - 1) * constant(tuple(self.jitter), generator.device) * jitter[:, None]
         low, high = self.sigma
         sigma = (low + (high - low) * uniform(n)) * (uniform(n) < self.blur_p)
         return Drawn(

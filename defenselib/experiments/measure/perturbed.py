@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from defenselib.cpu.bf16 import autocast
 from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses.base import Fitted
@@ -113,7 +114,7 @@ def _loss(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool) -
 def _logits(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool) -> Tensor:
     """float32 (N, C); of samples moved by `change` where it is given."""
     parts = []
-    with evaluating(model), torch.autocast(data.images.device.type, dtype=torch.bfloat16, enabled=bf16):
+    with evaluating(model), autocast(data.images.device, bf16):
         for images, labels in zip(data.images.split(250), data.labels.split(250), strict=True):
             inputs = to_float(images)
             if change is not None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from defenselib import models
 from defenselib.attacks import ATTACKS
 from defenselib.defenses import DEFENSES
 from defenselib.errors import FolderError
@@ -22,7 +23,6 @@ from defenselib.experiments import profile as profiles
 from defenselib.experiments.store import reader
 from defenselib.folders import CACHE, atomic, cache_root, writing
 from defenselib.folders import make as make_folder
-from defenselib.models import MODELS
 from defenselib.papers.kit.request import Request
 
 Frames = dict[Hashable, tuple[Any, pd.DataFrame]]
@@ -35,8 +35,9 @@ def kept(frames: Frames, request: Request, make: Callable[[Request], pd.DataFram
     store = reader(request.store)
     key = request.profile, request.thin, request.seeds
     # By what they are, not by name: a class of one's own may be registered again.
-    methods = [tuple(registry.items()) for registry in (ATTACKS, DEFENSES, MODELS)]
-    state = store.state(), profiles.load(request.profile), methods
+    methods = [tuple(registry.items()) for registry in (ATTACKS, DEFENSES)]
+    networks = models.available(), models.added()
+    state = store.state(), profiles.load(request.profile), methods, networks
     if key not in frames or frames[key][0] != state:
         frames[key] = state, make(request)
     return frames[key][1].copy()

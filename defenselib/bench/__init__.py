@@ -1,0 +1,1 @@
+"""Throughput on this machine: `make bench` or `python -m defenselib.bench --help`. Prints tables, tests nothing."""

@@ -1,0 +1,104 @@
+"""The command: `python -m defenselib.bench`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from defenselib.bench import images, photos, steps
+from defenselib.bench.loops import LOOPS, PROFILES, Size
+from defenselib.cpu.allocator import keep_memory
+from defenselib.errors import DefenseLibError
+from defenselib.experiments.provenance import machine
+
+HEADS = ("eager", "captured", "eager, {} at a time", "captured, {} at a time")
+
+
+def main(
+    profile: Annotated[str, typer.Option(help=f"Network and batch sizes: {', '.join(PROFILES)}.")] = "demo",
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    seconds: Annotated[float, typer.Option(min=0, help="For each number, at least.")] = 0.3,
+    processes: Annotated[int, typer.Option(min=0, help="That run at a time in the last columns; 0: none.")] = 4,
+    threads: Annotated[int, typer.Option(min=1, help="Of each process.")] = 1,
+    loop: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    output: Annotated[Path | None, typer.Option(help="A JSON file for the same numbers.")] = None,
+    poisoning: Annotated[
+        bool, typer.Option("--images", help="Also images/s of attacks, augmentation, ranking.")
+    ] = False,
+    photographs: Annotated[int, typer.Option("--photos", min=0, help="Also so many JPEG files at 224 pixels.")] = 0,
+) -> None:
+    """Print steps a second of every method's inner loop, alone and several processes at a time."""
+    keep_memory()
+    torch.set_num_threads(threads)
+    try:
+        size = Size.of(profile)
+        about = machine(torch.device(device))
+        rows = _loops(size, device, seconds, processes, threads, loop or list(LOOPS))
+        _print(profile, size, about["gpu"] or about["cpu"], processes, rows)
+        if output is not None:
+            found = steps.report(profile, size, about, processes, seconds, rows)
+            output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        if poisoning:
+            _images(size, torch.device(device), threads)
+        if photographs:
+            _photos(photographs, torch.device(device))
+    except DefenseLibError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _loops(
+    size: Size, device: str, seconds: float, processes: int, threads: int, names: list[str]
+) -> dict[str, steps.Row]:
+    if not processes:
+        return dict(steps.measure(size, device, seconds, None, names))
+    with steps.Crowd(processes, threads) as crowd:
+        return dict(steps.measure(size, device, seconds, crowd, names))
+
+
+def _print(profile: str, size: Size, machine_name: str, processes: int, rows: dict[str, steps.Row]) -> None:
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    what = f"{profile}: {size.model} width {size.width}, {size.precision}, batches of {size.batch}"
+    table = Table(title=f"steps/s of each process, {what}, {machine_name}, {load}, torch {torch.__version__}")
+    table.add_column("inner loop")
+    measured = [(head, name) for head, name in zip(HEADS, steps.Row.__annotations__, strict=True)]
+    shown = [
+        (head, name) for head, name in measured if any(getattr(row, name) != steps.NO_CUDA for row in rows.values())
+    ]
+    for head, _ in shown:
+        table.add_column(head.format(processes), justify="right")
+    for name, row in rows.items():
+        cells = [getattr(row, part) for _, part in shown]
+        table.add_row(name, *(cell if isinstance(cell, str) else f"{cell:,.1f}" for cell in cells))
+    Console().print(table)
+    if len(shown) < len(measured):
+        Console().print(f"captured: {steps.NO_CUDA}")
+
+
+def _images(size: Size, place: torch.device, threads: int) -> None:
+    rates = images.measure(size.model, size.width, size.precision, place, threads)
+    _table("images/s at 32x32", rates)
+
+
+def _photos(count: int, place: torch.device) -> None:
+    title = f"images/s at 224x224, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    _table(title, photos.bench_photos(count, place))
+
+
+def _table(title: str, rates: dict[str, float]) -> None:
+    table = Table(title=title)
+    table.add_column("what")
+    table.add_column("images/s", justify="right")
+    for name, value in rates.items():
+        table.add_row(name, f"{value:,.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,153 @@
+"""Steps a second of every method's inner loop: as ever and as a CUDA graph, alone and several processes at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from defenselib.bench.images import wait
+from defenselib.bench.loops import LOOPS, Bench, Size
+from defenselib.cpu.allocator import keep_memory
+from defenselib.errors import check_choice
+from defenselib.learning import capture
+
+NO_CUDA = "not measured: no CUDA device"
+NOT_CAPTURED = "not captured"
+# An epoch's recording is part of what a graph costs, so epochs must be as long as they can be in a measurement.
+CHUNK = {"cuda": 128, "cpu": 2}
+Figure = float | str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Steps a second of one loop, of each process: alone and `together` with others, as ever and as a CUDA graph.
+
+    A text in the place of a number says why there is none.
+    """
+
+    eager: Figure
+    captured: Figure
+    eager_together: Figure
+    captured_together: Figure
+
+
+@contextmanager
+def _graphs(on: bool) -> Iterator[None]:
+    before = os.environ.get(capture.SETTING)
+    os.environ[capture.SETTING] = "1" if on else "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[capture.SETTING]
+        else:
+            os.environ[capture.SETTING] = before
+
+
+def steps_a_second(
+    name: str, size: Size, device: str, seconds: float, graphs: bool = False, barrier: Any = None
+) -> Figure:
+    """The loop called `name`, for at least `seconds` after one call to warm up, and a barrier where there is one.
+
+    graphs: as a CUDA graph; `NOT_CAPTURED` where the loop made none. Errors: UnknownNameError.
+    """
+    make, place = LOOPS[check_choice("loop", name, LOOPS)], torch.device(device)
+    chunk = CHUNK[place.type]
+    recordings = capture.recordings()
+    with _graphs(graphs), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # why a loop is not captured is no matter here
+        steps = make(Bench.of(size, place, chunk))
+        steps(chunk)
+        wait(place)
+        if barrier is not None:
+            barrier.wait(timeout=600)
+        if graphs and capture.recordings() == recordings:
+            return NOT_CAPTURED
+        done, start = 0, time.perf_counter()
+        while done == 0 or time.perf_counter() - start < seconds:
+            steps(chunk)
+            wait(place)
+            done += chunk
+        return done / (time.perf_counter() - start)
+
+
+_barrier: Any = None
+
+
+def _prepare(barrier: Any, threads: int) -> None:
+    global _barrier
+    _barrier = barrier
+    torch.set_num_threads(threads)
+    keep_memory()
+
+
+def _task(name: str, size: Size, device: str, seconds: float, graphs: bool) -> Figure:
+    try:
+        return steps_a_second(name, size, device, seconds, graphs, _barrier)
+    except BaseException:
+        _barrier.abort()  # nobody waits for one that failed
+        raise
+
+
+class Crowd:
+    """So many processes that measure the same loop at the same time; a context."""
+
+    def __init__(self, processes: int, threads: int = 1) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.processes = processes
+        self._pool = ProcessPoolExecutor(processes, spawn, _prepare, (spawn.Barrier(processes), threads))
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def steps_a_second(self, name: str, size: Size, device: str, seconds: float, graphs: bool = False) -> Figure:
+        """The mean over the processes of what each of them does."""
+        # Each task waits at the barrier for the others, so that no process gets two of them.
+        tasks = [self._pool.submit(_task, name, size, device, seconds, graphs) for _ in range(self.processes)]
+        found = [task.result() for task in tasks]
+        rates = [item for item in found if not isinstance(item, str)]
+        return sum(rates) / len(rates) if len(rates) == len(found) else NOT_CAPTURED
+
+
+def measure(
+    size: Size, device: str, seconds: float, crowd: Crowd | None, names: list[str]
+) -> Iterator[tuple[str, Row]]:
+    """The rows of a table, one after the other."""
+    cuda = torch.device(device).type == "cuda"
+    for name in names:
+        ways = [steps_a_second(name, size, device, seconds), NO_CUDA]
+        ways[1:] = [steps_a_second(name, size, device, seconds, graphs=True)] if cuda else [NO_CUDA]
+        together: list[Figure] = ["not measured", "not measured"]
+        if crowd is not None:
+            together[0] = crowd.steps_a_second(name, size, device, seconds)
+            together[1] = crowd.steps_a_second(name, size, device, seconds, graphs=True) if cuda else NO_CUDA
+        yield name, Row(ways[0], ways[1], together[0], together[1])
+
+
+def report(
+    profile: str, size: Size, machine: Mapping[str, Any], processes: int, seconds: float, rows: Mapping[str, Row]
+) -> dict[str, Any]:
+    """What is written as JSON: how it was measured, and the rows by the name of the loop, as `Row` has them."""
+    return {
+        "what": "steps a second of each process",
+        "profile": profile,
+        "size": asdict(size),
+        "machine": dict(machine),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "seconds": seconds,
+        "loops": {name: asdict(row) for name, row in rows.items()},
+    }
