@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from defenselib.experiments.experiment import Resolved
     from defenselib.experiments.result import Result
 
-BENCH = "bench.json"
-NEEDED = ("machine", "method", "profile", "processes", "steps_per_second")
+BENCH = "bench*.json"  # a file a machine and profile
+STEPS = ["machine", "profile", "method", "way", "processes", "steps_per_second"]
 HOUR = 3600.0
 UNITS = {"seconds": 1 / HOUR, "hours": 1.0}
 
@@ -120,21 +121,23 @@ def _floor(resolved: Resolved) -> float:
 
 
 def bench() -> pd.DataFrame | None:
-    """Steps a second as `defenselib.bench` measured them: machine, method, profile, way ("eager", "captured"),
-    processes, steps_per_second, a row a loop; None where the file is not there. Errors: DataError for another file."""
+    """Steps a second as `defenselib.bench` measured them: machine, profile, method (an inner loop), way ("eager",
+    "captured"), processes, steps_per_second, a row a number; None where no file is there. Errors: DataError for another
+    file."""
     folder = results_folder()
-    file = None if folder is None else folder / "trials" / BENCH
-    if file is None or not file.is_file():
-        return None
+    files = [] if folder is None else sorted((folder / "trials").glob(BENCH))
+    return pd.DataFrame([row for file in files for row in _steps(file)], columns=STEPS) if files else None
+
+
+def _steps(file: Path) -> Iterator[dict[str, Any]]:
     try:
-        rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-        found = [{**{name: row[name] for name in NEEDED}, "way": way_of(row)} for row in rows]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is no list of rows of steps a second: {error!r}") from error
-    return pd.DataFrame(found, columns=[*NEEDED, "way"])
-
-
-def way_of(row: dict[str, Any]) -> str:
-    """Whether the steps of a row were captured as a graph, in a word."""
-    said = row.get("way", row.get("mode", row.get("captured", False)))
-    return said if isinstance(said, str) else "captured" if said else "eager"
+        found = json.loads(file.read_text(encoding="utf-8"))
+        about = {"machine": found["machine"]["gpu"] or found["machine"]["cpu"], "profile": found["profile"]}
+        for loop, numbers in found["loops"].items():
+            for way in ("eager", "captured"):
+                for key, processes in ((way, 1), (f"{way}_together", found["processes"])):
+                    if not isinstance(numbers[key], str):  # a text says why there is none
+                        rate = {"processes": processes, "steps_per_second": float(numbers[key])}
+                        yield {**about, "method": loop, "way": way, **rate}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} holds no steps a second as defenselib.bench writes them: {error!r}") from error

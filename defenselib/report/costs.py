@@ -17,7 +17,7 @@ from defenselib.report.html import Column, Html, render, tabs
 from defenselib.report.widgets import evidence
 
 GIGA, TERA, PETA = 1e9, 1e12, 1e15
-COMMAND = f"python -m defenselib.bench --output book/results/trials/{spent.BENCH}"
+COMMAND = f"python -m defenselib.bench --output book/results/trials/{spent.BENCH.replace('*', '')}"
 Rows = Mapping[str, Mapping[str, Any]]  # of one kind of machine, by method
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from defenselib.bench import steps
+from defenselib.bench.loops import Size
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store
 from defenselib.papers import spent
@@ -99,14 +101,16 @@ def test_steps_a_second_come_from_a_file_or_from_a_command(tmp_path: Path, monke
     monkeypatch.setattr(spent, "results_folder", lambda: tmp_path)
     assert spent.bench() is None and costs.COMMAND in str(costs.steps())
     (tmp_path / "trials").mkdir()
-    file = tmp_path / "trials" / spent.BENCH
-    row = {"machine": "card", "profile": "gpu", "processes": 1, "steps_per_second": 12.5}
-    rows = [{**row, "method": "asd", "captured": False}, {**row, "method": "asd", "captured": True, "processes": 4}]
-    file.write_text(json.dumps(rows))
+    row = steps.Row(12.5, 31.0, 4.25, steps.NOT_CAPTURED)
+    written = steps.report("demo", Size.of("demo"), {"gpu": None, "cpu": "chip"}, 4, 0.3, {"MixMatch": row})
+    file = tmp_path / "trials" / "bench-chip.json"
+    file.write_text(json.dumps(written))
     found = spent.bench()
-    assert isinstance(found, pd.DataFrame) and list(found["way"]) == ["eager", "captured"]
+    assert isinstance(found, pd.DataFrame) and set(found["machine"]) == {"chip"}
+    rates = dict(zip(zip(found["way"], found["processes"], strict=True), found["steps_per_second"], strict=True))
+    assert rates == {("eager", 1): 12.5, ("eager", 4): 4.25, ("captured", 1): 31.0}
     text = str(costs.steps())
-    assert "eager, alone" in text and "captured, 4 at a time" in text and ">12.5<" in text
+    assert "eager, alone" in text and "eager, 4 at a time" in text and ">12.5<" in text
     file.write_text("[{}]")
     with pytest.raises(DataError, match="steps a second"):
         spent.bench()
