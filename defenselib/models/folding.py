@@ -9,7 +9,6 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from defenselib.cpu.bf16 import computes_bf16
 from defenselib.cpu.small_maps import Conv2d
@@ -48,6 +47,9 @@ def folded(model: nn.Module, images: int) -> Iterator[None]:
 
 def _pairs(model: nn.Module) -> list[tuple[nn.Module, str, str]]:
     """A module, and the names in it of a convolution and of the BatchNorm that gets its output and nothing else."""
+    # Here, for it takes torch's compiler with it (tests/test_imports.py).
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+
     found = []
     for parent in model.modules():
         if isinstance(parent, BasicBlock | Bottleneck):

@@ -110,9 +110,10 @@ def test_merged_passes_give_what_separate_ones_give_where_no_statistics_are_take
     torch.manual_seed(0)
     model, mixed, targets = build_model("resnet10", width=2).eval(), torch.rand(12, 3, 32, 32), torch.rand(12, 10)
     apart, merged = MixMatch(batch_size=4), MixMatch(batch_size=4, merged=True)
-    guesses = [learner.guess(model, list(mixed.split(4)), context()) for learner in (apart, merged)]
+    models = [model] * 3
+    guesses = [learner.guess(models, mixed.split(4), context()) for learner in (apart, merged)]
     torch.testing.assert_close(*guesses)
-    losses = [learner.losses(model, mixed, targets, context()) for learner in (apart, merged)]
+    losses = [learner.losses(models, mixed, targets, context()) for learner in (apart, merged)]
     torch.testing.assert_close(*losses)
 
 
