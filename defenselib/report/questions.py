@@ -45,7 +45,7 @@ def distances(seed: int = 0) -> Html:
         said.append(
             f"At {result.profile}, of {len(after):,} images: poison is above clean samples with an AUC of {auc[0]:.3f} "
             f"before the fine-tuning and of {auc[1]:.3f} after it. Then {clean:,} clean and {poison:,} poisoned ones "
-            f"have a distance of exactly 0; the poisoned ones' median is {np.median(after[poisoned]):,.3g}."
+            f"have a distance of exactly 0; the poisoned ones' median is {np.median(after[poisoned]):,.4g}."
         )
     return _answer(said, "D-BR under BadNets")
 
