@@ -13,13 +13,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from defenselib.experiments.schedule import RULES, Sizes
+from defenselib.learning.semi_supervised import MixMatch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from defenselib.experiments.result import Result
 
-MIXED_VIEWS = 2  # augmented views of an unlabelled sample in MixMatch
+MIXED_VIEWS = MixMatch.views  # of an unlabelled sample
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,12 @@
-"""What figures read from results: points, histograms, how well two groups stand apart."""
+"""What figures read from results: points and histograms."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defenselib.papers.kit.frame import entry
-
-if TYPE_CHECKING:
-    pass
 
 
 def point(metric: str, *values: float, **axes: Any) -> dict[str, Any]:
