@@ -39,9 +39,21 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory held so far, in MB: of the GPU since `start_memory`, else of the process since it began."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return round(process_peak() / 1e6, 1)
+
+
+def process_peak() -> int:
+    """Most memory that this process has held, in bytes."""
+    try:
+        # Not getrusage's ru_maxrss: a child begins with its parent's, through fork and exec.
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on Linux, bytes on macOS.
-    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3, 1)
+    # Kilobytes elsewhere, bytes on macOS.
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def start_memory(device: torch.device) -> None:

@@ -17,14 +17,15 @@ from .made import made
 PROFILES = ("smoke", "demo", "laptop", "gpu", "paper")
 RESULTS, LIMIT = 10_000, 1e9  # bytes
 CODE = """
-import resource, sys
+import sys
 from defenselib.cli import app
+from defenselib.experiments.provenance import process_peak
 
 try:
     app([*sys.argv[1:]])
 except SystemExit as end:
     assert end.code in (0, None), end.code
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(process_peak())
 """
 
 
