@@ -30,6 +30,8 @@ OWN: Mapping[str, Recipe] = {
     "aabl": {"tiny-imagenet": {"split_eps": 1.0, "split_step": 1.0, "padding": 8}},
     # BSD App. B.4: on "lightweight" sets such as GTSRB the altruistic model is trained as the main model is.
     "bsd": {"gtsrb": {"altruistic_update": "mixmatch"}, **dict.fromkeys(_AS_DBD, _PHOTOS)},
+    # D-ST's code: a believed sample's positives are all samples of its label, believed or not (text: Eq. 2).
+    "dst": {"*": {"positives": "label"}},
     # V&B Sec. 4.1: a longer warm-up to a higher threshold, small batches.
     "vab": {"imagenet-12": {"warmup_epochs": 6, "threshold": 0.4, "batch_size": 16, "victim_batch_size": 16}},
 }
