@@ -214,20 +214,22 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _totals(plan: Plan) -> Table:
+    costs = plan.costs
     table = _table("plan", "profile", "cells", "in the store", "missing", "to retrain", "hours", "guessed", "numbers")
     for profile in dict.fromkeys(cell.profile for cell in plan.cells):
         mine = [cell for cell in plan.cells if cell.profile == profile]
         missing, stored = [cell for cell in mine if cell.missing], sum(cell.stored for cell in mine)
         told: list[Any] = [profile, len(mine), stored, len(mine) - stored, sum(cell.retrain for cell in mine)]
-        told += [f"{sum(cell.seconds for cell in missing) / 3600:.1f}", sum(bool(cell.guess) for cell in missing)]
+        told += [f"{sum(costs[cell.hash] for cell in missing) / 3600:.1f}", sum(bool(cell.guess) for cell in missing)]
         table.add_row(*map(str, told), f"{sum(cell.numbers for cell in missing):.0f}")
     return table
 
 
 def _missing(plan: Plan, rows: int) -> Table:
     table = _table("missing", "hash", "profile", "cell", "seed", "minutes", "numbers", "claims", "for")
+    costs = plan.costs
     for cell in plan.missing[:rows]:
-        minutes = f"{'~' if cell.guess else ''}{cell.seconds / 60:.1f}"
+        minutes = f"{'~' if cell.guess else ''}{costs[cell.hash] / 60:.1f}"
         more = f" +{len(cell.exhibits) - 2}" if len(cell.exhibits) > 2 else ""
         told = (cell.hash, cell.profile, cell.name, cell.fields.get("seed", 0), minutes, f"{cell.numbers:.1f}")
         table.add_row(*map(str, told), str(cell.claims), ", ".join(cell.exhibits[:2]) + more)

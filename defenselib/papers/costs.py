@@ -13,15 +13,16 @@ there is none the number is a guess, by the first of these that there is:
 A guess across profiles may be wrong by a factor of ten: iterations that are no epochs, steps of attacks on the network,
 and what a wider model fills of a GPU are not in it.
 
-Seconds of a result hold those of shared stages, so the first cell that needs a stage takes what is said and the others
-take less.
+Seconds of a result hold those of shared stages. Which part a stage is, results of the same method at the same profile
+tell: the first cell that needs the stage takes all, those after it what is left. Where no result tells, they are taken
+to need as much as the first.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,18 @@ if TYPE_CHECKING:
 UNKNOWN_SECONDS = 600.0
 USUAL_SIDE, SMALL = 32, 64  # pixels: of most data sets, and up to which a network's stem keeps the size
 USUAL_LAYERS = 18  # of a model whose name says none
+SHARED = " (shared)"  # behind the name of a stage that a cell took from the store, with what it took there
 Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: expected on the kind of machine that was asked for. guess: how it was guessed; empty where measured."""
+    """seconds: expected on the kind of machine that was asked for. guess: how it was guessed; empty where measured.
+    shares: by stage, the part of the seconds that it is; those that cells share are among them."""
 
     seconds: float
     guess: str = ""
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,25 @@ class Costs:
         self.machine = machine
         self.kinds: dict[str, int] = {}
         self._found: dict[tuple[str, ...], list[_Took]] = {}
+        self._shares: dict[tuple[str, str], dict[str, list[float]]] = {}
         for result in results:
             kind = kind_of(result.machine)
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             took = _Took(result.seconds, work_of(result.experiment))
             for key in _keys(result.profile, kind, result.experiment, same_but_seed(result.spec)):
                 self._found.setdefault(key, []).append(took)
+            known = self._shares.setdefault((result.profile, method_of(result.experiment)), {})
+            for stage, seconds in result.stages.items():
+                known.setdefault(stage.removesuffix(SHARED), []).append(seconds / max(result.seconds, 1e-9))
         self._known: dict[tuple[str, ...], Cost] = {}
 
     def of(self, resolved: Resolved) -> Cost:
         """The expected cost of a resolved experiment."""
         cell, profile = resolved.describe(), resolved.profile
+        known = self._shares.get((profile, method_of(cell)), {})
+        return replace(self._whole(resolved, cell, profile), shares={name: median(of) for name, of in known.items()})
+
+    def _whole(self, resolved: Resolved, cell: Table, profile: str) -> Cost:
         for key in _keys(profile, self.machine, cell, same_but_seed(resolved.spec()))[:3]:
             if key in self._found:
                 return Cost(median(one.seconds for one in self._found[key]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from defenselib.experiments.fields import typed
 from defenselib.experiments.names import check_hash, check_stem
 from defenselib.experiments.written import from_dict
 
-FORMAT = "defenselib-plan-1"
+FORMAT = "defenselib-plan-2"
 ORDERS = ("paper", "yield")
 
 
@@ -27,9 +27,10 @@ class Planned:
 
     fields: those of its Experiment, as `written.as_dict` gives them. stored: its result is there. retrain: but not the
     weights of its model, which a missing cell starts from. upstream: hash of the cell whose model it starts from.
-    stages: what it shares with cells that name the same. seconds, guess: see `costs`. numbers, claims: what it would
-    answer, see `plan`. exhibits: "asd table-2", in the papers' order, and pages by their name. waits_for: a data set
-    that it needs and of which no copy is at hand: its hash holds a place until one is, and it cannot be run.
+    seconds, guess: see `costs`. stages: what it shares with cells that name the same, and how many of its seconds that
+    is, 0 where nobody knows. numbers, claims: what it would answer, see `plan`. exhibits: "asd table-2", in the papers'
+    order, and pages by their name. waits_for: a data set that it needs and of which no copy is at hand: its hash holds
+    a place until one is, and it cannot be run.
     """
 
     fields: Mapping[str, Any]
@@ -37,7 +38,7 @@ class Planned:
     stem: str
     stored: bool
     upstream: str | None
-    stages: tuple[str, ...]
+    stages: Mapping[str, float]
     seconds: float
     guess: str = ""
     numbers: float = 0.0
@@ -50,6 +51,10 @@ class Planned:
     def missing(self) -> bool:
         """Whether there is something to train."""
         return self.retrain or not self.stored
+
+    def after(self, made: Collection[str]) -> float:
+        """Its seconds where some shared stages are there."""
+        return max(0.0, self.seconds - sum(taken for stage, taken in self.stages.items() if stage in made))
 
     @property
     def experiment(self) -> Experiment:
@@ -83,6 +88,15 @@ class Plan:
         """Those of the missing cells whose data are at hand."""
         return tuple(cell for cell in self.missing if not cell.waits_for)
 
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """By hash, the seconds of the missing cells in their order, each shared stage counted once."""
+        made, found = set[str](), {}
+        for cell in self.missing:
+            found[cell.hash] = cell.after(made)
+            made |= cell.stages.keys()
+        return found
+
     def cell(self, key: str) -> Planned:
         """The cell of a hash. Errors: InvalidValueError."""
         found = next((cell for cell in self.cells if cell.hash == key), None)
@@ -92,23 +106,25 @@ class Plan:
 
     def sorted(self, by: str = "paper") -> Plan:
         """In the papers' order, or by numbers answered a minute of one core or GPU; upstreams come first all the same,
-        and count with the best of what waits for them. Errors: UnknownNameError."""
+        and count with the best of what waits for them. A shared stage counts for the cell that comes first, the others
+        follow as soon as their own minutes are worth it. Errors: UnknownNameError."""
         if check_choice("order", by, ORDERS) == "paper":
             return self
-        listed = sorted(self.cells, key=lambda cell: (-cell.numbers / max(cell.seconds, 1.0), -cell.claims))
-        return dataclasses.replace(self, cells=tuple(_upstream_first(listed)))
+        return dataclasses.replace(self, cells=tuple(_upstream_first(_by_yield(self.cells))))
 
     def within(self, seconds: float, jobs: int) -> Plan:
         """What is there, and of the missing cells in their order those that `jobs` at once finish in time. A cell that
         does not fit is passed over, with all that starts from it."""
         ends, free = {cell.hash: 0.0 for cell in self.cells if not cell.missing}, [0.0] * jobs
+        made = set[str]()
         for cell in self.runnable:
-            begins = max(free[0], ends.get(cell.upstream or "", 0.0))
+            begins, takes = max(free[0], ends.get(cell.upstream or "", 0.0)), cell.after(made)
             waits = cell.upstream is not None and cell.upstream not in ends
-            if waits or begins + cell.seconds > seconds:
+            if waits or begins + takes > seconds:
                 continue
-            heapq.heapreplace(free, begins + cell.seconds)
-            ends[cell.hash] = begins + cell.seconds
+            heapq.heapreplace(free, begins + takes)
+            ends[cell.hash] = begins + takes
+            made |= cell.stages.keys()
         kept = (cell if cell.hash in ends else dataclasses.replace(cell, retrain=False) for cell in self.cells)
         return dataclasses.replace(self, cells=tuple(cell for cell in kept if cell.hash in ends or cell.stored))
 
@@ -121,6 +137,34 @@ class Plan:
     def write(self, path: Path) -> Path:
         """Write it as JSON. Errors: FolderError."""
         return folders.write_text(path, self.to_json())
+
+
+def _by_yield(cells: Iterable[Planned]) -> Iterable[Planned]:
+    """The cells by numbers and then claims a second; one that waits for a stage is weighed again once that is there."""
+    listed, made, taken = tuple(cells), set[str](), set[int]()
+    sharing: dict[str, list[int]] = {}
+    for place, cell in enumerate(listed):
+        for stage in cell.stages:
+            sharing.setdefault(stage, []).append(place)
+
+    def rank(place: int) -> tuple[float, int, int]:
+        cell = listed[place]
+        return -cell.numbers / max(cell.after(made), 1.0), -cell.claims, place
+
+    waiting = [rank(place) for place in range(len(listed))]
+    heapq.heapify(waiting)
+    while waiting:
+        place = heapq.heappop(waiting)[-1]
+        if place in taken:
+            continue
+        taken.add(place)
+        yield listed[place]
+        if listed[place].missing:
+            for stage in listed[place].stages.keys() - made:
+                made.add(stage)
+                for other in sharing[stage]:
+                    if other not in taken:
+                        heapq.heappush(waiting, rank(other))
 
 
 def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
@@ -140,7 +184,7 @@ def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
 
 _TYPES = {
     "fields": Mapping[str, Any], "hash": str, "stem": str, "stored": bool, "upstream": str | None, "guess": str,
-    "stages": tuple[str, ...], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
+    "stages": Mapping[str, float], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
     "retrain": bool, "waits_for": str,
 }  # fmt: skip
 

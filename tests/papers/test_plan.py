@@ -253,9 +253,27 @@ def test_a_cost_is_the_median_of_the_closest_measured_else_a_guess_by_the_stated
     assert guess and math.isclose(seconds, 20 * images * epochs * (18 * 64**2) / (10 * 32**2), rel_tol=1e-3)
 
 
-def cell(key: int, seconds: float, numbers: float = 0.0, upstream: int | None = None, stored: bool = False) -> Planned:
+def test_what_a_stage_takes_of_a_cell_its_own_results_and_those_that_shared_it_tell() -> None:
+    def taken(seed: int, stages: dict[str, float]) -> Result:
+        return dataclasses.replace(result(seed, 100.0, defense="dst"), stages=stages)
+
+    asked = Experiment(profile="laptop", attack="badnets", paper="asd", defense="dst", seed=9).resolve()
+    found = Costs([taken(0, {"ss-ctl": 60, "rest": 40}), taken(1, {"ss-ctl (shared)": 80, "rest": 20})], kind_of(HERE))
+    assert found.of(asked).shares == pytest.approx({"ss-ctl": 0.7, "rest": 0.3})
+    other = Experiment(profile="laptop", attack="badnets", paper="asd", defense="dbr", seed=9).resolve()
+    assert found.of(other).shares == {}
+
+
+def cell(
+    key: int,
+    seconds: float,
+    numbers: float = 0.0,
+    upstream: int | None = None,
+    stored: bool = False,
+    stages: dict[str, float] | None = None,
+) -> Planned:
     below = None if upstream is None else f"{upstream:016x}"
-    return Planned({}, f"{key:016x}", f"x-{key:016x}", stored, below, (), seconds, numbers=numbers)
+    return Planned({}, f"{key:016x}", f"x-{key:016x}", stored, below, stages or {}, seconds, numbers=numbers)
 
 
 @st.composite
@@ -264,7 +282,8 @@ def drawn(draw: st.DrawFn) -> Plan:
     for key in range(draw(st.integers(0, 12))):
         upstream = draw(st.none() | st.integers(0, key - 1)) if key else None
         numbers, seconds = draw(st.floats(0, 50)), draw(st.floats(0, 100))
-        cells.append(cell(key, seconds, numbers, upstream, draw(st.booleans())))
+        stages = {name: seconds * draw(st.floats(0, 0.5)) for name in draw(st.sets(st.sampled_from("ab")))}
+        cells.append(cell(key, seconds, numbers, upstream, draw(st.booleans()), stages))
     return Plan(tuple(cells))
 
 
@@ -275,8 +294,8 @@ def test_a_cut_plan_fits_and_nothing_in_it_lacks_what_it_starts_from(plan: Plan,
     cut = ordered.within(budget, jobs)
     kept = [one.hash for one in cut.cells]
     assert all(one.upstream is None or one.upstream in kept[: kept.index(one.hash)] for one in cut.missing)
-    assert sum(one.seconds for one in cut.missing) <= budget * jobs + 1e-6
-    assert all(one.seconds <= budget for one in cut.missing)
+    assert sum(cut.costs.values()) <= budget * jobs + 1e-6 and cut.costs.keys() == {one.hash for one in cut.missing}
+    assert all(0 <= seconds <= budget for seconds in cut.costs.values())
     assert ordered.within(math.inf, jobs).cells == ordered.cells
     assert {one.hash for one in plan.cells if one.stored} <= set(kept)
 
@@ -286,6 +305,22 @@ def test_by_yield_the_cheap_answers_come_first() -> None:
     assert [int(one.hash, 16) for one in plan.sorted("yield").cells] == [2, 4, 3, 5, 1]
     assert [int(one.hash, 16) for one in plan.sorted("yield").within(80, 1).missing] == [2, 4, 5]
     assert plan.sorted("paper") == plan
+
+
+def test_a_shared_stage_is_counted_once_and_what_it_makes_cheap_comes_next() -> None:
+    def on(key: int, seconds: float, numbers: float, **stages: float) -> Planned:
+        return cell(key, seconds, numbers, stages=stages)
+
+    plan = Plan(
+        (on(1, 100, 1, a=90), on(2, 100, 4, a=90), on(3, 60, 2), on(4, 100, 1, a=50, b=45), on(5, 100, 3, b=95))
+    )
+    ordered = plan.sorted("yield")
+    # 2 makes a, with which 1 takes 10 s and 4 takes 50 (1 number: less than 3's, 5's); 5 makes b, so that 4 takes 5.
+    assert [int(one.hash, 16) for one in ordered.cells] == [2, 1, 3, 5, 4]
+    assert list(ordered.costs.values()) == [100, 10, 60, 100, 5]
+    assert [int(one.hash, 16) for one in ordered.within(115, 1).missing] == [2, 1]
+    there = Plan((cell(1, 100, 1, stored=True, stages={"a": 90}), on(2, 100, 1, a=90)))
+    assert list(there.costs.values()) == [100], "of a result that is there the stage may be gone"
 
 
 @pytest.mark.parametrize(
