@@ -1,8 +1,8 @@
 """What a cell will take, from what others took.
 
-Measured is the median over stored results on the same kind of machine: of the same cell with other seeds; else of the
-same method at this profile on this data set; else at this profile. A method is the defense, and where it stops. Where
-there is none the number is a guess, by the first of these that there is:
+Measured is the median over stored results on the same kind of machine, on a processor of what it worked for each: of
+the same cell with other seeds; else of the same method at this profile on this data set; else at this profile. A method
+is the defense, and where it stops. Where there is none the number is a guess, by the first of these that there is:
 
 1. the method at this profile on another machine, times what the undefended training takes here against there;
 2. the method at another profile on this machine, times the ratio of work: training images times epochs of all stages,
@@ -101,7 +101,7 @@ class Costs:
         for result in results:
             kind = kind_of(result.machine)
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
-            took = _Took(result.seconds, work_of(result.experiment))
+            took = _Took(_alone(result), work_of(result.experiment))
             for key in _keys(result.profile, kind, result.experiment, same_but_seed(result.spec)):
                 self._found.setdefault(key, []).append(took)
             known = self._shares.setdefault((result.profile, method_of(result.experiment)), {})
@@ -143,6 +143,15 @@ class Costs:
 
     def _pace(self, key: tuple[str, ...]) -> float:
         return median(one.seconds / one.work for one in self._found[key])
+
+
+def _alone(result: Result) -> float:
+    """Seconds as if nothing else had run on the machine: of a processor those that it worked, never more than passed.
+    How long a GPU waited for others nobody knows."""
+    if result.machine.get("gpu") or result.cpu_seconds is None:
+        return result.seconds
+    before = sum(result.stages.get(name, 0.0) for name in ("prepare", "poison"))
+    return min(result.seconds, before + result.cpu_seconds / max(1, int(result.machine.get("threads") or 1)))
 
 
 def _keys(profile: str, kind: str, cell: Table, seedless: str) -> list[tuple[str, ...]]:

@@ -239,6 +239,11 @@ def test_a_cost_is_the_median_of_the_closest_measured_else_a_guess_by_the_stated
     other = [result(0, 500, attack="blend"), result(1, 700, attack="blend"), result(3, 900, attack="blend")]
     assert cost(same + other) == (20, False), "other seeds of the same cell"
     assert cost(same + other, attack="wanet") == (295, False), "the same method here: 10 20 90 500 700 900"
+    busy = [
+        dataclasses.replace(result(0, 100), cpu_seconds=30.0, machine={**HERE, "threads": 2}, stages={"poison": 5.0})
+    ]
+    assert cost(busy) == (20, False), "what the processor worked, by two threads"
+    assert cost([dataclasses.replace(busy[0], seconds=12.0)]) == (12, False), "never more than passed"
     fast = {"gpu": "a card"}
     there = [result(0, 1, fast), result(0, 3, fast, defense="asd")]
     # On the card ASD takes 3 s and the undefended model 1; here the latter takes 20.
