@@ -48,6 +48,7 @@ def norms(model: nn.Module) -> int:
     return sum(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "left"),
     # In a DenseNet BatchNorm comes before the convolution, and its blocks are none that folding knows.

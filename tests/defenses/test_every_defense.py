@@ -145,6 +145,7 @@ def test_trains_under_every_kind_of_attack(name: str, kind: str) -> None:
         assert ((fitted.suspects >= 0) & (fitted.suspects < 64)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", defenses.available())
 def test_the_same_seed_gives_the_same_outcome(name: str) -> None:
     poisoned = poisoned_by(KINDS["dirty label"])

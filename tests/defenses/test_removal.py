@@ -66,6 +66,7 @@ def states_equal(one, two):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REMOVALS)
 def test_upstream_stays_as_it_was_and_a_finished_stage_is_taken_up_where_it_ended(name, tmp_path):
     tool = context(checkpoints=tmp_path, checkpoint_every=0)

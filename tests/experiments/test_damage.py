@@ -109,6 +109,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from([*json.loads(make_result().to_json()), "other"])
 
 
+@pytest.mark.slow
 @given(changes=st.dictionaries(FIELDS, JSON, max_size=3), lost=st.sets(FIELDS, max_size=1))
 @settings(max_examples=200)
 def test_any_field_of_any_value_is_a_result_or_our_error(changes: dict[str, Any], lost: set[str]) -> None:

@@ -213,6 +213,7 @@ class Repair(Defense):
         return Fitted(context.upstream.model, metrics={"draw": draw}, arrays=shared)
 
 
+@pytest.mark.slow
 def test_a_post_training_defense_gets_model_and_clean_data(
     run_once: Callable[..., Result], shared_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

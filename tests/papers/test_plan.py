@@ -62,6 +62,7 @@ def hashes(cells: Iterable[Planned]) -> set[str]:
     return {one.hash for one in cells}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
 @pytest.mark.parametrize(("paper", "key"), TABLES)
 def test_planned_are_the_cells_that_the_exhibit_runs_and_their_numbers_those_it_fills(
@@ -81,6 +82,7 @@ def test_planned_are_the_cells_that_the_exhibit_runs_and_their_numbers_those_it_
     assert not any(one.numbers for one in _only(exhibit, profile, store).cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [60.0, 20.0])
 @pytest.mark.parametrize(("paper", "key"), [("vab", "table-1"), ("dst_dbr", "table-2")])
 def test_what_a_gate_asks_is_planned_where_it_may_decide(
@@ -171,6 +173,7 @@ def _only(exhibit: Exhibit, profile: str, store: Store) -> Plan:
     return Plan(tuple(collected.cells()))
 
 
+@pytest.mark.slow
 def test_at_paper_and_gpu_every_number_has_a_cell_whatever_is_at_hand(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +190,7 @@ def test_at_paper_and_gpu_every_number_has_a_cell_whatever_is_at_hand(
     assert all("imagenet" not in reason and "loader" not in reason for reason in gpu.left_out)
 
 
+@pytest.mark.slow
 def test_every_planned_cell_is_what_its_fields_resolve_to(store: Store, tmp_path: Path) -> None:
     made_plan = plans.make(profiles=("smoke", "laptop"), seeds=(0, 3), store=store)
     assert read(made_plan.write(tmp_path / "plan.json")) == made_plan
@@ -203,6 +207,7 @@ def test_every_planned_cell_is_what_its_fields_resolve_to(store: Store, tmp_path
     assert all(one.numbers == one.claims == 0 for one in made_plan.cells if one.fields.get("seed") == 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", papers.available())
 def test_every_claim_speaks_of_some_number_of_its_exhibit(paper: str) -> None:
     for exhibit in papers.get(paper).exhibits:

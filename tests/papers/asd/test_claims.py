@@ -34,6 +34,7 @@ def test_the_printed_numbers_support_every_claim(key: str, claim: Claim) -> None
     assert outcome(claim, replaced(found, math.nan)) == "not run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "claim"), DECLARED)
 def test_some_numbers_contradict_every_claim(key: str, claim: Claim) -> None:
     assert any(outcome(claim, moved) == "fails" for moved in _moved(printed_frame(key)))

@@ -31,6 +31,7 @@ def words_of(key: str, found: Any) -> list[str]:
     return [text.get_text() for text in exhibit(key).draw(found).legends[0].get_texts()]
 
 
+@pytest.mark.slow
 def test_figure_6_compares_the_ends(lay: Lay, store: Store) -> None:
     ends = {"nothing": (92, 1), "stage1": (85, 99), "stage2": (88, 15), "stage3": (80, 2)}
     for attack in asd_cells.ATTACKS:
@@ -56,6 +57,7 @@ def test_an_attack_that_was_not_run_is_missing_from_a_claim(lay: Lay, store: Sto
     assert (row["outcome"], row["true"], row["of"]) == ("holds so far", 1, 4)
 
 
+@pytest.mark.slow
 def test_figure_7_looks_at_stage_1_and_the_end(lay: Lay, store: Store) -> None:
     for attack in asd_cells.ATTACKS:
         lay(undefended(asd_cells.faster(attack, 1)), acc=90.0, asr=99.0)
@@ -79,6 +81,7 @@ def test_a_speed_that_was_not_run_is_missing_from_a_claim(lay: Lay, store: Store
     assert (row["outcome"], row["true"], row["of"]) == ("holds so far", 2, 8)
 
 
+@pytest.mark.slow
 def test_figure_5_combines_and_compares(lay: Lay, store: Store) -> None:
     runs = {
         "dbd": ("dbd", (60, 91), 24, 0.0),
@@ -178,6 +181,7 @@ def test_nothing_to_draw_is_said(key: str, store: Store) -> None:
         assert figure.nothing and canvas.NOTHING in [text.get_text() for text in figure.axes[0].texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in DRAWN if key.startswith("table")])
 def test_tables_are_drawn_at_any_profile(key: str) -> None:
     for profile in ("laptop", "smoke"):

@@ -113,6 +113,7 @@ def test_times_count_at_the_papers_schedules_alone(key, claim):
         assert outcomes.loc[claim, "outcome"] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [*printed.tables("bsd"), "figure-1", "figure-2"])
 def test_every_table_and_diagram_can_be_drawn(key):
     exhibit = bsd.PAPER.exhibit(key)

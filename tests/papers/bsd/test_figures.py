@@ -61,6 +61,7 @@ def test_some_rates_are_no_rates(put, store):
     assert claims_on("figure-3", store)[1]["low"] == "fails"
 
 
+@pytest.mark.slow
 def test_collapses(put, store):
     put(80, 1)
     bad = [
