@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib import papers
+from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
 from defenselib.papers.kit.cells import needs
 from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, RANK, SO_FAR, UNDECIDED, Claim, Point
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.request import checked_request
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]  # by exhibit and profile
 

@@ -11,13 +11,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
+from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
@@ -29,9 +30,6 @@ from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
 from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.kit.table import ders
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 SEEDS = (0, 1, 2)
 SHARED = "shared"

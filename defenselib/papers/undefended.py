@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib import attacks
 from defenselib.errors import check_choice
 from defenselib.experiments import fields
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK, levels
 from defenselib.papers.kit.frame import entry, sources_of
@@ -23,9 +24,6 @@ from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
 from defenselib.papers.kit.spread import one_seed
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 LOOKS = ("psnr", "ssim", "linf")
 

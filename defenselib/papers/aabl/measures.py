@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.measures import histogram, point
 from defenselib.papers.kit.request import Cell
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 Results = tuple["Result", ...]
 Points = list[dict[str, Any]]

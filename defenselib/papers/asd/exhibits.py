@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib.errors import InvalidValueError
+from defenselib.experiments.result import Result
 from defenselib.papers.asd import cells, figures, measures
 from defenselib.papers.asd.cells import TIMED, seconds
 from defenselib.papers.asd.claims import CLAIMS
@@ -29,9 +30,6 @@ from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.plots.charts import dots
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 KEY = "asd"
 # What is computed where nobody asks for more. Results that lie in the store are shown all the same.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import entry, seed_of
 from defenselib.papers.kit.measures import histogram, point
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
-    from defenselib.papers.kit.request import Cell
+from defenselib.papers.kit.request import Cell
 
 Results = tuple["Result", ...]
 Rows = list[dict[str, Any]]

@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib.attacks import ATTACKS
+from defenselib.experiments.result import Result
 from defenselib.papers.bsd import claims, figures, measures
 from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import scaled
@@ -25,9 +26,6 @@ from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.plots import charts
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 KEY = "bsd"
 Row = Mapping[str, Any]

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from defenselib import models
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.kept import kept_array
 from defenselib.papers.kit.measures import histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 Points = list[dict[str, Any]]
 BINS = 40

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from defenselib.errors import check_choice
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
@@ -27,8 +28,6 @@ from defenselib.papers.kit.spread import SeedRule, one_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from defenselib.experiments.result import Result
 
 Drawer = Callable[[pd.DataFrame, str], "Figure"]
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed, verdict
 from defenselib.plots import words
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 Row = Mapping[str, Any]
 # gate: why a low ASR, or a DER, is nobody's merit (empty: it counts). spread: by how much chance alone moves this

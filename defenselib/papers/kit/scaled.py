@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import entry
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Thin, checked_request
 from defenselib.papers.kit.spread import SEVERAL
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 
 @dataclass(frozen=True)

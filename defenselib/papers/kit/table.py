@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from defenselib.experiments.result import Result
 from defenselib.learning.evaluation import der
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, times, verdict
@@ -20,9 +21,6 @@ from defenselib.papers.kit.gating import Before, Gating, undefended
 from defenselib.papers.kit.grid import Answer, Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.plots import words
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 GATED = ("acc", "asr", "der")
 

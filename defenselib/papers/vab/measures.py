@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from defenselib.defenses.vab_victim import Mixture, fit_mixture
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.measures import histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 BINS = np.linspace(0.0, 1.0, 51)  # Fig. 4
 DROP = 0.5  # points of BA that count as a drop (Fig. 3); the paper gives none
