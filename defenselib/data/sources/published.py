@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from defenselib.data.info import PARTS
+from defenselib.data.info import KNOWN
 from defenselib.data.sources.cifar import kind_of, list_cifar
 from defenselib.data.sources.gtsrb import list_gtsrb
 from defenselib.data.sources.imagenet import list_imagenet
@@ -21,13 +21,13 @@ from defenselib.data.sources.tiny_imagenet import list_tiny_imagenet
 from defenselib.data.sources.vggface2 import list_vggface2
 from defenselib.errors import DataError
 
+_OF_PARTS = {"imagenet": list_imagenet, "vggface2": list_vggface2}
 _LISTS: dict[str, Callable[[Path], Listing | None]] = {
     "cifar10": partial(list_cifar, "cifar10"),
     "cifar100": partial(list_cifar, "cifar100"),
     "gtsrb": list_gtsrb,
     "tiny-imagenet": list_tiny_imagenet,
-    **{name: partial(list_imagenet, part=part) for name, part in PARTS.items() if part.whole == "imagenet"},
-    **{name: partial(list_vggface2, part=part) for name, part in PARTS.items() if part.whole == "vggface2"},
+    **{item.name: partial(_OF_PARTS[item.part.whole], part=item.part) for item in KNOWN.values() if item.part},
 }
 _HOSTS = {
     "cifar10": "https://www.cs.toronto.edu",
