@@ -59,6 +59,7 @@ def _known() -> Iterator[DatasetInfo]:
 
 
 KNOWN: Mapping[str, DatasetInfo] = {item.name: item for item in _known()}
+PARTS: Mapping[str, Part] = {item.name: item.part for item in KNOWN.values() if item.part is not None}
 LAYOUT = KNOWN["cifar10"].layout  # of all that have none of their own
 # Source -> SHA-256 of the full data set (`digest_of(train, test)`), as committed.
 digests: Mapping[Any, str] = json.loads((_HERE / "digests.json").read_text(encoding="utf-8"))

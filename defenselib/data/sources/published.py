@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from defenselib.data.info import KNOWN
+from defenselib.data.info import PARTS
 from defenselib.data.sources.cifar import kind_of, list_cifar
 from defenselib.data.sources.gtsrb import list_gtsrb
 from defenselib.data.sources.imagenet import list_imagenet
@@ -27,7 +27,7 @@ _LISTS: dict[str, Callable[[Path], Listing | None]] = {
     "cifar100": partial(list_cifar, "cifar100"),
     "gtsrb": list_gtsrb,
     "tiny-imagenet": list_tiny_imagenet,
-    **{item.name: partial(_OF_PARTS[item.part.whole], part=item.part) for item in KNOWN.values() if item.part},
+    **{name: partial(_OF_PARTS[part.whole], part=part) for name, part in PARTS.items()},
 }
 _HOSTS = {
     "cifar10": "https://www.cs.toronto.edu",
