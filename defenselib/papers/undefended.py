@@ -19,7 +19,7 @@ from defenselib.experiments import fields
 from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, sources_of
+from defenselib.papers.kit.frame import entry, mean_of, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
@@ -148,7 +148,10 @@ def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
     row |= {"poisoned": _mean(poisoned, "poisoned_count"), "cross": _mean(poisoned, "cross_count")}
     row["rise"] = row["asr"] - row["clean_asr"]
     for form in ("stored", "triggered"):
-        row |= {f"{form}_{what}": _metric(clean, f"{form}_{what}") for what in LOOKS}
+        row |= {
+            f"{form}_{what}": mean_of(result.metrics.get(f"{form}_{what}") for result in clean.results)
+            for what in LOOKS
+        }
     row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label, row["printed_asr"])
     row["profile"] = request.profile
     row["source"] = sources_of(poisoned.results)
@@ -177,11 +180,7 @@ def printed_number(case: Case, dataset: str, metric: str) -> float:
 
 
 def _mean(found: Answer, name: str) -> float:
-    return float(entry([float(getattr(result, name)) for result in found.results])["reproduced"])
-
-
-def _metric(found: Answer, name: str) -> float:
-    return float(entry([result.metrics.get(name, math.nan) for result in found.results])["reproduced"])
+    return mean_of(getattr(result, name) for result in found.results)
 
 
 def looks_of(case: Case, dataset: str, profile: str = "best", run: bool = False, store: Any = None) -> Result | None:

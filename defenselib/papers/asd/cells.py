@@ -15,7 +15,7 @@ from defenselib.experiments.result import Result
 from defenselib.papers.asd.measures import HARD_SHARE
 from defenselib.papers.kit import times
 from defenselib.papers.kit.composed import Number
-from defenselib.papers.kit.frame import Row, entry
+from defenselib.papers.kit.frame import Row, mean_of
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 
@@ -145,7 +145,7 @@ def over(
     """What `made` makes of the cells' numbers, each the mean over the seeds that have one."""
 
     def number(found: Sequence[tuple[Result, ...]]) -> float:
-        return float(made([float(entry(list(map(value, results)))["reproduced"]) for results in found]))
+        return float(made([mean_of(map(value, results)) for results in found]))
 
     return Number(tuple(cells), number)
 

@@ -71,10 +71,6 @@ class Categories(Exhibit):
     What was measured stands under `reason`; `reproduced` is 1 where it is what is printed, 0 where not.
     """
 
-    @property
-    def status(self) -> str:
-        return "available"
-
     def grid(self, request: Request, everything: bool = False, sources: dict[str, str] | None = None) -> Grid:
         """Every attack is looked at once, at whatever seed and profile."""
         return Grid(self.paper, replace(request, seeds=None), one_seed, Thin(), sources)

@@ -44,10 +44,6 @@ class Composed(Exhibit):
     number: Callable[[Row], Number | str]
     bound: Callable[[Row], int] = lambda row: 0
 
-    @property
-    def status(self) -> str:
-        return "available"
-
     def _reproduce(self, request: Request) -> pd.DataFrame:
         rows, grid = self._printed(), self.grid(request)
         gating = Gating(self.paper, self.references, grid)

@@ -67,6 +67,11 @@ def entry(
     }
 
 
+def mean_of(numbers: Iterable[float | None]) -> float:
+    """The mean of those that are there; NaN where none is."""
+    return float(entry([math.nan if number is None else float(number) for number in numbers])["reproduced"])
+
+
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:
     """The printed columns and axes of `rows` with what was found in each, types fixed."""
     usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0, "source": "", "results": ()}

@@ -88,11 +88,6 @@ def looks(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     return [point(name, found[f"stored_{name}"]) for name in ("psnr", "linf") if f"stored_{name}" in found]
 
 
-def mean(results: Sequence[Result], metric: str) -> float:
-    """Over the seeds."""
-    return float(np.mean([getattr(one, metric) for one in results]))
-
-
 def first_drop(values: Sequence[float], places: Sequence[float]) -> float:
     """The first place whose value lies more than `DROP` points below the first one; NaN if there is none."""
     return next((at for at, value in zip(places, values, strict=True) if value < values[0] - DROP), float("nan"))
