@@ -147,11 +147,8 @@ def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
     row |= {"clean_asr": _mean(clean, "asr"), "twice_acc": _mean(twice, "acc"), "twice_asr": _mean(twice, "asr")}
     row |= {"poisoned": _mean(poisoned, "poisoned_count"), "cross": _mean(poisoned, "cross_count")}
     row["rise"] = row["asr"] - row["clean_asr"]
-    for form in ("stored", "triggered"):
-        row |= {
-            f"{form}_{what}": mean_of(result.metrics.get(f"{form}_{what}") for result in clean.results)
-            for what in LOOKS
-        }
+    seen = [f"{form}_{what}" for form in ("stored", "triggered") for what in LOOKS]
+    row |= {name: mean_of(result.metrics.get(name) for result in clean.results) for name in seen}
     row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label, row["printed_asr"])
     row["profile"] = request.profile
     row["source"] = sources_of(poisoned.results)

@@ -8,11 +8,8 @@ import numpy as np
 
 from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.experiments.result import Result
-from defenselib.papers.kit.measures import histogram, point
+from defenselib.papers.kit.measures import Points, Results, array_of, histogram, point
 from defenselib.papers.kit.request import Cell
-
-Results = tuple["Result", ...]
-Points = list[dict[str, Any]]
 
 # Fixed, so that panels and profiles can be laid side by side. SCE: its reverse part ends at 9.21, and 0.1 CE adds 1.6
 # where p = 1e-7.
@@ -57,12 +54,12 @@ def _resistance(results: Results, axis: str) -> Points:
 
 def vulnerability(cell: Cell, results: Results) -> Points:
     """Figure 4 from the first seed: SCE under iFGSM of clean and poisoned samples, and where Otsu cuts."""
-    values = results[0].arrays.get("scores/vulnerability/0")
+    values = array_of(results[0], "scores/vulnerability/0")
     if values is None:
         return []
     cut = results[0].metrics.get("otsu_cut", np.nan)
-    below = 100 * float((np.asarray(values, np.float64) <= cut).mean())
-    found = _histograms("sce", np.asarray(values, np.float64), results[0], SCE_EDGES)
+    below = 100 * float((values <= cut).mean())
+    found = _histograms("sce", values, results[0], SCE_EDGES)
     found += [
         point("below_cut", cut - row["reproduced"], panel="sce", group=row["group"])
         for row in found
@@ -73,11 +70,10 @@ def vulnerability(cell: Cell, results: Results) -> Points:
 
 def two_losses(cell: Cell, results: Results) -> Points:
     """Figure 9: the same in SCE and in CE."""
-    found = vulnerability(cell, results)
-    if not found:
+    found, values = vulnerability(cell, results), array_of(results[0], "scores/vulnerability/0")
+    if values is None:
         return []
     alpha, beta = weights(results[0])
-    values = np.asarray(results[0].arrays["scores/vulnerability/0"], np.float64)
     cut = cross_entropy_of(np.array([results[0].metrics.get("otsu_cut", np.nan)]), alpha, beta)
     found += _histograms("ce", cross_entropy_of(values, alpha, beta), results[0], CE_EDGES)
     return [*found, point("cut", float(cut[0]), panel="ce")]
@@ -87,9 +83,9 @@ def outcome(cell: Cell, results: Results) -> Points:
     """Figure 11: SCE of all training samples under the final model, as they are and under iFGSM."""
     found: Points = []
     for panel in ("plain", "ifgsm"):
-        values = results[0].arrays.get(f"perturbed/{panel}")
+        values = array_of(results[0], f"perturbed/{panel}")
         if values is not None:
-            found += _histograms(panel, np.asarray(values, np.float64), results[0], SCE_EDGES)
+            found += _histograms(panel, values, results[0], SCE_EDGES)
     return found
 
 
