@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from defenselib.plots import panels, style
 from defenselib.plots.canvas import grid, logarithmic
-from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, line, named, only
 
 # Colour and line of a variant, by the stage that is left out or by speed.
@@ -29,11 +29,6 @@ PANEL_TITLES = {
     "d": "(d) f after stage 3",
 }
 TIMED = [1.0, 2.0, 3.0, "total"]
-RULES = (
-    ("1  class-aware, by loss", "clean seeds, and of\nevery label the $m$\nsamples of least loss;\n$m$ grows slowly"),
-    ("2  class-agnostic, by loss", "the half of all samples\nwith the least loss,\nwhatever their label"),
-    ("3  meta-split", "the half whose loss\na virtual model takes\naway least"),
-)
 
 
 def by_setting(axis: str) -> Drawer:
@@ -118,37 +113,9 @@ def _times(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def pipeline(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
-    """Figure 2, redrawn: three rules for the clean pool, one after the other; in every epoch the same training on both
-    pools."""
-    with style.look():
-        figure, axis = canvas(7.6, 5.2)
-        for place, (name, words) in enumerate(RULES):
-            left = 4 + 32 * place
-            axis.text(left + 14, 96, name, ha="center", weight="bold", fontsize=9)
-            box(axis, left, 66, 28, 26, words, "step")
-            if place:
-                arrow(axis, (left - 4, 79), (left, 79))
-        box(axis, 4, 34, 19, 20, "poisoned training\nset, ranked anew\nin every epoch", "poison")
-        copy = "virtual model $f_{\\theta'}$: a copy,\nlearns everything for one\nepoch, is thrown away"
-        box(axis, 68, 40, 28, 17, copy, "poison")
-        box(axis, 31, 46, 27, 12, "clean pool $\\mathcal{D}_C$,\nused with labels", "clean")
-        box(axis, 38, 27, 20, 12, "polluted pool $\\mathcal{D}_P$,\nused without", "poison")
-        box(axis, 31, 4, 27, 14, "semi-supervised training\nof the model $f_{\\theta}$", "step")
-        to_clean, to_polluted = [((18, 66), (36, 58)), ((50, 66), (47, 58)), ((72, 66), (54, 58))], ((23, 40), (38, 34))
-        training = [((34.5, 46), (34.5, 18)), ((48, 27), (48, 18))]
-        for start, end in (((82, 57), (82, 66)), *to_clean, ((23, 47), (31, 51)), to_polluted, *training):
-            arrow(axis, start, end)
-        arrow(axis, (31, 11), (13, 34), line="--")
-        axis.text(6, 17, "its losses\nrank again", fontsize=8)
-        arrow(axis, (58, 11), (82, 40), line="--")
-        axis.text(73, 22, "copied", fontsize=8)
-        figure.suptitle(title)
-        return figure
-
-
 # Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.
 losses = drawing(lambda ran: panels.histograms(ran, "defense", xlabel="loss $L_1$")[0])
 splits, progress = drawing(_splits, titled=False), drawing(_progress)
 combined, times = drawing(_combined), drawing(_times, printed=True)
 epochs = drawing(_epochs, sweep=("without", "speed"))
+pipeline = diagram(__file__, "pipeline")  # Figure 2

@@ -14,7 +14,7 @@ from defenselib.data.augment.transforms import TRANSFORMS, draw, named
 from defenselib.papers import examples
 from defenselib.plots import panels, pictures, style
 from defenselib.plots.canvas import grid
-from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import by, drawing, legend, line, only
 from defenselib.seeds import generator
 
@@ -62,27 +62,6 @@ def _scatter(axis: Axes, places: pd.DataFrame) -> None:
         axis.scatter(mine["x"], mine["y"], s=14, c=colour, marker=mark, linewidths=0.7, alpha=0.8)
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
-
-
-def framework(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Figure 2, redrawn: one distinguishment, two ways to a model."""
-    with style.look():
-        figure, axis = canvas(7.6, 2.9)
-        chain = ("poisoned\ntraining set", "brief training,\nintra-class\nfine-tuning", "FCT of every\nsample,\nranked")
-        for x, words in zip((1, 19, 37), chain, strict=True):
-            box(axis, x, 39, 15, 22, words)
-        for x in (16, 34):
-            arrow(axis, (x, 50), (x + 3, 50))
-        parts = (("clean part\n$D_c$", "clean"), ("uncertain\n$D_u$", "plain"), ("poisoned part\n$D_p$", "poison"))
-        for y, (words, kind) in zip((72, 39, 6), parts, strict=True):
-            box(axis, 55, y, 15, 22, words, kind)
-            arrow(axis, (52, 50), (55, y + 11))
-            arrow(axis, (70, y + 11), (75, 83))
-            if kind != "plain":
-                arrow(axis, (70, y + 8), (75, 17))
-        box(axis, 75, 72, 24, 22, "D-ST: semi-supervised\ncontrast, then classifier\nby mixed cross-entropy", "step")
-        box(axis, 75, 6, 24, 22, "D-BR: ordinary model,\nunlearn $D_p$ and relearn\n$D_c$ in turn", "step")
-        return figure
 
 
 def _histograms(ran: pd.DataFrame) -> Figure:
@@ -174,6 +153,7 @@ def transforms(frame: pd.DataFrame, title: str = "") -> Figure:
     return pictures.gallery({name: part.permute(0, 2, 3, 1).numpy() for name, part in rows.items()})
 
 
+framework = diagram(__file__, "framework", titled=False)  # Figure 2
 SHARES = {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"}
 movement, clusters, histograms = (drawing(body, titled=False) for body in (_movement, _clusters, _histograms))
 bars = drawing(_bars, titled=False, sweep=("score",))
