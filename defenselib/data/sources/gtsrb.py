@@ -10,7 +10,7 @@ from pathlib import Path
 
 from defenselib.data.info import KNOWN
 from defenselib.data.sources.annotated import annotated_split, rows_of
-from defenselib.data.sources.folder import class_files, class_folders, split_of
+from defenselib.data.sources.folder import class_files, class_folders, listing_of
 from defenselib.data.sources.images import Listing
 from defenselib.errors import DataError
 
@@ -36,5 +36,4 @@ def list_gtsrb(folder: Path) -> Listing | None:
         )
     train = class_files(train_root, names)
     test = annotated_split(rows_of(table, columns, separator), test_root, _LABELS, table)
-    files = (table, *(path for item in train + test for path in item))
-    return Listing(folder, files, split_of(train), split_of(test), _CLASSES)
+    return listing_of(folder, train, test, _CLASSES, table)
