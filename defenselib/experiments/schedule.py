@@ -161,13 +161,6 @@ def _dbr(d: Any, n: Sizes) -> list[Stage]:
     return [*_distinguishing(d, n), unlearn, n.epochs("relearn", d.rounds, d.batch_size, n.share(d.clean_share), 0)]
 
 
-def _aabl(d: Any, n: Sizes) -> list[Stage]:
-    return [
-        n.epochs("naive", d.naive_epochs, d.batch_size),
-        n.epochs("adversarial", d.epochs, d.batch_size, n.clean, 0),
-    ]
-
-
 def _abl(d: Any, n: Sizes) -> list[Stage]:
     isolated = n.share(d.isolated_share)
     caught = min(isolated, n.poisoned)
@@ -187,25 +180,12 @@ def _dbd(d: Any, n: Sizes) -> list[Stage]:
     ]
 
 
-def _dbd_meta_split(d: Any, n: Sizes) -> list[Stage]:
-    return [*_dbd(d, n), n.epochs("one virtual model", d.virtual_epochs, d.virtual_batch_size)]
-
-
 def _contrast(name: str, exposed: bool) -> Rule:
     def rule(d: Any, n: Sizes) -> list[Stage]:
         features = n.epochs(name, d.epochs, d.batch_size, poisoned=-1 if exposed else 0)
         return [features, n.epochs("linear", d.linear_epochs, d.linear_batch_size)]
 
     return rule
-
-
-def _spectral(d: Any, n: Sizes) -> list[Stage]:
-    removed = n.share(d.removed_share)
-    return [n.epochs("retrain", d.epochs, d.batch_size, n.total - removed, 0)]
-
-
-def _anp(d: Any, n: Sizes) -> list[Stage]:
-    return [Stage("mask", d.iterations, d.iterations * d.batch_size / n.total, 0.0)]
 
 
 RULES: Mapping[str, Rule] = {
@@ -215,18 +195,24 @@ RULES: Mapping[str, Rule] = {
     "vab": _vab,
     "dst": _dst,
     "dbr": _dbr,
-    "aabl": _aabl,
+    "aabl": lambda d, n: [
+        n.epochs("naive", d.naive_epochs, d.batch_size),
+        n.epochs("adversarial", d.epochs, d.batch_size, n.clean, 0),
+    ],
     "adv-train": _passes(adversarial=("epochs", "batch_size")),
     "abl": _abl,
     "dbd": _dbd,
-    "dbd-meta-split": _dbd_meta_split,
+    "dbd-meta-split": lambda d, n: [
+        *_dbd(d, n),
+        n.epochs("one virtual model", d.virtual_epochs, d.virtual_batch_size),
+    ],
     "cbd": _passes(backdoor=("backdoor_epochs", "batch_size"), train=("epochs", "batch_size")),
-    "spectral": _spectral,
+    "spectral": lambda d, n: [n.epochs("retrain", d.epochs, d.batch_size, n.total - n.share(d.removed_share), 0)],
     "simclr-baseline": _contrast("simclr", False),
     "supcon-baseline": _contrast("supcon", True),
     "ft": _passes(clean=True, tune=("epochs", "batch_size")),
     "fp": _passes(clean=True, tune=("epochs", "batch_size")),
     "nad": _passes(clean=True, teacher=("teacher_epochs", "batch_size"), distil=("epochs", "batch_size")),
-    "anp": _anp,
+    "anp": lambda d, n: [Stage("mask", d.iterations, d.iterations * d.batch_size / n.total, 0.0)],
     "mcr": _passes(clean=True, end=("epochs", "batch_size"), curve=("curve_epochs", "curve_batch_size")),
 }

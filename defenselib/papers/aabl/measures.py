@@ -30,17 +30,9 @@ def by_training_budget(cell: Cell, results: Results) -> Points:
     return [point("ra", *robust), point("asr", *(result.asr for result in results))]
 
 
-def by_budget(cell: Cell, results: Results) -> Points:
-    """Figure 3: percent of poisoned training samples that keep their label under iFGSM, by budget."""
-    return _resistance(results, "eps")
-
-
-def by_steps(cell: Cell, results: Results) -> Points:
-    """Figure 5: the same by number of steps."""
-    return _resistance(results, "steps")
-
-
-def _resistance(results: Results, axis: str) -> Points:
+def resistance(cell: Cell, results: Results, axis: str) -> Points:
+    """Figures 3 and 5: percent of poisoned training samples that keep their label under iFGSM, by budget (axis "eps")
+    or by number of steps."""
     names = [name for name in results[0].metrics if name.startswith(f"resists/{axis}=")]
     return [
         point(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,8 @@ def by_setting(axis: str) -> Drawer:
     return panels.settings(lambda row: named(row[axis], axis))
 
 
-def _splits(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def splits(ran: pd.DataFrame) -> Figure:
     """Figure 3: losses around the meta-split, a panel a quantity."""
     figure, found = panels.histograms(ran, "panel", xlabel="loss $L_1$", titles=PANEL_TITLES, most=2)
     for axis, _, where in found:
@@ -45,7 +47,8 @@ def _splits(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _progress(ran: pd.DataFrame) -> Figure:
+@drawing
+def progress(ran: pd.DataFrame) -> Figure:
     """Figure 4: ACC by epoch, a line a defense. The paper's ends before stage 3, which is dashed here."""
     figure, axes = grid(7.2, 3.8, 1, 1)
     axis = axes.flat[0]
@@ -62,7 +65,8 @@ def _progress(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _combined(ran: pd.DataFrame) -> Figure:
+@drawing
+def combined(ran: pd.DataFrame) -> Figure:
     """Figure 5: (a) ACC and ASR in DBD's last stage with either split, (b) what the last pools hold."""
     figure, axes = grid(7.6, 3.2, 1, 3)
     left, *right = axes.flat
@@ -80,7 +84,8 @@ def _combined(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _epochs(ran: pd.DataFrame) -> Figure:
+@partial(drawing, sweep=("without", "speed"))
+def epochs(ran: pd.DataFrame) -> Figure:
     """Figures 6 and 7: ACC and ASR by epoch, a column an attack, a line a variant."""
     figure, found = panels.panels(ran, "attack", "metric", down_values=METRICS, width=7.6, height=2.1)
     for axis, rows, where in found:
@@ -98,7 +103,8 @@ def _variants(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]
         yield mine["variant"].iloc[0], *look, mine
 
 
-def _times(ran: pd.DataFrame) -> Figure:
+@partial(drawing, printed=True)
+def times(ran: pd.DataFrame) -> Figure:
     """Table 3: printed and reproduced seconds, a panel a data set, a row a stage."""
     figure, found = panels.panels(ran, "dataset", width=7.4, height=2.4)
     for axis, part, _ in found:
@@ -115,7 +121,4 @@ def _times(ran: pd.DataFrame) -> Figure:
 
 # Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.
 losses = drawing(lambda ran: panels.histograms(ran, "defense", xlabel="loss $L_1$")[0])
-splits, progress = drawing(_splits, titled=False), drawing(_progress)
-combined, times = drawing(_combined), drawing(_times, printed=True)
-epochs = drawing(_epochs, sweep=("without", "speed"))
 pipeline = diagram(__file__, "pipeline")  # Figure 2

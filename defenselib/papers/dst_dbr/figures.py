@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,8 @@ CLASSES = (style.BLUE, style.GREEN, style.PURPLE, style.SKY, style.OCHRE, style.
 MARKS = "osDv^<>phX"
 
 
-def _movement(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def movement(ran: pd.DataFrame) -> Figure:
     """Figure 1: features of original (filled) and transformed (crosses) samples, apart and together."""
     places = _places(ran)
     figure, axes = grid(7.4, 2.9, 1, 3)
@@ -38,7 +40,8 @@ def _movement(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _clusters(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def clusters(ran: pd.DataFrame) -> Figure:
     """Figure 7: the backdoored models' features; poisoned samples black, clean ones coloured and marked by label."""
     figure, found = panels.panels(ran, "attack", most=2, height=3.1)
     for axis, part, _ in found:
@@ -64,7 +67,8 @@ def _scatter(axis: Axes, places: pd.DataFrame) -> None:
     axis.grid(False)
 
 
-def _histograms(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def histograms(ran: pd.DataFrame) -> Figure:
     """Figures 3 and 8: counts of clean and poisoned samples by FCT; a row an attack, before and after."""
     moments = [moment for moment in ("before", "after") if (ran["moment"] == moment).any()]
     figure, found = panels.histograms(ran, "moment", "attack", xlabel="FCT", height=1.9, across_values=moments)
@@ -74,7 +78,8 @@ def _histograms(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _bars(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False, sweep=("score",))
+def bars(ran: pd.DataFrame) -> Figure:
     """Figure 4: ACC and ASR of D-BR by the score that splits; a panel an attack."""
     figure, found = panels.panels(ran, "attack", most=2)
     for axis, part, _ in found:
@@ -87,7 +92,8 @@ def _bars(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _steps(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False, sweep=("steps",))
+def steps(ran: pd.DataFrame) -> Figure:
     """Figure 5: ACC (above) and ASR (below) by round; a column an attack."""
     columns = len(panels.names_of(ran, "attack"))
     figure, found = panels.panels(ran, "attack", "metric", width=max(5.6, 1.9 * columns + 1.6), height=2.1)
@@ -118,7 +124,8 @@ def _lines(ran: pd.DataFrame, names: Mapping[str, str], even: bool = False) -> F
     return figure
 
 
-def _pairs(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False, sweep=("first", "second"))
+def pairs(ran: pd.DataFrame) -> Figure:
     """Figures 11 and 12: both precisions by first (row) and second (column) transformation."""
     kinds, order = ("clean_precision", "poison_precision"), list(TRANSFORMS)
     figure, found = panels.panels(ran, "metric", "attack", height=3.3, across_values=kinds)
@@ -155,10 +162,6 @@ def transforms(frame: pd.DataFrame, title: str = "") -> Figure:
 
 framework = diagram(__file__, "framework", titled=False)  # Figure 2
 SHARES = {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"}
-movement, clusters, histograms = (drawing(body, titled=False) for body in (_movement, _clusters, _histograms))
-bars = drawing(_bars, titled=False, sweep=("score",))
-steps = drawing(_steps, titled=False, sweep=("steps",))
-pairs = drawing(_pairs, titled=False, sweep=("first", "second"))
 # Figure 6: D-ST by the weight of the second term of its classifier's loss.
 weights = drawing(
     lambda ran: _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True), titled=False, sweep=("poison_weight",)
