@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from defenselib.audit.counts import ranks
 from defenselib.audit.patterns import MOST, Pattern
-from defenselib.audit.signs import Sign
+from defenselib.audit.signs import Sign, Verdict
 
 # Strength of a pattern from which on it is told, and from which on it is an alarm. Chosen on CIFAR-10 and GTSRB, on
 # clean subsets of seeds from 100 on, which scored up to 21.9; the book has other seeds.
@@ -26,20 +25,6 @@ LIFT, SHARE = 3.0, 0.6
 TAKEN = 0.5  # more of the other images that the pattern turns to its class: then a told pattern is an alarm
 SUSPECTS = 0.02  # of the images are a sign's suspects
 _COUNTED = ("pattern", "loss", "entropy", "fct", "spectral")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The parts of a `ScanReport` that the signs decide together."""
-
-    score: Tensor
-    rank: Tensor
-    flagged: Tensor
-    target: int | None
-    votes: dict[str, str]
-    alarm: str
-    words: str
-    null: dict[str, Any]
 
 
 def top(scores: Tensor) -> Tensor:
@@ -91,7 +76,7 @@ def agree(
         rank=score.argsort(descending=True, stable=True),
         flagged=flagged,
         target=target,
-        votes=votes,
+        target_votes=votes,
         alarm=alarm,
         words=_words(alarm, told, null, classes, target, success, int(flagged.sum())),
         null=null,

@@ -32,6 +32,7 @@ from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import check_choice, check_range
 from defenselib.experiments import provenance
 from defenselib.experiments.experiment import LAST_SEED
+from defenselib.experiments.spec import hash_of
 from defenselib.experiments.store import Store
 from defenselib.learning.evaluation import predict
 
@@ -139,7 +140,7 @@ class Plan:
             flip=self.settings.flip,
             device=chosen_device(self.device),
             store=store,
-            key=kept.key_of(self.request()),
+            key=hash_of(self.request()),
             checkpoint_every=checkpoint_every,
             progress=progress,
         )
@@ -188,8 +189,9 @@ def defend(
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
         write_skipped(place / SKIPPED, plan.data)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))
-        write_report(place / REPORT, plan.data, found, _with_files(delivery, files))
-    return _with_files(delivery, files)
+        delivery = replace(delivery, files=files)
+        write_report(place / REPORT, plan.data, found, delivery)
+    return delivery
 
 
 def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
@@ -283,7 +285,3 @@ def _about(plan: Plan, delivery: Delivery) -> dict[str, Any]:
         "versions": provenance.versions(),
         "machine": provenance.machine(chosen_device(plan.device)),
     }
-
-
-def _with_files(delivery: Delivery, files: dict[str, str]) -> Delivery:
-    return replace(delivery, files=files)

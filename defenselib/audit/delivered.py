@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import tempfile
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -25,12 +25,12 @@ from defenselib.audit.delivery import Delivery
 from defenselib.audit.examples import Example, poisoned_folder, write_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.methods import needs_clean
+from defenselib.audit.names import write_table
 from defenselib.data import info, load_dataset, source_of
 from defenselib.data.subset import split_by_index, stratified_index
 from defenselib.data.types import Dataset, ImageSet
 from defenselib.errors import check_choice
 from defenselib.experiments import provenance
-from defenselib.folders import atomic, make, writing
 from defenselib.version import __version__
 
 TABLE = "delivered.csv"
@@ -131,13 +131,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def add_row(path: Path, row: Row) -> None:
     """Put a row at the end of a table. Errors: FolderError."""
-    names = [item.name for item in fields(Row)]
-    told = {key: "" if value is None else str(value) for key, value in asdict(row).items()}
-    make(path.parent)
-    with writing(path), atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*read_rows(path), told])
+    told = asdict(row)
+    write_table(path, tuple(told), [[one.get(name) for name in told] for one in (*read_rows(path), told)])
 
 
 def main(

@@ -91,15 +91,11 @@ def poisoned_folder(
 
     rate: share of the images, as the attack's paper counts them; None takes the paper's.
     """
-    place = Path(folder)
+    place, classes = Path(folder), dataset.classes
     if attack is None:
-        files = write_folder(place, dataset.train, dataset.classes)
-        return Example(
-            place, files, torch.zeros(len(files), dtype=torch.bool), None, None, dataset.test, None, dataset.classes
-        )
+        files = write_folder(place, dataset.train, classes)
+        return Example(place, files, torch.zeros(len(files), dtype=torch.bool), None, None, dataset.test, None, classes)
     made = create(attack, image_size=dataset.train.image_size, seed=seed, **hyper)
     found = poison(dataset, made, rate, None, seed)
-    files = write_folder(place, found.train, dataset.classes)
-    return Example(
-        place, files, found.is_poisoned, made, found.target, found.test, found.triggered_test, dataset.classes
-    )
+    files = write_folder(place, found.train, classes)
+    return Example(place, files, found.is_poisoned, made, found.target, found.test, found.triggered_test, classes)

@@ -76,8 +76,7 @@ def write_model(
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """A JSON file that appears whole. Errors: FolderError."""
     text = json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False)
-    with folders.writing(path), folders.atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    folders.write_text(path, text + "\n")
 
 
 def write_program(model: Classifier, side: int, path: Path) -> str:

@@ -32,24 +32,20 @@ FACTORS: Mapping[str, float] = {
     **dict.fromkeys(("Beneficiary, clean", "Beneficiary, suppression"), 2.5),
     "linear": 1 / 3,
 }
-# Looks at every image, forward alone, in a round of these methods: their rankings, their judgements.
-LOOKS: Mapping[str, int] = {"asd": 1, "dbd": 1, "bsd": 2}
-_LOOK = 1 / 3
+_LOOK = 1 / 3  # at an image, forward alone: rankings, judgements
 
 
 def costs(work: Work) -> dict[str, float]:
     """The work of every stage of the method's `Context`, in forward and backward passes of one image."""
-    defense = work.defense
+    defense, method = work.defense, METHODS[work.defense.name]
     by_stage = {item.name: item.passes * work.images * FACTORS.get(item.name, 1.0) for item in work.stages()}
     if "adversarial" in by_stage:
         by_stage["adversarial"] *= 1 + getattr(defense, "steps", 0)
     if "meta-split" in by_stage:  # the plan counts one virtual model, and every late round trains one
         by_stage["one virtual model"] *= defense.epochs - defense.stage2_end  # type: ignore[attr-defined]
-    found = {
-        stage: sum(by_stage.get(name, 0.0) for name in names) for stage, names in METHODS[defense.name].stages.items()
-    }
-    if defense.name in LOOKS:
-        found[defense.name] += LOOKS[defense.name] * defense.epochs * work.images * _LOOK  # type: ignore[attr-defined]
+    found = {stage: sum(by_stage.get(name, 0.0) for name in names) for stage, names in method.stages.items()}
+    if method.looks:
+        found[defense.name] += method.looks * defense.epochs * work.images * _LOOK  # type: ignore[attr-defined]
     return found
 
 
@@ -96,14 +92,11 @@ class Meter:
     def begin(self, stage: str, share: float) -> None:
         """A stage begins, of which a resumed run has a share behind it; all earlier ones are done."""
         before = self.done
-        self._reach(stage, share)
+        self.reach(stage, share)
         self._before += self.done - before  # none of it was done here: restored, or from the store
 
     def reach(self, stage: str, share: float) -> None:
-        """So much of a stage is done."""
-        self._reach(stage, share)
-
-    def _reach(self, stage: str, share: float) -> None:
+        """So much of a stage is done, and all of those before it."""
         names = list(self.stages)
         if stage in names:
             earlier = sum(self.stages[name] for name in names[: names.index(stage)])

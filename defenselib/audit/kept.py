@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,9 @@ import torch
 
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.errors import DamagedFileError
-from defenselib.experiments.spec import hash_of
 from defenselib.learning import checkpoints
 
 FILE = "scan.safetensors"
-
-
-def key_of(request: Mapping[str, Any]) -> str:
-    """A name for what a request keeps."""
-    return hash_of(request)
 
 
 def scanned(folder: Path, make: Callable[[], ScanReport]) -> ScanReport:

@@ -21,11 +21,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def write_report(path: str | Path, data: UserData, scan: ScanReport, delivery: Delivery | None = None) -> None:
     """Write the report of a scan, and of what a defense delivered where there is one. Errors: FolderError."""
-    place = Path(path)
-    folders.make(place.parent)
-    text = report(data, scan, delivery)
-    with folders.writing(place), folders.atomic(place) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    folders.write_text(Path(path), report(data, scan, delivery))
 
 
 def report(data: UserData, scan: ScanReport, delivery: Delivery | None = None) -> str:
@@ -47,12 +43,13 @@ def report(data: UserData, scan: ScanReport, delivery: Delivery | None = None) -
 
 
 def _parts(data: UserData, scan: ScanReport, delivery: Delivery | None) -> Sequence[tuple[str, str, str]]:
-    found = [("suspects", "The most suspicious files", sections.suspects(data, scan, delivery))]
-    found.append(("trigger", "The estimated trigger and the target", sections.trigger(data, scan, delivery)))
-    if delivery is not None:
-        found.append(("model", "The delivered model", sections.model(data, delivery)))
-    found.append(("classes", "Counts a class", sections.classes(data, scan, delivery)))
-    found.append(("signs", "The signs", sections.signs(scan, delivery)))
-    found.append(("checked", "What was checked, and what was not", sections.checked(data, scan, delivery)))
-    found.append(("skipped", "Files that were not read", sections.skipped(data)))
-    return found
+    model = () if delivery is None else (("model", "The delivered model", sections.model(data, delivery)),)
+    return [
+        ("suspects", "The most suspicious files", sections.suspects(data, scan, delivery)),
+        ("trigger", "The estimated trigger and the target", sections.trigger(data, scan, delivery)),
+        *model,
+        ("classes", "Counts a class", sections.classes(data, scan, delivery)),
+        ("signs", "The signs", sections.signs(scan, delivery)),
+        ("checked", "What was checked, and what was not", sections.checked(data, scan, delivery)),
+        ("skipped", "Files that were not read", sections.skipped(data)),
+    ]

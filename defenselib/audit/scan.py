@@ -81,17 +81,10 @@ def scan(
             folder.parent.rmdir()
     null = verdict.null | ({} if tried is None else {"taken with the pattern": tried[0], "taken without": tried[1]})
     return ScanReport(
+        **vars(verdict) | {"null": null},
         signs=tuple(signs),
-        rank=verdict.rank,
-        score=verdict.score,
-        flagged=verdict.flagged,
-        target=verdict.target,
-        target_votes=verdict.votes,
-        alarm=verdict.alarm,
-        words=verdict.words,
         pattern=None if pattern is None else pattern.cpu(),
         mask=None if mask is None else mask.cpu(),
-        null=null,
         seconds=seconds,
     )
 

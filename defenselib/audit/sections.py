@@ -127,7 +127,7 @@ def model(data: UserData, delivery: Delivery) -> str:
     if seen is None:
         parts.append(paragraph("Accuracy is not known: nothing was held out and there is no test folder."))
     else:
-        parts.append(paragraph(_said(seen.percent, seen.images, seen.where)))
+        parts.append(paragraph(f"Accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %."))
         if seen.where == "held-out part":
             parts.append(
                 paragraph(
@@ -151,10 +151,6 @@ def model(data: UserData, delivery: Delivery) -> str:
 
 def shown_code(text: str) -> str:
     return "\n".join(map(shown, text.splitlines()))
-
-
-def _said(percent: float, images: int, where: str) -> str:
-    return f"Accuracy on the {where} ({images} images): {percent:.2f} %."
 
 
 def classes(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:

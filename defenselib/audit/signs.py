@@ -24,18 +24,15 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class ScanReport:
-    """What `scan` returns.
+class Verdict:
+    """What the signs come to together.
 
     rank: int64 (N,), positions from the most to the least suspicious; score: float (N,) in [0, 1]; flagged: bool (N,).
     target: the class that the signs point to, None where they point to none; target_votes: class name by sign.
     alarm: "calm", "look" or "alarm"; words: how sure that is, and measured against what.
-    pattern: float (3, S, S), mean difference of the suspects in grey levels; mask: float (S, S) in [0, 1], where they
-    are alike. None where no pattern was found.
-    null: what clean data score, and what this data's other classes score. seconds: by stage.
+    null: what clean data score, and what this data's other classes score.
     """
 
-    signs: tuple[Sign, ...]
     rank: Tensor
     score: Tensor
     flagged: Tensor
@@ -43,7 +40,18 @@ class ScanReport:
     target_votes: dict[str, str]
     alarm: str
     words: str
+    null: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ScanReport(Verdict):
+    """What `scan` returns.
+
+    pattern: float (3, S, S), mean difference of the suspects in grey levels; mask: float (S, S) in [0, 1], where they
+    are alike. None where no pattern was found. seconds: by stage.
+    """
+
+    signs: tuple[Sign, ...]
     pattern: Tensor | None
     mask: Tensor | None
-    null: dict[str, Any]
     seconds: dict[str, float]

@@ -96,7 +96,7 @@ def _pickled(path: Path, key: str) -> Any:
 
 def _mnist(root: Path, images: Path, labels: Path) -> Found:
     given = _idx(labels, 1)
-    if len(given) != _idx_shape(images)[0]:
+    if len(given) != len(_idx(images, 3)):
         raise DataError(f"{images} and {labels} hold different numbers of images; download the data set again")
     row = images.relative_to(root).as_posix()
 
@@ -115,10 +115,6 @@ def _idx(path: Path, axes: int) -> NDArray[np.uint8]:
     if content[:4] != bytes((0, 0, 8, axes)) or len(content) - head != int(np.prod(shape)):
         raise DataError(f"{path} is damaged or no table of MNIST; download the data set again")
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
-
-
-def _idx_shape(path: Path) -> tuple[int, ...]:
-    return _idx(path, 3).shape
 
 
 def _bytes(path: Path) -> bytes:

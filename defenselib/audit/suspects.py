@@ -72,9 +72,11 @@ def write_cleaned(folder: Path, files: Sequence[str], removed: Tensor) -> None:
     """
     gone = removed.tolist()
     kept = [name for name, out in zip(files, gone, strict=True) if not out]
-    _write(folder / KEPT, _lines(kept))
-    _write(folder / REMOVED, _lines(name for name, out in zip(files, gone, strict=True) if out))
-    _write(folder / KEPT_EXACT, b"".join(os.fsencode(name) + b"\0" for name in kept))
+    folders.write_text(folder / KEPT, _lines(kept))
+    folders.write_text(folder / REMOVED, _lines(name for name, out in zip(files, gone, strict=True) if out))
+    exact = folder / KEPT_EXACT
+    with folders.writing(exact), folders.atomic(exact) as temporary:
+        temporary.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in kept))
 
 
 def quoted(name: str) -> str:
@@ -90,14 +92,8 @@ def _octal(char: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
 
 
-def _lines(names: Iterable[str]) -> bytes:
-    return "".join(f"{quoted(name)}\n" for name in names).encode("utf-8")
-
-
-def _write(path: Path, content: bytes) -> None:
-    folders.make(path.parent)
-    with folders.writing(path), folders.atomic(path) as temporary:
-        temporary.write_bytes(content)
+def _lines(names: Iterable[str]) -> str:
+    return "".join(f"{quoted(name)}\n" for name in names)
 
 
 def _number(value: Tensor) -> float | None:

@@ -20,8 +20,7 @@ def write_scan(out: Path, data: UserData, report: ScanReport) -> None:
     """Write all three files into `out`. Errors: FolderError."""
     write_table(out / "suspects.csv", columns(report), rows(data, report))
     write_skipped(out / "skipped.csv", data)
-    with folders.writing(out), folders.atomic(out / "scan.json") as temporary:
-        temporary.write_text(json.dumps(summary(data, report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folders.write_text(out / "scan.json", json.dumps(summary(data, report), indent=1, ensure_ascii=False) + "\n")
 
 
 def columns(report: ScanReport) -> tuple[str, ...]:

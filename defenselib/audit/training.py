@@ -117,9 +117,8 @@ class Trainer:
         if fitted.suspects is not None:
             found = fitted.suspects.cpu()
             suspects[found[found < count]] = True
-        rule = METHODS[self.work.defense.name].score
-        score = None if rule is None else rule(recorder.scores)[:count]
-        return Fit(fitted.model.eval(), suspects, score, recorder.target, seconds)
+        score = METHODS[self.work.defense.name].scored(recorder.scores)
+        return Fit(fitted.model.eval(), suspects, None if score is None else score[:count], recorder.target, seconds)
 
 
 @dataclass

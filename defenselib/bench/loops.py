@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,25 +128,21 @@ def _virtual(bench: Bench) -> Steps:
     return lambda n: asd.virtual_model(replace(it, train=bench.first(n * bench.size.batch)))
 
 
-def _mixmatch(bench: Bench) -> Steps:
-    it, half = bench.trainee("adam"), len(bench.train) // 2
-    learner = MixMatch(batch_size=bench.size.mixed)
-    pools = bench.positions(0, half), bench.positions(half, 2 * half)
-    return lambda n: replace(learner, iterations=n).train_epoch(it, *pools, 0)
+def _pools(bench: Bench) -> tuple[Tensor, Tensor]:
+    """Two halves of the samples, one used with labels and one without."""
+    half = len(bench.train) // 2
+    return bench.positions(0, half), bench.positions(half, 2 * half)
 
 
-def _uda(bench: Bench) -> Steps:
-    it, half = bench.trainee("adam"), len(bench.train) // 2
-    learner = UDA(batch_size=bench.size.mixed, unlabelled_ratio=1)
-    pools = bench.positions(0, half), bench.positions(half, 2 * half)
+def _mixmatch(bench: Bench, kind: type[MixMatch | UDA] = MixMatch, **settings: Any) -> Steps:
+    it, pools, learner = bench.trainee("adam"), _pools(bench), kind(batch_size=bench.size.mixed, **settings)
     return lambda n: replace(learner, iterations=n).train_epoch(it, *pools, 0)
 
 
 def _remixmatch(bench: Bench) -> Steps:
-    it, half = bench.trainee("adam"), len(bench.train) // 2
+    it, pools = bench.trainee("adam"), _pools(bench)
     head = it.model.head
     learner = ReMixMatch(head.in_features, head.out_features, bench.context, batch_size=bench.size.mixed, views=2)
-    pools = bench.positions(0, half), bench.positions(half, 2 * half)
 
     def steps(n: int) -> object:
         learner.iterations = n
@@ -268,7 +265,7 @@ LOOPS: Mapping[str, Callable[[Bench], Steps]] = {
     "MixMatch (ASD, BSD, DBD)": _mixmatch,
     "ranking (ASD, BSD, DBD)": _ranking,
     "ASD: virtual model": _virtual,
-    "ASD: UDA": _uda,
+    "ASD: UDA": partial(_mixmatch, kind=UDA, unlabelled_ratio=1),
     "ASD: ReMixMatch": _remixmatch,
     "BSD: altruist": partial(_supervised, kind="adam"),
     "V&B: victim": partial(_supervised, kind="adam", augment=PLAIN),

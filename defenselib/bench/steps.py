@@ -8,9 +8,9 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -40,19 +40,6 @@ class Row:
     captured_together: Figure
 
 
-@contextmanager
-def _graphs(on: bool) -> Iterator[None]:
-    before = os.environ.get(capture.SETTING)
-    os.environ[capture.SETTING] = "1" if on else "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[capture.SETTING]
-        else:
-            os.environ[capture.SETTING] = before
-
-
 def steps_a_second(
     name: str, size: Size, device: str, seconds: float, graphs: bool = False, barrier: Any = None
 ) -> Figure:
@@ -63,7 +50,7 @@ def steps_a_second(
     make, place = LOOPS[check_choice("loop", name, LOOPS)], torch.device(device)
     chunk = CHUNK[place.type]
     recordings = capture.recordings()
-    with _graphs(graphs), warnings.catch_warnings():
+    with mock.patch.dict(os.environ, {capture.SETTING: str(int(graphs))}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # why a loop is not captured is no matter here
         steps = make(Bench.of(size, place, chunk))
         steps(chunk)

@@ -20,8 +20,6 @@ from defenselib.data.types import Dataset
 from defenselib.errors import DataError, FolderError, InvalidValueError, printable, unknown
 from defenselib.folders import CACHE, DATA, cache_root, expanded, named
 
-_LAYOUTS = LAYOUT
-
 
 def load_dataset(
     name: str | Path,
@@ -82,10 +80,10 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
         name=_plain_name(listing.folder),
         classes=listing.classes or _classes(listing, 1 + int(checked_labels(listing)[0].max())),
         train_size=size if listing.test else size - round(TEST_SHARE * size),
-        source=None,
         flip=True,
         mean=half,
         std=(0.25, 0.25, 0.25),
+        layout=LAYOUT,
     )
 
 
@@ -134,13 +132,13 @@ def find(name: str, root: str | Path | None, fetch: bool) -> Listing:
     if folder is not None:
         listing = list_parquet(folder) or list_by_layout(folder) or list_folder(folder)
         if listing is None:
-            raise DataError(f"{folder.absolute()} holds no data set; put {_LAYOUTS} into it")
+            raise DataError(f"{folder.absolute()} holds no data set; put {LAYOUT} into it")
         return listing
     if is_file:
         what = "a Parquet table" if name.endswith(".parquet") else "a file"
-        raise DataError(f"{name} is {what}, not a folder; give a data set's name or a folder with {_LAYOUTS}")
+        raise DataError(f"{name} is {what}, not a folder; give a data set's name or a folder with {LAYOUT}")
     if os.sep in name or name.startswith(("~", ".")):
-        raise DataError(f"the folder {name} does not exist; give a data set's name or a folder with {_LAYOUTS}")
+        raise DataError(f"the folder {name} does not exist; give a data set's name or a folder with {LAYOUT}")
     raise unknown("data set", name, KNOWN)
 
 

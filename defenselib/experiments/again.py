@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from defenselib import attacks, defenses
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.experiment import PAPER_MODEL, Experiment
 from defenselib.experiments.fields import ATTACK_RESERVED
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+from defenselib.experiments.result import Result
 
 _SAME = ("attack", "defense", "seed", "paper", "stop_after", "measure", "holdout", "diagnostic")
 _USUAL: Mapping[str, Any] = {

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from defenselib.experiments.result import Result
 from defenselib.experiments.schedule import RULES, Sizes
 from defenselib.learning.semi_supervised import MixMatch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from defenselib.experiments.result import Result
 
 MIXED_VIEWS = MixMatch.views  # of an unlabelled sample
 

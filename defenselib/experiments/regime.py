@@ -24,19 +24,6 @@ from defenselib.experiments.runner import run
 
 SEEDS = (100, 101, 102)
 HARDEST = 0.1  # of the clean samples: those that a rule takes for poison first
-COLUMNS = (
-    "curve",
-    "defense",
-    "setting",
-    "value",
-    "steps",
-    "seed",
-    "acc",
-    "asr",
-    "auc",
-    "auc_hardest",
-    "trusted_poison",
-)
 
 
 @dataclass(frozen=True)
@@ -151,7 +138,7 @@ def main(
     for row in rows(chosen):
         found.append(row)
         typer.echo(row)
-        pd.DataFrame(found, columns=list(COLUMNS)).to_csv(output, index=False)
+        pd.DataFrame(found).to_csv(output, index=False)
 
 
 if __name__ == "__main__":

@@ -103,8 +103,15 @@ def derived(profile: str, paper: str = "paper", dataset: str = "cifar10", attack
     return pd.DataFrame(rows, columns=["defense", "stage", *columns])
 
 
-def _supervised(name: str) -> Rule:
-    return lambda d, n: [n.epochs(name, d.epochs, d.batch_size)]
+def _passes(clean: bool = False, **parts: tuple[str, str]) -> Rule:
+    """Passes over all samples, or the clean ones that a repair is given: for every stage the fields that hold its
+    epochs and its batch size."""
+
+    def rule(d: Any, n: Sizes) -> list[Stage]:
+        given = (n.share(d.clean_share), 0) if clean else ()
+        return [n.epochs(name, getattr(d, count), getattr(d, batch), *given) for name, (count, batch) in parts.items()]
+
+    return rule
 
 
 def _asd(d: Any, n: Sizes) -> list[Stage]:
@@ -139,11 +146,7 @@ def _vab(d: Any, n: Sizes) -> list[Stage]:
     ]
 
 
-def _distinguishing(d: Any, n: Sizes) -> list[Stage]:
-    return [
-        n.epochs("implant", d.sd_epochs, d.sd_batch_size),
-        n.epochs("spread", d.sd_tuning_epochs, d.sd_batch_size),
-    ]
+_distinguishing = _passes(implant=("sd_epochs", "sd_batch_size"), spread=("sd_tuning_epochs", "sd_batch_size"))
 
 
 def _dst(d: Any, n: Sizes) -> list[Stage]:
@@ -158,13 +161,6 @@ def _dbr(d: Any, n: Sizes) -> list[Stage]:
     return [*_distinguishing(d, n), unlearn, n.epochs("relearn", d.rounds, d.batch_size, n.share(d.clean_share), 0)]
 
 
-def _aabl(d: Any, n: Sizes) -> list[Stage]:
-    return [
-        n.epochs("naive", d.naive_epochs, d.batch_size),
-        n.epochs("adversarial", d.epochs, d.batch_size, n.clean, 0),
-    ]
-
-
 def _abl(d: Any, n: Sizes) -> list[Stage]:
     isolated = n.share(d.isolated_share)
     caught = min(isolated, n.poisoned)
@@ -176,20 +172,12 @@ def _abl(d: Any, n: Sizes) -> list[Stage]:
     ]
 
 
-def _cbd(d: Any, n: Sizes) -> list[Stage]:
-    return [n.epochs("backdoor", d.backdoor_epochs, d.batch_size), n.epochs("train", d.epochs, d.batch_size)]
-
-
 def _dbd(d: Any, n: Sizes) -> list[Stage]:
     return [
         n.epochs("simclr", d.simclr_epochs, d.simclr_batch_size, poisoned=0),
         n.epochs("linear", d.linear_epochs, d.linear_batch_size),
         n.mixmatch("mixmatch", d.epochs, d),
     ]
-
-
-def _dbd_meta_split(d: Any, n: Sizes) -> list[Stage]:
-    return [*_dbd(d, n), n.epochs("one virtual model", d.virtual_epochs, d.virtual_batch_size)]
 
 
 def _contrast(name: str, exposed: bool) -> Rule:
@@ -200,46 +188,31 @@ def _contrast(name: str, exposed: bool) -> Rule:
     return rule
 
 
-def _spectral(d: Any, n: Sizes) -> list[Stage]:
-    removed = n.share(d.removed_share)
-    return [n.epochs("retrain", d.epochs, d.batch_size, n.total - removed, 0)]
-
-
-def _repair(**parts: tuple[str, str]) -> Rule:
-    """Passes over clean samples: for every stage the fields that hold its epochs and its batch size."""
-
-    def rule(d: Any, n: Sizes) -> list[Stage]:
-        given = n.share(d.clean_share)
-        return [
-            n.epochs(name, getattr(d, count), getattr(d, batch), given, 0) for name, (count, batch) in parts.items()
-        ]
-
-    return rule
-
-
-def _anp(d: Any, n: Sizes) -> list[Stage]:
-    return [Stage("mask", d.iterations, d.iterations * d.batch_size / n.total, 0.0)]
-
-
 RULES: Mapping[str, Rule] = {
-    "none": _supervised("train"),
+    "none": _passes(train=("epochs", "batch_size")),
     "asd": _asd,
     "bsd": _bsd,
     "vab": _vab,
     "dst": _dst,
     "dbr": _dbr,
-    "aabl": _aabl,
-    "adv-train": _supervised("adversarial"),
+    "aabl": lambda d, n: [
+        n.epochs("naive", d.naive_epochs, d.batch_size),
+        n.epochs("adversarial", d.epochs, d.batch_size, n.clean, 0),
+    ],
+    "adv-train": _passes(adversarial=("epochs", "batch_size")),
     "abl": _abl,
     "dbd": _dbd,
-    "dbd-meta-split": _dbd_meta_split,
-    "cbd": _cbd,
-    "spectral": _spectral,
+    "dbd-meta-split": lambda d, n: [
+        *_dbd(d, n),
+        n.epochs("one virtual model", d.virtual_epochs, d.virtual_batch_size),
+    ],
+    "cbd": _passes(backdoor=("backdoor_epochs", "batch_size"), train=("epochs", "batch_size")),
+    "spectral": lambda d, n: [n.epochs("retrain", d.epochs, d.batch_size, n.total - n.share(d.removed_share), 0)],
     "simclr-baseline": _contrast("simclr", False),
     "supcon-baseline": _contrast("supcon", True),
-    "ft": _repair(tune=("epochs", "batch_size")),
-    "fp": _repair(tune=("epochs", "batch_size")),
-    "nad": _repair(teacher=("teacher_epochs", "batch_size"), distil=("epochs", "batch_size")),
-    "anp": _anp,
-    "mcr": _repair(end=("epochs", "batch_size"), curve=("curve_epochs", "curve_batch_size")),
+    "ft": _passes(clean=True, tune=("epochs", "batch_size")),
+    "fp": _passes(clean=True, tune=("epochs", "batch_size")),
+    "nad": _passes(clean=True, teacher=("teacher_epochs", "batch_size"), distil=("epochs", "batch_size")),
+    "anp": lambda d, n: [Stage("mask", d.iterations, d.iterations * d.batch_size / n.total, 0.0)],
+    "mcr": _passes(clean=True, end=("epochs", "batch_size"), curve=("curve_epochs", "curve_batch_size")),
 }

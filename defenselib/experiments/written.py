@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.experiment import Experiment
-from defenselib.experiments.fields import default_of, plain, typed
+from defenselib.experiments.fields import default_of, hyper_parameters, plain, typed
 
 
 def as_dict(experiment: Experiment) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def from_dict(content: Any, where: str = "specification") -> Experiment:
     another type or range."""
     if not isinstance(content, Mapping):
         raise InvalidValueError(f"{where} is {content!r}, it must be a table of an experiment's fields")
-    return Experiment(**typed(_types(), content, where))
+    return Experiment(**typed(hyper_parameters(Experiment), content, where))
 
 
 def from_json(text: str, where: str = "specification") -> Experiment:
@@ -40,8 +38,3 @@ def from_json(text: str, where: str = "specification") -> Experiment:
     except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"{where} is no JSON: {error}") from error
     return from_dict(content, where)
-
-
-@cache
-def _types() -> dict[str, Any]:
-    return typing.get_type_hints(Experiment)

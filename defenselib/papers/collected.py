@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from defenselib import data
 from defenselib.data import load
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments.experiment import Experiment, Resolved, hash_of
+from defenselib.experiments.result import Result
 from defenselib.experiments.stages import shared_stages
 from defenselib.experiments.store import Store
 from defenselib.experiments.written import as_dict
@@ -24,9 +25,6 @@ from defenselib.papers.kit.gates import undecided
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.planned import Planned
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 ABSENT = "absent"  # in place of the digest of a copy that is not at hand
 

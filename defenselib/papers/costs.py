@@ -24,12 +24,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from defenselib.experiments.result import Result
 from defenselib.experiments.spec import Resolved, hash_of
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 UNKNOWN_SECONDS = 600.0
 USUAL_SIDE, SMALL = 32, 64  # pixels: of most data sets, and up to which a network's stem keeps the size

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from defenselib import attacks
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed
 from defenselib.papers.undefended import Case, looks_of
 from defenselib.plots import style
 from defenselib.plots.pictures import captioned
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 PAPERS = {  # the figures of poisoned samples: exhibit, attacks in their order
     "bsd": ("figure-4", ("badnets", "blend", "wanet", "clb", "refool", "sig", "narcissus")),

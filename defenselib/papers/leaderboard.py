@@ -11,27 +11,25 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
+from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, hashes_of, machine_of, seed_of, sources_of
+from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, seed_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
 from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.kit.table import ders
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 SEEDS = (0, 1, 2)
 SHARED = "shared"
@@ -206,11 +204,11 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
         numbers = entry([getattr(result, name) for result in there])
         row |= {name: numbers["reproduced"], f"sd_{name}": numbers["sd"]}
     attacked = attack != "none"
-    reached = _mean([result.asr for result in plain.results]) if attacked else math.nan
-    row["der"] = _mean(list(ders(found, plain).values())) if attacked and defense != "none" else math.nan
-    row["drop"] = _mean(_drops(found, plain)) if defense != "none" else math.nan
-    row["ra"] = _mean([result.ra for result in found.results if result.ra is not None])
-    row["recall"] = _mean([_recall(result) for result in found.results]) if attacked else math.nan
+    reached = mean_of(result.asr for result in plain.results) if attacked else math.nan
+    row["der"] = mean_of(ders(found, plain).values()) if attacked and defense != "none" else math.nan
+    row["drop"] = mean_of(_drops(found, plain)) if defense != "none" else math.nan
+    row["ra"] = mean_of(result.ra for result in found.results)
+    row["recall"] = mean_of(map(_recall, found.results)) if attacked else math.nan
     row["ceiling"] = (reached + 100) / 2
     kind = attack_registry.ATTACKS.get(attack)
     gate = Gate(took=False)
@@ -219,11 +217,11 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
         gate = examine(found.results, plain.results, math.nan, keeps, lambda: math.nan)
     row |= {"gate": gate.closed, "took": gate.took}
     row["n"] = len(found.results)
-    row["seconds"] = _mean([_cost(result, plain) for result in found.results])
-    row["clean_given"] = _mean([result.clean_given for result in found.results])
-    row["suspects"] = _mean([r.suspects_count for r in found.results if r.suspects_count is not None])
-    row["suspects_poisoned"] = _mean([r.metrics.get("suspects_poisoned", math.nan) for r in found.results])
-    row["poisoned"] = _mean([result.poisoned_count for result in found.results])
+    row["seconds"] = mean_of(_cost(result, plain) for result in found.results)
+    row["clean_given"] = mean_of(result.clean_given for result in found.results)
+    row["suspects"] = mean_of(result.suspects_count for result in found.results)
+    row["suspects_poisoned"] = mean_of(result.metrics.get("suspects_poisoned") for result in found.results)
+    row["poisoned"] = mean_of(result.poisoned_count for result in found.results)
     row["profile"] = grid.request.profile
     row["ran_on"] = ", ".join(dict.fromkeys(map(machine_of, found.results)))
     row["source"] = sources_of(found.results)
@@ -258,7 +256,3 @@ def _cost(result: Result, plain: Answer) -> float:
         return own
     below = [other for other in plain.results if other.hash == result.experiment["upstream"]]
     return own + _cost(below[0], plain) if below else math.nan
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return float(entry(numbers)["reproduced"])

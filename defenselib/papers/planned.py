@@ -13,7 +13,7 @@ from typing import Any
 from defenselib import folders
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
 from defenselib.experiments.experiment import Experiment
-from defenselib.experiments.fields import typed
+from defenselib.experiments.fields import hyper_parameters, typed
 from defenselib.experiments.names import check_hash, check_stem
 from defenselib.experiments.written import from_dict
 
@@ -182,13 +182,6 @@ def _upstream_first(cells: Iterable[Planned]) -> Iterable[Planned]:
         yield from with_upstream(cell)
 
 
-_TYPES = {
-    "fields": Mapping[str, Any], "hash": str, "stem": str, "stored": bool, "upstream": str | None, "guess": str,
-    "stages": Mapping[str, float], "seconds": float, "numbers": float, "claims": int, "exhibits": tuple[str, ...],
-    "retrain": bool, "waits_for": str,
-}  # fmt: skip
-
-
 def read(path: Path) -> Plan:
     """The plan in a file. Errors: InvalidValueError, naming the file, for anything else."""
     try:
@@ -202,7 +195,7 @@ def read(path: Path) -> Plan:
 
 
 def _cell(item: Any) -> Planned:
-    found = Planned(**typed(_TYPES, item, "cell"))
+    found = Planned(**typed(hyper_parameters(Planned), item, "cell"))
     check_hash(found.hash)
     check_stem(found.stem)
     return found

@@ -10,20 +10,18 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments import Experiment, floors
+from defenselib.experiments.experiment import Resolved
+from defenselib.experiments.result import Result
 from defenselib.experiments.schedule import PAPERS, Sizes, expected_poison
 from defenselib.experiments.store import results_folder
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import printed
-
-if TYPE_CHECKING:
-    from defenselib.experiments.experiment import Resolved
-    from defenselib.experiments.result import Result
 
 BENCH = "bench*.json"  # a file a machine and profile
 STEPS = ["machine", "profile", "method", "way", "processes", "steps_per_second"]

@@ -9,23 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib import attacks
 from defenselib.errors import check_choice
 from defenselib.experiments import fields
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, sources_of
+from defenselib.papers.kit.frame import entry, mean_of, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin
 from defenselib.papers.kit.spread import one_seed
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 LOOKS = ("psnr", "ssim", "linf")
 
@@ -149,8 +147,8 @@ def _row(case: Case, dataset: str, request: Request) -> dict[str, Any]:
     row |= {"clean_asr": _mean(clean, "asr"), "twice_acc": _mean(twice, "acc"), "twice_asr": _mean(twice, "asr")}
     row |= {"poisoned": _mean(poisoned, "poisoned_count"), "cross": _mean(poisoned, "cross_count")}
     row["rise"] = row["asr"] - row["clean_asr"]
-    for form in ("stored", "triggered"):
-        row |= {f"{form}_{what}": _metric(clean, f"{form}_{what}") for what in LOOKS}
+    seen = [f"{form}_{what}" for form in ("stored", "triggered") for what in LOOKS]
+    row |= {name: mean_of(result.metrics.get(name) for result in clean.results) for name in seen}
     row["works"] = works(row["asr"], row["clean_asr"], attack.clean_label, row["printed_asr"])
     row["profile"] = request.profile
     row["source"] = sources_of(poisoned.results)
@@ -179,11 +177,7 @@ def printed_number(case: Case, dataset: str, metric: str) -> float:
 
 
 def _mean(found: Answer, name: str) -> float:
-    return float(entry([float(getattr(result, name)) for result in found.results])["reproduced"])
-
-
-def _metric(found: Answer, name: str) -> float:
-    return float(entry([result.metrics.get(name, math.nan) for result in found.results])["reproduced"])
+    return mean_of(getattr(result, name) for result in found.results)
 
 
 def looks_of(case: Case, dataset: str, profile: str = "best", run: bool = False, store: Any = None) -> Result | None:

@@ -1,4 +1,5 @@
-"""One look for every figure of the book: a palette, fixed colours and markers for methods and attacks, legible fonts.
+"""One look for every figure of the book: a palette, fixed colours and markers for methods and attacks, legible fonts
+(all in `style.toml`).
 
 Figures carry an opaque white background: the book's dark theme shows pictures on white, and a transparent one with
 dark letters would not be legible everywhere else. Every colour has a contrast of at least 3:1 with it, and colour is
@@ -7,115 +8,35 @@ never the only sign: methods have markers, groups have hatches and line styles, 
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from defenselib.plots.words import label, run_label
 
 __all__ = ["attack", "contrast", "label", "look", "method", "run_label"]
-BACKGROUND = "#ffffff"
-INK = "#222222"
-GRID = "#d9d9d9"
-
-# Darkened Okabe-Ito colours: told apart with any colour vision.
+_LOOKS = tomllib.loads(Path(__file__).with_name("style.toml").read_text(encoding="utf-8"))
+_PALETTE: dict[str, str] = _LOOKS["palette"]
+BACKGROUND, INK, GRID = (_PALETTE[name] for name in ("background", "ink", "grid"))
 BLUE, ORANGE, GREEN, PURPLE, SKY, OCHRE, BLACK, GREY = (
-    "#0063a0",
-    "#c64f00",
-    "#007a5a",
-    "#a8497f",
-    "#2a86b8",
-    "#967000",
-    "#222222",
-    "#6f6f6f",
+    _PALETTE[name] for name in ("blue", "orange", "green", "purple", "sky", "ochre", "black", "grey")
 )
 
-METHODS: dict[str, tuple[str, str]] = {
-    "none": (BLACK, "o"),
-    "ft": (GREY, "v"),
-    "fp": (OCHRE, "s"),
-    "nad": (PURPLE, "D"),
-    "mcr": (SKY, "<"),
-    "anp": (GREEN, ">"),
-    "abl": (GREEN, "^"),
-    "dbd": (SKY, "P"),
-    "dbd-meta-split": (GREEN, "X"),
-    "cbd": (OCHRE, "X"),
-    "spectral": (BLACK, "X"),
-    "asd": (BLUE, "*"),
-    "vab": (PURPLE, "h"),
-    "dst": (GREEN, "d"),
-    "dbr": (OCHRE, "p"),
-    "adv-train": (GREY, "s"),
-    "aabl": (ORANGE, "^"),
-    "bsd": (ORANGE, "*"),
-    "simclr-baseline": (GREY, "1"),
-    "supcon-baseline": (GREY, "2"),
-    "oracle": (GREY, "D"),
-}
-ATTACKS: dict[str, tuple[str, str]] = {
-    "none": (BLACK, "o"),
-    "badnets": (BLUE, "s"),
-    "badnets-all2all": (SKY, "s"),
-    "trojan": (OCHRE, "P"),
-    "blend": (ORANGE, "D"),
-    "blend-strip": (ORANGE, "d"),
-    "blend-kitty": (ORANGE, "D"),
-    "blend-noise": (ORANGE, "h"),
-    "wanet": (GREEN, "^"),
-    "iab": (PURPLE, "v"),
-    "dynamic": (PURPLE, "<"),
-    "refool": (OCHRE, "p"),
-    "clb": (SKY, "X"),
-    "cl-16": (SKY, "<"),
-    "cl-32": (SKY, ">"),
-    "sig": (GREEN, "<"),
-    "ssba": (PURPLE, ">"),
-    "narcissus": (BLACK, "X"),
-    "adaptive": (GREY, "*"),
-}
+
+def _coloured(table: str) -> dict[str, Any]:
+    """A table of looks with its colours, which come first, in numbers."""
+    return {name: (_PALETTE[colour], *signs) for name, (colour, *signs) in _LOOKS[table].items()}
+
+
+METHODS: dict[str, tuple[str, str]] = _coloured("defenses")
+ATTACKS: dict[str, tuple[str, str]] = _coloured("attacks")
+# Verdicts and outcomes of claims (`words.MARKS`): colour and hatch of a bar, colour and marker of a point.
+OUTCOMES: dict[str, tuple[str, str, str]] = _coloured("outcomes")
 GROUPS = {"clean": BLUE, "poisoned": ORANGE, "hard": GREEN}
 HATCHES = {"clean": "", "poisoned": "////"}
-# Verdicts and outcomes of claims (`words.MARKS`): colour and hatch of a bar, colour and marker of a point.
-OUTCOMES: dict[str, tuple[str, str, str]] = {
-    "agrees": (GREEN, "", "o"),
-    "differs": (ORANGE, "////", "X"),
-    "undecided": (OCHRE, "xx", "D"),
-    "not comparable": (GREY, "....", "s"),
-    "not run": (GRID, "", "."),
-    "holds": (GREEN, "", "o"),
-    "holds so far": (SKY, "\\\\", "^"),
-    "fails": (ORANGE, "////", "X"),
-}
-
-RC: Any = {
-    "figure.facecolor": BACKGROUND,
-    "axes.facecolor": BACKGROUND,
-    "savefig.facecolor": BACKGROUND,
-    "figure.dpi": 140,
-    "savefig.dpi": 140,
-    "figure.constrained_layout.use": True,
-    "font.size": 10.5,
-    "axes.titlesize": 11,
-    "axes.labelsize": 10.5,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2.0,
-    "hatch.linewidth": 0.6,
-}
+RC: Any = {name: _PALETTE.get(value, value) for name, value in _LOOKS["matplotlib"].items()}
 
 
 def method(name: str) -> dict[str, Any]:

@@ -1,166 +1,25 @@
-"""How numbers, names, settings and outcomes are said to readers: once, for tables, drawings, widgets and pages."""
+"""How numbers, names, settings and outcomes are said to readers: once, for tables, drawings, widgets and pages.
+
+The words themselves stand in `words.toml`.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 NONE = "–"
 VARIANT = re.compile(r"[\w-]+=[^=;]+(;[\w-]+=[^=;]+)*")
 SPACE = "\N{NO-BREAK SPACE}"
 
-# Five verdicts and five outcomes of claims (see `papers.kit.verdict`, `papers.kit.claims`): a mark and the word.
-MARKS = {
-    "agrees": "✓",
-    "differs": "✗",
-    "undecided": "?",
-    "not comparable": "○",
-    "not run": NONE,
-    "holds": "✓",
-    "holds so far": "◐",
-    "fails": "✗",
-    "yes": "✓",
-    "no": "✗",
-    "current": "✓",
-    "older": "✗",
-}
-NAMES = {
-    "none": "no defense",
-    "dbd-meta-split": "DBD (meta-split)",
-    "dst_dbr": "D-ST and D-BR",
-    "dst": "D-ST",
-    "dbr": "D-BR",
-    "vab": "V&B",
-    "aabl": "A-ABL",
-    "adv-train": "adversarial training",
-    "oracle": "ASD (oracle split)",
-    "badnets": "BadNets",
-    "badnets-all2all": "BadNets (all to all)",
-    "blend": "Blend",
-    "blend-kitty": "Blend (cat)",
-    "blend-noise": "Blend (noise)",
-    "blend-strip": "Blend (stripes)",
-    "clb": "Label-consistent",
-    "cl-16": "CL-16",
-    "cl-32": "CL-32",
-    "iab": "Input-aware",
-    "simclr-baseline": "SimCLR baseline",
-    "supcon-baseline": "SupCon baseline",
-    "spectral": "spectral signatures",
-    "wanet": "WaNet",
-    "refool": "Refool",
-    "trojan": "Trojan",
-    "narcissus": "Narcissus",
-    "adaptive": "adaptive attack",
-    "dynamic": "Dynamic",
-    "average": "average",
-    "worst": "worst",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "gtsrb": "GTSRB",
-    "imagenet-subset": "ImageNet subset",
-    "imagenet-12": "ImageNet (12 classes)",
-    "imagenet-30": "ImageNet (30 classes)",
-    "imagenet-200": "ImageNet (200 classes)",
-    "vggface2": "VGGFace2",
-    "tiny-imagenet": "Tiny ImageNet",
-    "shapes": "shapes",
-    "resnet18": "ResNet-18",
-    "resnet34": "ResNet-34",
-    "resnet50": "ResNet-50",
-    "vgg16": "VGG-16",
-    "vgg19": "VGG-19",
-    "densenet121": "DenseNet-121",
-    "densenet161": "DenseNet-161",
-    "mobilenet_v2": "MobileNetV2",
-}
-METRICS = {
-    "gamma": "data kept (γ)",
-    "rho_vul": "poison in what is kept (ρ)",
-    "clean_precision": "precision of the clean part",
-    "poison_precision": "precision of the suspects",
-    "correct": "target found",
-    "eps_255": "budget (of 255)",
-    "resists": "poison that keeps its label (%)",
-    "hard": "hard clean samples in the pool",
-    "poisoned": "poisoned samples in the pool",
-    "poison": "poison in the pool (%)",
-    "asr": "ASR",
-    "acc": "ACC",
-    "acc - asr": "ACC minus ASR",
-    "asr - acc": "ASR minus ACC",
-}
-# Columns of a frame, and axes of exhibits. What is not here is said with spaces for its dashes.
-COLUMNS = {
-    "dataset": "data set",
-    "model": "network",
-    "poisoning_rate": "rate",
-    "ssl": "learner",
-    "poisoned_seeds": "poisoned seed samples",
-    "seeds": "seed samples",
-    "without": "left out",
-    "left": "epochs before the end",
-    "pgd_iterations": "steps of PGD",
-    "eps": "budget",
-    "stage3_epochs": "epochs of stage 3",
-    "item": "what",
-    "setting": "",
-    "what": "",
-    "scope": "",
-    "alpha": "α",
-    "beta": "β",
-    "gamma": "γ",
-    "tau": "τ",
-    "t_m": "mixing threshold",
-    "yt_method": "target found by",
-    "target_rule": "labels",
-    "stop_at": "stopped at",
-    "test_trigger": "trigger at test time",
-    "extra-clean": "clean samples given",
-    "sd-metric": "score",
-    "finetune": "fine-tuning",
-    "over": "mean over",
-}
-VALUES = {
-    "asd": "ASD",
-    "mixmatch": "MixMatch",
-    "remixmatch": "ReMixMatch",
-    "uda": "UDA",
-    "imagenet-transfer": "of another data set",
-    "default2": "second default",
-    "comp": "class completion",
-    "drop": "selective dropping",
-    "init": "pool initialization",
-    "stage1": "stage 1",
-    "stage2": "stage 2",
-    "stage3": "stage 3",
-    "lga": "local gradient ascent",
-    "automix": "AugMix",
-    "autoaugment": "AutoAugment",
-    "randaugment": "RandAugment",
-    "ifgsm": "iFGSM",
-    "pgd": "PGD",
-    "sce": "SCE",
-    "ce": "CE",
-    "fct": "FCT",
-    "attentionmix": "AttentionMix",
-    "attentive-cutmix": "Attentive CutMix",
-    "cutmix": "CutMix",
-    "mixup": "Mixup",
-    "ctl": "CTL",
-    "s-ctl": "S-CTL",
-    "ss-ctl": "SS-CTL",
-    "sd": "SD",
-    "t_m": "mixing threshold",
-    "all2one": "all to one",
-    "all2all": "all to all",
-}
-COPIES = {
-    "cifar10-jpeg": "CIFAR-10 here went through JPEG (quality 75, 4:2:0) before any trigger was put on",
-    "shapes": "drawn shapes, no evidence",
-}
+_SAID = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+MARKS, NAMES, METRICS, COLUMNS, VALUES, COPIES = map(
+    _SAID.__getitem__, ("marks", "names", "metrics", "columns", "values", "copies")
+)
 TO_NAME = ("dataset", "attack", "defense", "model", "test_trigger")
 
 

@@ -49,14 +49,7 @@ def list_folder(folder: Path) -> Listing | None:
         test = class_files(test_root, names)
         if not any(test):
             raise DataError(f"{test_root} has no class folder with images; fill it like {train_root}, or remove it")
-    everything = [path for files in train + (test or []) for path in files]
-    return Listing(
-        folder=folder,
-        files=tuple(everything),
-        train=split_of(train),
-        test=None if test is None else split_of(test),
-        classes=tuple(map(printable, names)),
-    )
+    return listing_of(folder, train, test, tuple(map(printable, names)))
 
 
 def splits(folder: Path) -> tuple[Path, Path | None]:
@@ -108,6 +101,14 @@ def class_folders(folder: Path) -> list[str]:
     """Names of the folders below `folder`, in label order."""
     names = subfolders(folder)
     return sorted(names, key=lambda name: (int(name), name)) if all(name.isdecimal() for name in names) else names
+
+
+def listing_of(
+    folder: Path, train: list[list[Path]], test: list[list[Path]] | None, classes: tuple[str, ...], *tables: Path
+) -> Listing:
+    """The data set of these files per class, in label order; tables: files that say something of them."""
+    files = (*tables, *(path for part in train + (test or []) for path in part))
+    return Listing(folder, files, split_of(train), None if test is None else split_of(test), classes)
 
 
 def split_of(files: list[list[Path]]) -> Split:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from defenselib.data.info import KNOWN
 from defenselib.data.sources.annotated import annotated_split, rows_of
-from defenselib.data.sources.folder import class_files, class_folders, split_of
+from defenselib.data.sources.folder import class_files, class_folders, listing_of
 from defenselib.data.sources.images import Listing
-from defenselib.data.sources.names import GTSRB_CLASSES
 from defenselib.errors import DataError
 
-_LABELS = tuple(map(str, range(len(GTSRB_CLASSES))))
+_CLASSES = KNOWN["gtsrb"].classes
+_LABELS = tuple(map(str, range(len(_CLASSES))))
 
 
 def list_gtsrb(folder: Path) -> Listing | None:
@@ -35,5 +36,4 @@ def list_gtsrb(folder: Path) -> Listing | None:
         )
     train = class_files(train_root, names)
     test = annotated_split(rows_of(table, columns, separator), test_root, _LABELS, table)
-    files = (table, *(path for item in train + test for path in item))
-    return Listing(folder, files, split_of(train), split_of(test), GTSRB_CLASSES)
+    return listing_of(folder, train, test, _CLASSES, table)

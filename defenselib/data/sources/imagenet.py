@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from defenselib.data.sources.annotated import Row, annotated_split, rows_of
-from defenselib.data.sources.folder import class_files, class_folders, listed_classes, split_of, subfolders
+from defenselib.data.sources.folder import class_files, class_folders, listed_classes, listing_of, subfolders
 from defenselib.data.sources.images import Listing
 from defenselib.data.sources.parts import Part
 from defenselib.errors import DataError, printable
@@ -46,9 +46,7 @@ def list_imagenet(folder: Path, part: Part | None = None) -> Listing | None:
         empty = next((name for name, files in zip(names, found, strict=True) if not files), None)
         if empty is not None:
             raise DataError(f"{base / place} has no images of class {empty}; unpack the data set again")
-    files = tuple(path for item in train + test for path in item)
-    known = words(folder / "LOC_synset_mapping.txt", names)
-    listing = Listing(folder, files, split_of(train), split_of(test), known)
+    listing = listing_of(folder, train, test, words(folder / "LOC_synset_mapping.txt", names))
     return part.images_of(listing) if part is not None and drawn else listing
 
 

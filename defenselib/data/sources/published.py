@@ -21,13 +21,13 @@ from defenselib.data.sources.tiny_imagenet import list_tiny_imagenet
 from defenselib.data.sources.vggface2 import list_vggface2
 from defenselib.errors import DataError
 
+_OF_PARTS = {"imagenet": list_imagenet, "vggface2": list_vggface2}
 _LISTS: dict[str, Callable[[Path], Listing | None]] = {
     "cifar10": partial(list_cifar, "cifar10"),
     "cifar100": partial(list_cifar, "cifar100"),
     "gtsrb": list_gtsrb,
     "tiny-imagenet": list_tiny_imagenet,
-    **{name: partial(list_imagenet, part=part) for name, part in PARTS.items() if part.whole == "imagenet"},
-    **{name: partial(list_vggface2, part=part) for name, part in PARTS.items() if part.whole == "vggface2"},
+    **{name: partial(_OF_PARTS[part.whole], part=part) for name, part in PARTS.items()},
 }
 _HOSTS = {
     "cifar10": "https://www.cs.toronto.edu",

@@ -73,9 +73,9 @@ def _render(labels: Tensor, source: torch.Generator) -> Tensor:
     u = (x * angle.cos() + y * angle.sin()) * mirror / radius
     v = (y * angle.cos() - x * angle.sin()) / radius
     distance = torch.empty(n, SIZE, SIZE)
-    for label, shape in enumerate(_SHAPES):
+    for label, name in enumerate(KNOWN["shapes"].classes):
         members = labels == label
-        distance[members] = shape(u[members], v[members])
+        distance[members] = _SHAPES[name](u[members], v[members])
     mask = (0.5 - distance * radius).clamp(0, 1).unsqueeze(1)  # one pixel of soft edge
 
     light = uniform(0, 1, 1, 1, 1)
@@ -88,27 +88,8 @@ def _render(labels: Tensor, source: torch.Generator) -> Tensor:
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-# Signed distances (below 0 inside) of shapes of radius 1 around the origin; u points right, v points down.
-
-
-def _disk(u: Tensor, v: Tensor) -> Tensor:
-    return torch.hypot(u, v) - 0.9
-
-
-def _ring(u: Tensor, v: Tensor) -> Tensor:
-    return (torch.hypot(u, v) - 0.75).abs() - 0.2
-
-
 def _box(u: Tensor, v: Tensor, width: float, height: float) -> Tensor:
     return torch.maximum(u.abs() - width, v.abs() - height)
-
-
-def _square(u: Tensor, v: Tensor) -> Tensor:
-    return _box(u, v, 0.78, 0.78)
-
-
-def _triangle(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(v - 0.6, 0.866 * u.abs() - 0.5 * v - 0.5)
 
 
 def _star(u: Tensor, v: Tensor) -> Tensor:
@@ -119,36 +100,21 @@ def _star(u: Tensor, v: Tensor) -> Tensor:
     return 0.45 * (along - 1.1) + 0.95 * across  # the flank that runs from a tip to a notch
 
 
-def _plus(u: Tensor, v: Tensor) -> Tensor:
-    return torch.minimum(_box(u, v, 1.0, 0.3), _box(u, v, 0.3, 1.0))
-
-
-def _bar(u: Tensor, v: Tensor) -> Tensor:
-    return _box(u, v, 1.1, 0.3)
-
-
-def _crescent(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(u, v) - 1.0, 0.75 - torch.hypot(u - 0.5, v))
-
-
-def _half_disk(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(u, v - 0.4) - 1.05, v - 0.4)
-
-
 def _chevron(u: Tensor, v: Tensor) -> Tensor:
     fold = v - u.abs()
     return torch.maximum((fold + 0.35).abs() * 0.707 - 0.28, torch.maximum(u.abs() - 0.95, -v - 1.0))
 
 
-_SHAPES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
-    _disk,
-    _ring,
-    _square,
-    _triangle,
-    _star,
-    _plus,
-    _bar,
-    _crescent,
-    _half_disk,
-    _chevron,
-)
+# Signed distances (below 0 inside) of shapes of radius 1 around the origin; u points right, v points down.
+_SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "disk": lambda u, v: torch.hypot(u, v) - 0.9,
+    "ring": lambda u, v: (torch.hypot(u, v) - 0.75).abs() - 0.2,
+    "square": lambda u, v: _box(u, v, 0.78, 0.78),
+    "triangle": lambda u, v: torch.maximum(v - 0.6, 0.866 * u.abs() - 0.5 * v - 0.5),
+    "star": _star,
+    "plus": lambda u, v: torch.minimum(_box(u, v, 1.0, 0.3), _box(u, v, 0.3, 1.0)),
+    "bar": lambda u, v: _box(u, v, 1.1, 0.3),
+    "crescent": lambda u, v: torch.maximum(torch.hypot(u, v) - 1.0, 0.75 - torch.hypot(u - 0.5, v)),
+    "half-disk": lambda u, v: torch.maximum(torch.hypot(u, v - 0.4) - 1.05, v - 0.4),
+    "chevron": _chevron,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from defenselib.data.sources.annotated import annotated_split, rows_of
-from defenselib.data.sources.folder import class_files, class_folders, listed_classes, split_of
+from defenselib.data.sources.folder import class_files, class_folders, listed_classes, listing_of
 from defenselib.data.sources.imagenet import words
 from defenselib.data.sources.images import Listing
 from defenselib.errors import DataError
@@ -27,8 +27,7 @@ def list_tiny_imagenet(folder: Path) -> Listing | None:
     if not names or empty is not None:
         raise DataError(f"{base / 'train' / (empty or '')} holds no images; unpack the data set again")
     test = annotated_split(rows_of(_table(base), None, "\t"), base / "val" / "images", names, _table(base), everyone)
-    files = (_table(base), *(path for item in train + test for path in item))
-    return Listing(base, files, split_of(train), split_of(test), words(base / "words.txt", names))
+    return listing_of(base, train, test, words(base / "words.txt", names), _table(base))
 
 
 def _table(base: Path) -> Path:

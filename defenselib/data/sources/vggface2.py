@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from defenselib.data.sources.folder import class_files, class_folders, listed_classes, split_of, subfolders
+from defenselib.data.sources.folder import class_files, class_folders, listed_classes, listing_of, subfolders
 from defenselib.data.sources.images import Listing
 from defenselib.data.sources.parts import Part
 from defenselib.errors import DataError
@@ -33,8 +33,7 @@ def list_vggface2(folder: Path, part: Part | None = None) -> Listing | None:
     empty = next((name for name, files in zip(names, train, strict=True) if not files), None)
     if empty is not None:
         raise DataError(f"{base / 'train' / empty} holds no images; unpack the data set again")
-    files = tuple(path for item in train for path in item)
-    listing = Listing(folder, files, split_of(train), None, tuple(names))
+    listing = listing_of(folder, train, None, tuple(names))
     return part.images_of(listing) if part is not None and drawn else listing
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+from defenselib.experiments.result import Result
 
 
 def poisoned_in(result: Result, n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from defenselib.papers.aabl import claims, figures, measures
 from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Row, Series, Setting
-from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.gating import undefended
 from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
@@ -152,16 +152,12 @@ def said(row: Row) -> Number | str:
     metric = str(row["metric"])
     attack: str = "" if pd.isna(row["attack"]) else str(row["attack"])
     if metric in ("gamma", "benign_kept"):
-        return Number(SPLITS, lambda found: min(_mean(results, metric) for results in found))
+        return Number(SPLITS, lambda found: min(mean_of(one.metrics[metric] for one in results) for results in found))
     if metric in ("benign_share", "altered_share"):
         return Number((SHARES.get(attack, SPLITS[0]),), partial(_share, metric))
     if attack in ("badnets", "trojan"):
-        return Number((naive_model(attack, 0.01),), lambda found: float(entry([r.asr for r in found[0]])["reproduced"]))
+        return Number((naive_model(attack, 0.01),), lambda found: mean_of(result.asr for result in found[0]))
     return _counted(str(row["what"])) if metric == "count" else ELSEWHERE[metric]
-
-
-def _mean(results: Any, metric: str) -> float:
-    return float(entry([result.metrics[metric] for result in results])["reproduced"])
 
 
 def _share(metric: str, found: Found) -> float:
@@ -211,9 +207,9 @@ EXHIBITS: tuple[Exhibit, ...] = (
     Exhibit(paper=KEY, key="figure-1", plot=figures.categories),
     series(2, [naive_model(name, rate) for name in RATED for rate in RATES], measures.by_rate,
            figures.lines("poisoning_rate"), claims.FIGURE_2, rate_of),
-    series(3, SPLITS, measures.by_budget, figures.lines("eps"), claims.FIGURE_3),
+    series(3, SPLITS, partial(measures.resistance, axis="eps"), figures.lines("eps"), claims.FIGURE_3),
     series(4, (split_cell(on_cifar10("none")), *SPLITS), measures.vulnerability, figures.histograms, claims.FIGURE_4),
-    series(5, SPLITS, measures.by_steps, figures.lines("steps"), claims.FIGURE_5),
+    series(5, SPLITS, partial(measures.resistance, axis="steps"), figures.lines("steps"), claims.FIGURE_5),
     series(6, [one for name in ATTACKS for one in budgets(name)], measures.by_training_budget, figures.lines("eps"),
            claims.FIGURE_6, budget_of),
     series(7, [one for name in RATED for one in rates(name)], measures.by_rate, figures.lines("poisoning_rate"),

@@ -52,7 +52,8 @@ def lines(axis: str) -> Drawer:
     return drawing(body, sweep=(axis,))
 
 
-def _histograms(ran: pd.DataFrame) -> Figure:
+@drawing
+def histograms(ran: pd.DataFrame) -> Figure:
     """Figures 4, 9 and 11: counts of clean and poisoned samples per loss; a line where Otsu cuts."""
     counts = only(ran, metric="count")
     pairs = counts["attack"].astype(str) + "/" + counts["panel"]
@@ -65,7 +66,8 @@ def _histograms(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _losses(ran: pd.DataFrame) -> Figure:
+@drawing
+def losses(ran: pd.DataFrame) -> Figure:
     """Figures 8 and 10: loss of clean and poisoned samples by epoch (accuracies too), a row a poisoning rate."""
     shown = ran.assign(poisoning_rate=ran["poisoning_rate"].fillna(0.1))
     figure, found = panels.panels(shown, "panel", "poisoning_rate", height=2.4)
@@ -103,7 +105,3 @@ def categories(frame: pd.DataFrame, title: str = "") -> Figure:
         legend(figure, 3)
         figure.suptitle(title)
         return figure
-
-
-histograms = drawing(_histograms)
-losses = drawing(_losses)

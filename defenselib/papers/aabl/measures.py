@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defenselib.experiments.measure.separation import poisoned_in, separation
-from defenselib.papers.kit.measures import histogram, point
+from defenselib.experiments.result import Result
+from defenselib.papers.kit.measures import Points, Results, array_of, histogram, point
 from defenselib.papers.kit.request import Cell
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
-
-Results = tuple["Result", ...]
-Points = list[dict[str, Any]]
 
 # Fixed, so that panels and profiles can be laid side by side. SCE: its reverse part ends at 9.21, and 0.1 CE adds 1.6
 # where p = 1e-7.
@@ -35,17 +30,9 @@ def by_training_budget(cell: Cell, results: Results) -> Points:
     return [point("ra", *robust), point("asr", *(result.asr for result in results))]
 
 
-def by_budget(cell: Cell, results: Results) -> Points:
-    """Figure 3: percent of poisoned training samples that keep their label under iFGSM, by budget."""
-    return _resistance(results, "eps")
-
-
-def by_steps(cell: Cell, results: Results) -> Points:
-    """Figure 5: the same by number of steps."""
-    return _resistance(results, "steps")
-
-
-def _resistance(results: Results, axis: str) -> Points:
+def resistance(cell: Cell, results: Results, axis: str) -> Points:
+    """Figures 3 and 5: percent of poisoned training samples that keep their label under iFGSM, by budget (axis "eps")
+    or by number of steps."""
     names = [name for name in results[0].metrics if name.startswith(f"resists/{axis}=")]
     return [
         point(
@@ -59,12 +46,12 @@ def _resistance(results: Results, axis: str) -> Points:
 
 def vulnerability(cell: Cell, results: Results) -> Points:
     """Figure 4 from the first seed: SCE under iFGSM of clean and poisoned samples, and where Otsu cuts."""
-    values = results[0].arrays.get("scores/vulnerability/0")
+    values = array_of(results[0], "scores/vulnerability/0")
     if values is None:
         return []
     cut = results[0].metrics.get("otsu_cut", np.nan)
-    below = 100 * float((np.asarray(values, np.float64) <= cut).mean())
-    found = _histograms("sce", np.asarray(values, np.float64), results[0], SCE_EDGES)
+    below = 100 * float((values <= cut).mean())
+    found = _histograms("sce", values, results[0], SCE_EDGES)
     found += [
         point("below_cut", cut - row["reproduced"], panel="sce", group=row["group"])
         for row in found
@@ -75,11 +62,10 @@ def vulnerability(cell: Cell, results: Results) -> Points:
 
 def two_losses(cell: Cell, results: Results) -> Points:
     """Figure 9: the same in SCE and in CE."""
-    found = vulnerability(cell, results)
-    if not found:
+    found, values = vulnerability(cell, results), array_of(results[0], "scores/vulnerability/0")
+    if values is None:
         return []
     alpha, beta = weights(results[0])
-    values = np.asarray(results[0].arrays["scores/vulnerability/0"], np.float64)
     cut = cross_entropy_of(np.array([results[0].metrics.get("otsu_cut", np.nan)]), alpha, beta)
     found += _histograms("ce", cross_entropy_of(values, alpha, beta), results[0], CE_EDGES)
     return [*found, point("cut", float(cut[0]), panel="ce")]
@@ -89,9 +75,9 @@ def outcome(cell: Cell, results: Results) -> Points:
     """Figure 11: SCE of all training samples under the final model, as they are and under iFGSM."""
     found: Points = []
     for panel in ("plain", "ifgsm"):
-        values = results[0].arrays.get(f"perturbed/{panel}")
+        values = array_of(results[0], f"perturbed/{panel}")
         if values is not None:
-            found += _histograms(panel, np.asarray(values, np.float64), results[0], SCE_EDGES)
+            found += _histograms(panel, values, results[0], SCE_EDGES)
     return found
 
 

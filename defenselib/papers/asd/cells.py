@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.result import Result
 from defenselib.papers.asd.measures import HARD_SHARE
 from defenselib.papers.kit import times
 from defenselib.papers.kit.composed import Number
-from defenselib.papers.kit.frame import Row, entry
+from defenselib.papers.kit.frame import Row, mean_of
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
-
-if TYPE_CHECKING:
-    from defenselib.experiments.experiment import Experiment
-    from defenselib.experiments.result import Result
 
 CIFAR = "cifar10"
 ATTACKS = ("badnets", "blend", "wanet", "clb")  # of all ablations
@@ -147,7 +145,7 @@ def over(
     """What `made` makes of the cells' numbers, each the mean over the seeds that have one."""
 
     def number(found: Sequence[tuple[Result, ...]]) -> float:
-        return float(made([float(entry(list(map(value, results)))["reproduced"]) for results in found]))
+        return float(made([mean_of(map(value, results)) for results in found]))
 
     return Number(tuple(cells), number)
 

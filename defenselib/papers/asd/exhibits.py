@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib.errors import InvalidValueError
+from defenselib.experiments.result import Result
 from defenselib.papers.asd import cells, figures, measures
 from defenselib.papers.asd.cells import TIMED, seconds
 from defenselib.papers.asd.claims import CLAIMS
@@ -22,16 +23,13 @@ from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.composed import Composed
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
-from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.plots.charts import dots
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 KEY = "asd"
 # What is computed where nobody asks for more. Results that lie in the store are shown all the same.
@@ -130,8 +128,8 @@ def _check_row(dataset: str, attack: str, grid: Grid) -> dict[str, Any]:
         answers["oracle"] = grid.answer(Cell(dataset, attack, "asd", {"diagnostic": "oracle-split"}))
     row: dict[str, Any] = {"dataset": dataset, "attack": attack}
     for name, answer in answers.items():
-        row[f"{name}_acc"] = entry([result.acc for result in answer.results])["reproduced"]
-        row[f"{name}_asr"] = entry([result.asr for result in answer.results if attack != "none"])["reproduced"]
+        row[f"{name}_acc"] = mean_of(result.acc for result in answer.results)
+        row[f"{name}_asr"] = mean_of(result.asr for result in answer.results if attack != "none")
     for name in ("none", "oracle"):
         row[f"gap_{name}"] = _gap(answers[name], answers["asd"])
     row |= {"n": len(answers["asd"].results), "n_oracle": len(answers["oracle"].results)}
@@ -143,7 +141,7 @@ def _check_row(dataset: str, attack: str, grid: Grid) -> dict[str, Any]:
 def _gap(reference: Answer, asd: Answer) -> float:
     """Mean difference in ACC over the seeds that both have."""
     first, second = ({frames.seed_of(result): result.acc for result in answer.results} for answer in (reference, asd))
-    return float(entry([first[seed] - second[seed] for seed in first if seed in second])["reproduced"])
+    return mean_of(first[seed] - second[seed] for seed in first if seed in second)
 
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.

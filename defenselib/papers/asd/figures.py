@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from defenselib.plots import panels, style
 from defenselib.plots.canvas import grid, logarithmic
-from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, line, named, only
 
 # Colour and line of a variant, by the stage that is left out or by speed.
@@ -29,11 +30,6 @@ PANEL_TITLES = {
     "d": "(d) f after stage 3",
 }
 TIMED = [1.0, 2.0, 3.0, "total"]
-RULES = (
-    ("1  class-aware, by loss", "clean seeds, and of\nevery label the $m$\nsamples of least loss;\n$m$ grows slowly"),
-    ("2  class-agnostic, by loss", "the half of all samples\nwith the least loss,\nwhatever their label"),
-    ("3  meta-split", "the half whose loss\na virtual model takes\naway least"),
-)
 
 
 def by_setting(axis: str) -> Drawer:
@@ -41,7 +37,8 @@ def by_setting(axis: str) -> Drawer:
     return panels.settings(lambda row: named(row[axis], axis))
 
 
-def _splits(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def splits(ran: pd.DataFrame) -> Figure:
     """Figure 3: losses around the meta-split, a panel a quantity."""
     figure, found = panels.histograms(ran, "panel", xlabel="loss $L_1$", titles=PANEL_TITLES, most=2)
     for axis, _, where in found:
@@ -50,7 +47,8 @@ def _splits(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _progress(ran: pd.DataFrame) -> Figure:
+@drawing
+def progress(ran: pd.DataFrame) -> Figure:
     """Figure 4: ACC by epoch, a line a defense. The paper's ends before stage 3, which is dashed here."""
     figure, axes = grid(7.2, 3.8, 1, 1)
     axis = axes.flat[0]
@@ -67,7 +65,8 @@ def _progress(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _combined(ran: pd.DataFrame) -> Figure:
+@drawing
+def combined(ran: pd.DataFrame) -> Figure:
     """Figure 5: (a) ACC and ASR in DBD's last stage with either split, (b) what the last pools hold."""
     figure, axes = grid(7.6, 3.2, 1, 3)
     left, *right = axes.flat
@@ -85,7 +84,8 @@ def _combined(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _epochs(ran: pd.DataFrame) -> Figure:
+@partial(drawing, sweep=("without", "speed"))
+def epochs(ran: pd.DataFrame) -> Figure:
     """Figures 6 and 7: ACC and ASR by epoch, a column an attack, a line a variant."""
     figure, found = panels.panels(ran, "attack", "metric", down_values=METRICS, width=7.6, height=2.1)
     for axis, rows, where in found:
@@ -103,7 +103,8 @@ def _variants(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]
         yield mine["variant"].iloc[0], *look, mine
 
 
-def _times(ran: pd.DataFrame) -> Figure:
+@partial(drawing, printed=True)
+def times(ran: pd.DataFrame) -> Figure:
     """Table 3: printed and reproduced seconds, a panel a data set, a row a stage."""
     figure, found = panels.panels(ran, "dataset", width=7.4, height=2.4)
     for axis, part, _ in found:
@@ -118,37 +119,6 @@ def _times(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def pipeline(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
-    """Figure 2, redrawn: three rules for the clean pool, one after the other; in every epoch the same training on both
-    pools."""
-    with style.look():
-        figure, axis = canvas(7.6, 5.2)
-        for place, (name, words) in enumerate(RULES):
-            left = 4 + 32 * place
-            axis.text(left + 14, 96, name, ha="center", weight="bold", fontsize=9)
-            box(axis, left, 66, 28, 26, words, "step")
-            if place:
-                arrow(axis, (left - 4, 79), (left, 79))
-        box(axis, 4, 34, 19, 20, "poisoned training\nset, ranked anew\nin every epoch", "poison")
-        copy = "virtual model $f_{\\theta'}$: a copy,\nlearns everything for one\nepoch, is thrown away"
-        box(axis, 68, 40, 28, 17, copy, "poison")
-        box(axis, 31, 46, 27, 12, "clean pool $\\mathcal{D}_C$,\nused with labels", "clean")
-        box(axis, 38, 27, 20, 12, "polluted pool $\\mathcal{D}_P$,\nused without", "poison")
-        box(axis, 31, 4, 27, 14, "semi-supervised training\nof the model $f_{\\theta}$", "step")
-        to_clean, to_polluted = [((18, 66), (36, 58)), ((50, 66), (47, 58)), ((72, 66), (54, 58))], ((23, 40), (38, 34))
-        training = [((34.5, 46), (34.5, 18)), ((48, 27), (48, 18))]
-        for start, end in (((82, 57), (82, 66)), *to_clean, ((23, 47), (31, 51)), to_polluted, *training):
-            arrow(axis, start, end)
-        arrow(axis, (31, 11), (13, 34), line="--")
-        axis.text(6, 17, "its losses\nrank again", fontsize=8)
-        arrow(axis, (58, 11), (82, 40), line="--")
-        axis.text(73, 22, "copied", fontsize=8)
-        figure.suptitle(title)
-        return figure
-
-
 # Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.
 losses = drawing(lambda ran: panels.histograms(ran, "defense", xlabel="loss $L_1$")[0])
-splits, progress = drawing(_splits, titled=False), drawing(_progress)
-combined, times = drawing(_combined), drawing(_times, printed=True)
-epochs = drawing(_epochs, sweep=("without", "speed"))
+pipeline = diagram(__file__, "pipeline")  # Figure 2

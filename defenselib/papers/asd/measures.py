@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defenselib.experiments.measure.separation import poisoned_in, separation
-from defenselib.papers.kit.frame import entry, seed_of
-from defenselib.papers.kit.measures import histogram, point
+from defenselib.experiments.result import Result
+from defenselib.papers.kit.measures import Epochs, Points, Results, array_of, by_epoch, histogram, point, seeded
+from defenselib.papers.kit.request import Cell
 
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
-    from defenselib.papers.kit.request import Cell
-
-Results = tuple["Result", ...]
-Rows = list[dict[str, Any]]
-Epochs = list[tuple[int, dict[int, dict[str, Any]]]]  # an epoch, and its row of the history by seed
 # Bin edges are fixed, so that panels, seeds and profiles can be laid side by side. L1 lies in [0, 11]: its reverse
 # cross-entropy ends at 9.21, and 0.1 CE adds 1.6 at p = 1e-7.
 LOSS_EDGES = np.linspace(0.0, 11.0, 45)
@@ -41,17 +35,7 @@ def stage_ends(result: Result) -> tuple[int, int, int]:
     return int(chosen["stage1_end"]), int(chosen["stage2_end"]), int(chosen["epochs"])
 
 
-def by_epoch(results: Results, stage: str) -> Epochs:
-    """Every epoch of a stage of epochs, in order."""
-    found: dict[int, dict[int, dict[str, Any]]] = {}
-    for result in results:
-        for row in result.history:
-            if row["stage"] == stage:
-                found.setdefault(row["epoch"], {})[seed_of(result)] = row
-    return sorted(found.items())
-
-
-def curves(epochs: Epochs, metrics: Sequence[str], axes: Callable[[int], Mapping[str, Any]]) -> Rows:
+def curves(epochs: Epochs, metrics: Sequence[str], axes: Callable[[int], Mapping[str, Any]]) -> Points:
     """A row for each epoch and metric that some seed has; axes: where an epoch stands."""
     rows = []
     for epoch, found in epochs:
@@ -59,8 +43,7 @@ def curves(epochs: Epochs, metrics: Sequence[str], axes: Callable[[int], Mapping
             read = {seed: NUMBERS[metric](row) for seed, row in found.items()}
             numbers = {seed: float(number) for seed, number in read.items() if number is not None}
             if numbers:
-                made = entry(list(numbers.values()), seeds=list(numbers))
-                rows.append({**axes(epoch), "metric": metric, **made})
+                rows.append(seeded(metric, numbers, **axes(epoch)))
     return rows
 
 
@@ -70,14 +53,14 @@ def staged(results: Results) -> Callable[[int], Mapping[str, Any]]:
     return lambda epoch: {"epoch": epoch, "stage": 1 + sum(epoch >= end for end in ends)}
 
 
-def accuracy(cell: Cell, results: Results) -> Rows:
+def accuracy(cell: Cell, results: Results) -> Points:
     """Figure 4: ACC after every epoch; ASD's rows carry their stage."""
     if cell.defense == "asd":
         return curves(by_epoch(results, "asd"), ("acc",), staged(results))
     return curves(by_epoch(results, "train"), ("acc",), lambda epoch: {"epoch": epoch})
 
 
-def combined(cell: Cell, results: Results) -> Rows:
+def combined(cell: Cell, results: Results) -> Points:
     """Figure 5: (a) DBD's last stage with its own split and with the meta-split; (b) what is in the clean pool of DBD
     and ASD in the last epochs: hard clean samples, poisoned samples, and these in percent of the pool."""
     epochs = by_epoch(results, "asd" if cell.defense == "asd" else "dbd")
@@ -92,12 +75,12 @@ def combined(cell: Cell, results: Results) -> Rows:
     )
 
 
-def ablation(cell: Cell, results: Results) -> Rows:
+def ablation(cell: Cell, results: Results) -> Points:
     """Figure 6: ACC, ASR and poison in the clean pool after every epoch."""
     return curves(by_epoch(results, "asd"), ("acc", "asr", "poison"), lambda epoch: {"epoch": epoch})
 
 
-def speeds(cell: Cell, results: Results) -> Rows:
+def speeds(cell: Cell, results: Results) -> Points:
     """Figure 7: the same by stage; the variant says t and n in the paper's letters, which differ between profiles."""
     chosen = results[0].experiment["defense_args"]
     words = f"t = {chosen['growth_every']}, n = {chosen['growth_per_class']}"
@@ -105,7 +88,7 @@ def speeds(cell: Cell, results: Results) -> Rows:
     return [{**row, "variant": words} for row in rows]
 
 
-def losses(cell: Cell, results: Results) -> Rows:
+def losses(cell: Cell, results: Results) -> Points:
     """Figure 3 from the first seed: counts per bin, medians and separation of clean, hard clean and poisoned."""
     values = _scores(results[0])
     if not values:
@@ -132,12 +115,11 @@ def _scores(result: Result) -> dict[str, np.ndarray]:
     if the run had no stage 3."""
     _, start, end = stage_ends(result)
     keys = {panel: f"scores/{name}/{end if name == 'final_loss' else start}" for panel, name in PANELS.items()}
-    if not all(key in result.arrays for key in keys.values()):
-        return {}
-    return {panel: np.asarray(result.arrays[key], dtype=np.float64) for panel, key in keys.items()}
+    found = {panel: values for panel, key in keys.items() if (values := array_of(result, key)) is not None}
+    return found if len(found) == len(keys) else {}
 
 
-def final_losses(cell: Cell, results: Results) -> Rows:
+def final_losses(cell: Cell, results: Results) -> Points:
     """Figure 1 from the first seed: L1 under the final model (of ABL without augmentation); counts per bin, and how
     often a poisoned sample has the larger loss, in percent of pairs."""
     arrays = results[0].arrays

@@ -10,24 +10,22 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib.attacks import ATTACKS
+from defenselib.experiments.result import Result
 from defenselib.papers.bsd import claims, figures, measures
 from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import scaled
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
-from defenselib.papers.kit.gating import undefended
+from defenselib.papers.kit.gating import undefended_alone
 from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.plots import charts
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 KEY = "bsd"
 Row = Mapping[str, Any]
@@ -131,9 +129,9 @@ def all_to_all(row: Row) -> Cell:
     return Cell(str(row["dataset"]), str(row["attack"]), str(row["defense"]), options)
 
 
-def before_at_3(cell: Cell) -> Cell:
+def before_at_3(cell: Cell) -> tuple[Cell, ...]:
     """Table 4: every DER is taken against the undefended model of target 3, as its printed numbers are."""
-    return undefended(Cell(cell.dataset, cell.attack, cell.defense))
+    return undefended_alone(Cell(cell.dataset, cell.attack, cell.defense))
 
 
 # The figures. All are of CIFAR-10 but Figure 7.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from defenselib.plots import panels as shared
 from defenselib.plots import style
 from defenselib.plots.canvas import grid, logarithmic
-from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import PERCENT, beside, by, drawing, histograms, legend, line, named, names_of, only
 
 # What a table varies, and how its name stands before the value.
@@ -210,53 +210,4 @@ def forced(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-Boxes = tuple[tuple[float, float, float, float, str, str], ...]
-Arrows = tuple[tuple[tuple[float, float], tuple[float, float], str], ...]
-
-
-def _diagram(height: float, boxes: Boxes, arrows: Arrows, words: tuple[Any, ...] = ()) -> Callable[..., Figure]:
-    """A drawing without data. boxes: x, y, width, height, words, kind; arrows: from, to, line; words: x, y, text."""
-
-    def draw(frame: pd.DataFrame | None = None, title: str = "") -> Figure:
-        with style.look():
-            figure, axis = canvas(7.6, height)
-            for one in boxes:
-                box(axis, *one)
-            for start, end, mark in arrows:
-                arrow(axis, start, end, line=mark)
-            for x, y, text in words:
-                axis.text(x, y, text, fontsize=8)
-            figure.suptitle(title)
-            return figure
-
-    return draw
-
-
-# fmt: off
-# Figure 1: a few training images get a trigger and the target's label; the model obeys the trigger.
-backdoor = _diagram(3.4, (
-    (1, 60, 23, 30, "training images\nwith their labels", "clean"),
-    (1, 12, 23, 30, "a few images with\nthe trigger, labelled\nas the target", "poison"),
-    (36, 34, 20, 34, "training\non all of them", "step"),
-    (62, 36, 13, 30, "model with\na backdoor", "poison"),
-    (80, 60, 19, 30, "image without\ntrigger:\ntrue class", "clean"),
-    (80, 12, 19, 30, "image with\ntrigger:\nthe target", "poison"),
-), (
-    ((24, 75), (36, 58), "-"), ((24, 27), (36, 44), "-"), ((56, 51), (62, 51), "-"),
-    ((75, 55), (80, 70), "-"), ((75, 47), (80, 32), "-"),
-))
-# Figure 2: warm-ups, the two splits and their intersection, the two later stages.
-overview = _diagram(5.0, (
-    (1, 42, 14, 18, "poisoned\ntraining set", "poison"),
-    (20, 70, 25, 24, "altruistic model g\nlearns everything;\nits epochs vote on\nthe target label", "step"),
-    (20, 8, 25, 24, "main model f\nlearns all classes but\nthe target with labels\n(open-set warm-up)", "step"),
-    (50, 70, 21, 24, "ALS: a large loss\nunder g is clean", "clean"),
-    (50, 8, 21, 24, "OSS: far from the\nknown classes\nis clean", "clean"),
-    (50, 41, 21, 20, "first clean pool:\nALS ∩ OSS", "clean"),
-    (77, 62, 22, 32, "stage 2: largest\nloss of g minus\nloss of f; the\nrarest class is\ncompleted", "step"),
-    (77, 8, 22, 32, "stage 3: what both\ncall the target\nis dropped\n\nclean model f", "step"),
-), (
-    ((13, 60), (22, 70), "-"), ((13, 42), (22, 32), "-"), ((32, 70), (32, 32), "--"), ((45, 82), (50, 82), "-"),
-    ((45, 20), (50, 20), "-"), ((60, 70), (60, 61), "-"), ((60, 32), (60, 41), "-"), ((71, 51), (80, 62), "-"),
-    ((88, 62), (88, 40), "-"),
-), ((33, 50, "target label"),))
+backdoor, overview = diagram(__file__, "backdoor"), diagram(__file__, "overview")

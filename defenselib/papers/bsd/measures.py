@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import seed_of
-from defenselib.papers.kit.measures import histogram, point
+from defenselib.papers.kit.measures import Points, Results, array_of, by_epoch, histogram, point, seeded
 from defenselib.papers.kit.request import Cell
 
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
-
-Rows = list[dict[str, Any]]
-Results = tuple["Result", ...]
 RULES = ("min", "max", "mean")
 BINS = 40
 # Symmetric cross-entropy lies in [0, 11] (9.2 from its reverse part, 1.6 from a tenth of the plain one).
 LOSS_EDGES = np.linspace(0.0, 11.0, BINS + 1)
 DIFFERENCE_EDGES = np.linspace(-11.0, 11.0, BINS + 1)
-
-
-def seeded(metric: str, values: Mapping[int, float], **axes: Any) -> dict[str, Any]:
-    """A point that keeps the number of each seed, so that two of them are compared seed by seed."""
-    return {**point(metric, *values.values(), **axes), "by_seed": dict(values)}
 
 
 def by_seed(results: Results, metric: str) -> dict[int, float]:
@@ -36,38 +26,31 @@ def by_seed(results: Results, metric: str) -> dict[int, float]:
     return {seed_of(result): result.metrics[metric] for result in results if metric in result.metrics}
 
 
-def ends(cell: Cell, results: Results) -> Rows:
+def ends(cell: Cell, results: Results) -> Points:
     """Figure 3: ACC and ASR of the final model."""
     return [seeded(metric, by_seed(results, metric)) for metric in ("acc", "asr")]
 
 
-def forced(cell: Cell, results: Results) -> Rows:
+def forced(cell: Cell, results: Results) -> Points:
     """Figure 10: ACC, ASR and RA (triggered images that get their true class)."""
     return [*ends(cell, results), seeded("ra", by_seed(results, "recovered"))]
 
 
-def looks(cell: Cell, results: Results) -> Rows:
+def looks(cell: Cell, results: Results) -> Points:
     """Figure 4 in numbers: how far an image with the trigger is from the original."""
     found = {name: by_seed(results, f"triggered_{name}") for name in ("psnr", "ssim", "linf")}
     return [seeded(name, values) for name, values in found.items() if values]
 
 
-def epochs_of(results: Results, stage: str = "bsd") -> Iterator[tuple[int, dict[int, dict[str, Any]]]]:
-    """Every epoch of a stage with its row of the history, by seed."""
-    rows = [(seed_of(result), row) for result in results for row in result.history if row["stage"] == stage]
-    for epoch in sorted({row["epoch"] for _, row in rows}):
-        yield epoch, {seed: row for seed, row in rows if row["epoch"] == epoch}
-
-
-def collapse(cell: Cell, results: Results) -> Rows:
+def collapse(cell: Cell, results: Results) -> Points:
     """Figure 5: poison in the clean pool and ASR (I), the rarest class of the pool and ACC (II), by epoch.
 
     poison: percent of the pool; rarest: samples of its rarest class in percent of what each class had if all were
     equal; lowest_class: accuracy of the final model on the class that it knows least.
     """
     classes = len(results[0].per_class)
-    rows: Rows = [seeded("lowest_class", {seed_of(result): min(result.per_class) for result in results})]
-    for epoch, found in epochs_of(results) if cell.defense == "bsd" else ():
+    rows: Points = [seeded("lowest_class", {seed_of(result): min(result.per_class) for result in results})]
+    for epoch, found in by_epoch(results, "bsd"):
         pools = {seed: row for seed, row in found.items() if row.get("clean_size")}
         values = {
             "poison": {seed: 100 * row["clean_poisoned"] / row["clean_size"] for seed, row in pools.items()},
@@ -78,11 +61,11 @@ def collapse(cell: Cell, results: Results) -> Rows:
     return rows
 
 
-def poison_count(cell: Cell, results: Results) -> Rows:
+def poison_count(cell: Cell, results: Results) -> Points:
     """Figure 6: poisoned samples in the clean pool after every epoch, and their running sum."""
-    rows: Rows = []
+    rows: Points = []
     total: dict[int, float] = {}
-    for epoch, found in epochs_of(results, cell.defense):
+    for epoch, found in by_epoch(results, cell.defense):
         counts = {seed: float(row["clean_poisoned"]) for seed, row in found.items() if "clean_poisoned" in row}
         if counts:
             total = {seed: total.get(seed, 0.0) + count for seed, count in counts.items()}
@@ -91,11 +74,10 @@ def poison_count(cell: Cell, results: Results) -> Rows:
 
 
 def _scores(result: Result, name: str, epoch: int) -> np.ndarray | None:
-    found = result.arrays.get(f"scores/{name}/{epoch}")
-    return None if found is None else np.asarray(found, dtype=np.float64)
+    return array_of(result, f"scores/{name}/{epoch}")
 
 
-def _apart(result: Result, values: np.ndarray | None, edges: np.ndarray | None = None, **axes: Any) -> Rows:
+def _apart(result: Result, values: np.ndarray | None, edges: np.ndarray | None = None, **axes: Any) -> Points:
     """Histograms of both groups, medians, and how often (percent) the poisoned sample of a pair has the larger value.
 
     edges: of the bins; from 0 to the largest value where they are not given.
@@ -106,14 +88,14 @@ def _apart(result: Result, values: np.ndarray | None, edges: np.ndarray | None =
         edges = np.linspace(0.0, float(np.nanmax(values)), BINS + 1)
     poisoned, known = poisoned_in(result, len(values)), np.isfinite(values)
     groups = {"clean": values[known & ~poisoned], "poisoned": values[known & poisoned]}
-    rows: Rows = []
+    rows: Points = []
     for name, numbers in groups.items():
         rows += histogram(numbers, edges, **axes, group=name)
         rows.append(point("median", float(np.median(numbers)) if len(numbers) else np.nan, **axes, group=name))
     return [*rows, point("separation", 100 * separation(groups["poisoned"], groups["clean"]), **axes)]
 
 
-def panels(cell: Cell, results: Results) -> Rows:
+def panels(cell: Cell, results: Results) -> Points:
     """Figure 7 from the first seed: (a) g's loss after its warm-up, (b) OSS scores at T1, (c) I and (d) f's loss at the
     end."""
     result, args = results[0], results[0].experiment["defense_args"]
@@ -128,7 +110,7 @@ def panels(cell: Cell, results: Results) -> Rows:
     ]
 
 
-def distances(cell: Cell, results: Results) -> Rows:
+def distances(cell: Cell, results: Results) -> Points:
     """Figure 8 from the first seed: OSS scores by length of the warm-up (the usual is 1) and rule of distance.
 
     The run with the usual T1 shows a quarter and a half of it on the way, the one with twice as much only its end.
@@ -136,7 +118,7 @@ def distances(cell: Cell, results: Results) -> Rows:
     result = results[0]
     end = int(result.experiment["defense_args"]["stage1_end"])
     lengths = {2.0: end} if cell.times else {0.25: end // 4, 0.5: end // 2, 1.0: end}
-    rows: Rows = []
+    rows: Points = []
     for length, epoch in lengths.items():
         for rule in RULES:
             where: dict[str, Any] = {"length": length, "rule": rule, "note": f"{epoch} epochs"}
@@ -144,12 +126,12 @@ def distances(cell: Cell, results: Results) -> Rows:
     return rows
 
 
-def votes(cell: Cell, results: Results) -> Rows:
+def votes(cell: Cell, results: Results) -> Points:
     """Figure 9 from the first seed: the class that an epoch of the warm-up votes for, the majority so far, and whether
     this is the target (1 or 0)."""
     truth = float(results[0].experiment["target"])
-    rows: Rows = [point("truth", truth)]
-    for epoch, found in epochs_of(results[:1], "warmup"):
+    rows: Points = [point("truth", truth)]
+    for epoch, found in by_epoch(results[:1], "warmup"):
         (row,) = found.values()
         rows += [point(name, float(row[name]), epoch=epoch + 1) for name in ("vote", "target") if name in row]
         if "target" in row:
@@ -157,7 +139,7 @@ def votes(cell: Cell, results: Results) -> Rows:
     return rows
 
 
-def every_class(cell: Cell, results: Results) -> Rows:
+def every_class(cell: Cell, results: Results) -> Points:
     """Figure 11 from the first seed: OSS scores, each sample judged in the run that takes its label for the target."""
     result = results[0]
     return _apart(result, _scores(result, "distance_min", int(result.experiment["defense_args"]["stage1_end"])))

@@ -5,7 +5,6 @@ Equation numbers are those of Shen et al., ICML 2025.
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -33,8 +32,7 @@ AVERAGE = "average"
 
 def undefended(table: str, dataset: str, attack: str, metric: str) -> float:
     """The printed number of the undefended model that DERs of `table` are taken against; NaN if there is none."""
-    found = [printed.undefended(KEY, key, dataset, attack, metric) for key in UNDEFENDED.get(table, (table,))]
-    return next((value for value in found if not math.isnan(value)), math.nan)
+    return printed.undefended(KEY, UNDEFENDED.get(table, (table,)), dataset, attack, metric)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from defenselib.data.augment.transforms import TRANSFORMS, draw, named
 from defenselib.papers import examples
 from defenselib.plots import panels, pictures, style
 from defenselib.plots.canvas import grid
-from defenselib.plots.diagrams import arrow, box, canvas
+from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import by, drawing, legend, line, only
 from defenselib.seeds import generator
 
@@ -28,7 +29,8 @@ CLASSES = (style.BLUE, style.GREEN, style.PURPLE, style.SKY, style.OCHRE, style.
 MARKS = "osDv^<>phX"
 
 
-def _movement(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def movement(ran: pd.DataFrame) -> Figure:
     """Figure 1: features of original (filled) and transformed (crosses) samples, apart and together."""
     places = _places(ran)
     figure, axes = grid(7.4, 2.9, 1, 3)
@@ -38,7 +40,8 @@ def _movement(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _clusters(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def clusters(ran: pd.DataFrame) -> Figure:
     """Figure 7: the backdoored models' features; poisoned samples black, clean ones coloured and marked by label."""
     figure, found = panels.panels(ran, "attack", most=2, height=3.1)
     for axis, part, _ in found:
@@ -64,28 +67,8 @@ def _scatter(axis: Axes, places: pd.DataFrame) -> None:
     axis.grid(False)
 
 
-def framework(frame: pd.DataFrame, title: str = "") -> Figure:
-    """Figure 2, redrawn: one distinguishment, two ways to a model."""
-    with style.look():
-        figure, axis = canvas(7.6, 2.9)
-        chain = ("poisoned\ntraining set", "brief training,\nintra-class\nfine-tuning", "FCT of every\nsample,\nranked")
-        for x, words in zip((1, 19, 37), chain, strict=True):
-            box(axis, x, 39, 15, 22, words)
-        for x in (16, 34):
-            arrow(axis, (x, 50), (x + 3, 50))
-        parts = (("clean part\n$D_c$", "clean"), ("uncertain\n$D_u$", "plain"), ("poisoned part\n$D_p$", "poison"))
-        for y, (words, kind) in zip((72, 39, 6), parts, strict=True):
-            box(axis, 55, y, 15, 22, words, kind)
-            arrow(axis, (52, 50), (55, y + 11))
-            arrow(axis, (70, y + 11), (75, 83))
-            if kind != "plain":
-                arrow(axis, (70, y + 8), (75, 17))
-        box(axis, 75, 72, 24, 22, "D-ST: semi-supervised\ncontrast, then classifier\nby mixed cross-entropy", "step")
-        box(axis, 75, 6, 24, 22, "D-BR: ordinary model,\nunlearn $D_p$ and relearn\n$D_c$ in turn", "step")
-        return figure
-
-
-def _histograms(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False)
+def histograms(ran: pd.DataFrame) -> Figure:
     """Figures 3 and 8: counts of clean and poisoned samples by FCT; a row an attack, before and after."""
     moments = [moment for moment in ("before", "after") if (ran["moment"] == moment).any()]
     figure, found = panels.histograms(ran, "moment", "attack", xlabel="FCT", height=1.9, across_values=moments)
@@ -95,7 +78,8 @@ def _histograms(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _bars(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False, sweep=("score",))
+def bars(ran: pd.DataFrame) -> Figure:
     """Figure 4: ACC and ASR of D-BR by the score that splits; a panel an attack."""
     figure, found = panels.panels(ran, "attack", most=2)
     for axis, part, _ in found:
@@ -108,7 +92,8 @@ def _bars(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _steps(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False, sweep=("steps",))
+def steps(ran: pd.DataFrame) -> Figure:
     """Figure 5: ACC (above) and ASR (below) by round; a column an attack."""
     columns = len(panels.names_of(ran, "attack"))
     figure, found = panels.panels(ran, "attack", "metric", width=max(5.6, 1.9 * columns + 1.6), height=2.1)
@@ -139,7 +124,8 @@ def _lines(ran: pd.DataFrame, names: Mapping[str, str], even: bool = False) -> F
     return figure
 
 
-def _pairs(ran: pd.DataFrame) -> Figure:
+@partial(drawing, titled=False, sweep=("first", "second"))
+def pairs(ran: pd.DataFrame) -> Figure:
     """Figures 11 and 12: both precisions by first (row) and second (column) transformation."""
     kinds, order = ("clean_precision", "poison_precision"), list(TRANSFORMS)
     figure, found = panels.panels(ran, "metric", "attack", height=3.3, across_values=kinds)
@@ -174,11 +160,8 @@ def transforms(frame: pd.DataFrame, title: str = "") -> Figure:
     return pictures.gallery({name: part.permute(0, 2, 3, 1).numpy() for name, part in rows.items()})
 
 
+framework = diagram(__file__, "framework", titled=False)  # Figure 2
 SHARES = {"clean_share": "clean share $\\alpha_c$", "poison_share": "poison share $\\alpha_p$"}
-movement, clusters, histograms = (drawing(body, titled=False) for body in (_movement, _clusters, _histograms))
-bars = drawing(_bars, titled=False, sweep=("score",))
-steps = drawing(_steps, titled=False, sweep=("steps",))
-pairs = drawing(_pairs, titled=False, sweep=("first", "second"))
 # Figure 6: D-ST by the weight of the second term of its classifier's loss.
 weights = drawing(
     lambda ran: _lines(ran, {"poison_weight": "weight $\\lambda_p$"}, even=True), titled=False, sweep=("poison_weight",)

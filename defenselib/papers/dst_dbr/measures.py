@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from defenselib import models
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.kept import kept_array
-from defenselib.papers.kit.measures import histogram, point
+from defenselib.papers.kit.measures import Points, Results, array_of, histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
-
-Points = list[dict[str, Any]]
 BINS = 40
 SHOWN = 0.995  # the share of samples within the edges of a histogram of FCT; the others are in its last bin
 POINTS = 600  # of a t-SNE
@@ -31,7 +27,7 @@ VERSIONS = ("original", "transformed")
 def scores_of(result: Result, name: str) -> np.ndarray | None:
     """The scores called so, float64 (N,), those of the latest epoch; None if the run has none."""
     keys = [key for key in result.arrays if key.startswith(f"scores/{name}/")]
-    return np.asarray(result.arrays[max(keys)], dtype=np.float64) if keys else None
+    return array_of(result, max(keys)) if keys else None
 
 
 def feature_size(result: Result) -> float:
@@ -70,14 +66,14 @@ def text_value(row: Row, result: Result) -> float:
     return counted[row["what"]] if row["what"] in counted else metric_of(row, result)
 
 
-def final_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def final_rows(cell: Cell, results: Results) -> Points:
     """ACC and ASR at the end, and how pure the split was (Figs. 4, 6, 13)."""
     rows = [point(name, *(getattr(result, name) for result in results)) for name in ("acc", "asr")]
     pure = ("clean_precision", "poison_precision")
     return rows + [point(name, *(result.metrics.get(name, np.nan) for result in results)) for name in pure]
 
 
-def step_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def step_rows(cell: Cell, results: Results) -> Points:
     """Fig. 5: ACC and ASR of the backdoored model (epoch 0) and after every round, mean over seeds."""
     histories = [result.history_frame() for result in results]
     histories = [frame[frame["stage"] == "removal"].set_index("epoch") for frame in histories]
@@ -88,12 +84,12 @@ def step_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     ]
 
 
-def fct_after_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def fct_after_rows(cell: Cell, results: Results) -> Points:
     """Fig. 3: `fct_rows` after the fine-tuning alone."""
     return [row for row in fct_rows(cell, results) if row["moment"] == "after"]
 
 
-def fct_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def fct_rows(cell: Cell, results: Results) -> Points:
     """Figs. 3 and 8, from the first seed: counts per bin, medians, and how often poison scores higher (percent)."""
     rows: Points = []
     for moment, name in MOMENTS.items():
@@ -114,7 +110,7 @@ def _groups(poisoned: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     return ((name, some) for name, some in (("clean", ~poisoned), ("poisoned", poisoned)) if some.any())
 
 
-def pair_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def pair_rows(cell: Cell, results: Results) -> Points:
     """Figs. 11 and 12: both precisions for every ordered pair of transformations, mean over seeds."""
     rows = []
     for key in results[0].metrics:
@@ -162,7 +158,7 @@ def _tsne(values: np.ndarray) -> np.ndarray:
     return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values))
 
 
-def cluster_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def cluster_rows(cell: Cell, results: Results) -> Points:
     """Fig. 7: t-SNE of the backdoored model's features; x and y of every sample with its label and flag, and how far
     the poisoned ones are a cluster."""
     found = features_of(results[0])
@@ -173,7 +169,7 @@ def cluster_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
     return [*rows, point("gathered", gathered(found[0][:, 0], found[2]), version="original")]
 
 
-def moved_rows(cell: Cell, results: tuple[Result, ...]) -> Points:
+def moved_rows(cell: Cell, results: Results) -> Points:
     """Fig. 1: t-SNE of original and transformed samples of three labels together; of all samples the median squared
     distance between the two versions, how often a poisoned one moves further (percent), and how far the poisoned ones
     are a cluster."""

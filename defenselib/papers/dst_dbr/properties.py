@@ -8,11 +8,12 @@ a trigger is a patch if it changes less than a quarter of the pixels, and visibl
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from defenselib import attacks
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.cells import Need, needs
@@ -22,9 +23,6 @@ from defenselib.papers.kit.request import Request, Thin
 from defenselib.papers.kit.spread import one_seed
 from defenselib.papers.undefended import Case, looks_of
 from defenselib.plots import words as in_words
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 PATCH_SHARE = 0.25
 VISIBLE = 32.0
@@ -72,10 +70,6 @@ class Categories(Exhibit):
 
     What was measured stands under `reason`; `reproduced` is 1 where it is what is printed, 0 where not.
     """
-
-    @property
-    def status(self) -> str:
-        return "available"
 
     def grid(self, request: Request, everything: bool = False, sources: dict[str, str] | None = None) -> Grid:
         """Every attack is looked at once, at whatever seed and profile."""

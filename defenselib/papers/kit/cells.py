@@ -85,8 +85,7 @@ def _of_row(table: Table, row: Row, mode: str) -> Need | None:
     if cell is None or isinstance(cell, str):
         return None
     metric, defended = str(row["metric"]), cell.defense != "none"
-    named = table.before(cell)
-    before = named if isinstance(named, tuple) else (named,)
+    before = table.before(cell)
     attacked = mode != "none" and defended and cell.attack != "none"
     gates = _gates(table, cell, before) if attacked and metric in GATED else ()
     if metric == "der":
@@ -111,8 +110,7 @@ def _of_series(exhibit: Series, profile: str) -> list[Need]:
     for cell in exhibit.cells:
         row: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
         row |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate"), **exhibit.axes(cell)}
-        named = exhibit.before(cell)
-        before = named if isinstance(named, tuple) else (named,)
+        before = exhibit.before(cell)
         gated = mode_of(profile) != "none" and "none" not in (cell.defense, cell.attack)
         found.append(Need(row, ((cell,),), *(((before,), _gates(exhibit, cell, before)) if gated else ())))
     return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import verdict
 from defenselib.papers.kit.exhibit import Exhibit
@@ -18,9 +19,6 @@ from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.papers.kit.table import judged
 from defenselib.plots import words
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 # There is no single undefended model that a drop over several trainings could be taken against.
 NO_LEVEL = "levels of accuracy are not comparable at this profile"
@@ -45,10 +43,6 @@ class Composed(Exhibit):
 
     number: Callable[[Row], Number | str]
     bound: Callable[[Row], int] = lambda row: 0
-
-    @property
-    def status(self) -> str:
-        return "available"
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         rows, grid = self._printed(), self.grid(request)

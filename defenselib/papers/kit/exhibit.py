@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 
 from defenselib.errors import check_choice
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.gating import Before, Gating, undefended
+from defenselib.papers.kit.gating import Before, Gating, undefended_alone
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
@@ -27,8 +28,6 @@ from defenselib.papers.kit.spread import SeedRule, one_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from defenselib.experiments.result import Result
 
 Drawer = Callable[[pd.DataFrame, str], "Figure"]
 
@@ -79,6 +78,8 @@ class Exhibit:
     @property
     def status(self) -> str:
         """`available`, `nothing to run`, or `not in this version yet`."""
+        if type(self) is not Exhibit:
+            return "available"
         return "nothing to run" if "nothing to run" in self.info["needs"] else "not in this version yet"
 
     @property
@@ -166,10 +167,6 @@ def best_of(levels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 class Drawing(Exhibit):
     """A figure of images or boxes: nothing is counted, so the frame has one row without a number."""
 
-    @property
-    def status(self) -> str:
-        return "available"
-
     def _reproduce(self, request: Request) -> pd.DataFrame:
         return frames.unanswered(self._printed(), request.profile, "a picture: it holds no number")
 
@@ -185,11 +182,7 @@ class Series(Exhibit):
     cells: tuple[Cell, ...]
     measure: Callable[[Cell, tuple[Result, ...]], list[dict[str, Any]]]
     axes: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
-    before: Before = undefended
-
-    @property
-    def status(self) -> str:
-        return "available"
+    before: Before = undefended_alone
 
     def _reproduce(self, request: Request) -> pd.DataFrame:
         grid = self.grid(request)

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed, verdict
 from defenselib.plots import words
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 Row = Mapping[str, Any]
 # gate: why a low ASR, or a DER, is nobody's merit (empty: it counts). spread: by how much chance alone moves this
@@ -67,6 +65,11 @@ def entry(
         "reason": reason,
         "by_seed": {seed: float(number) for seed, number in pairs if not pd.isna(number)},
     }
+
+
+def mean_of(numbers: Iterable[float | None]) -> float:
+    """The mean of those that are there; NaN where none is."""
+    return float(entry([math.nan if number is None else float(number) for number in numbers])["reproduced"])
 
 
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:

@@ -16,10 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+from defenselib.experiments.result import Result
 
 TOOK, TOOK_LEAST, RISE = 85.0, 50.0, 30.0  # percent; points above the clean model
 TARGET_LEAST, TARGET_SHARE = 30.0, 0.5

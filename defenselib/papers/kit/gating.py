@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from defenselib.attacks import ATTACKS
 from defenselib.papers.kit import printed
-from defenselib.papers.kit.frame import entry
+from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell
 
 SAME_DATA = ("rate", "target", "attack_args", "model")
-Before = Callable[[Cell], Cell | tuple[Cell, ...]]
+Before = Callable[[Cell], tuple[Cell, ...]]
 
 
 def undefended(cell: Cell) -> Cell:
     """The undefended model of a cell: the same poisoned data, the same network."""
     return Cell(cell.dataset, cell.attack, "none", {k: cell.options[k] for k in SAME_DATA if k in cell.options})
+
+
+def undefended_alone(cell: Cell) -> tuple[Cell, ...]:
+    """The usual `Before`: this model and no other."""
+    return (undefended(cell),)
 
 
 def triggered(cell: Cell) -> Cell:
@@ -38,18 +42,17 @@ def printed_rate(paper: str, references: Sequence[str], cell: Cell) -> float:
     name = cell.options.get("attack_args", {}).get("preset", cell.attack)
     asked = {"poisoning_rate": cell.options.get("rate"), "model": cell.options.get("model")}
     same = {column: value for column, value in asked.items() if value is not None}
-    found = (printed.undefended(paper, key, cell.dataset, name, "asr", same) for key in references)
-    return next((number for number in found if not math.isnan(number)), math.nan)
+    return printed.undefended(paper, references, cell.dataset, name, "asr", same)
 
 
 class Gating:
     """The undefended models and gates of an exhibit at one profile, each looked up once.
 
-    before: the undefended cell of a cell, or several that are the same training with more or less measured, the first
-    of which has results. references: tables that print undefended models.
+    before: the undefended cells of a cell, of which the first that has results counts: the same training, with more or
+    less measured. references: tables that print undefended models.
     """
 
-    def __init__(self, paper: str, references: Sequence[str], grid: Grid, before: Before = undefended) -> None:
+    def __init__(self, paper: str, references: Sequence[str], grid: Grid, before: Before = undefended_alone) -> None:
         self.paper = paper
         self.references = references
         self.grid = grid
@@ -58,8 +61,7 @@ class Gating:
 
     def plain(self, cell: Cell) -> Answer:
         """The undefended model's results."""
-        named = self.before(cell)
-        cells = named if isinstance(named, tuple) else (named,)
+        cells = self.before(cell)
         # One by one: where they are to be run, the first is enough.
         answers = (self.grid.answer(one, partner=True) for one in cells)
         return next((one for one in answers if one.results), None) or self.grid.answer(cells[0], partner=True)
@@ -75,6 +77,6 @@ class Gating:
                 self.plain(cell).results,
                 printed_rate(self.paper, self.references, cell),
                 keeps_labels(cell),
-                lambda: float(entry([r.asr for r in self.grid.answer(clean, partner=True).results])["reproduced"]),
+                lambda: mean_of(result.asr for result in self.grid.answer(clean, partner=True).results),
             )
         return self._gates[cell]

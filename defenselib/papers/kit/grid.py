@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from defenselib import attacks, data, defenses, experiments, models
 from defenselib.errors import DefenseLibError, TrainingDivergedError
 from defenselib.experiments import journal
 from defenselib.experiments import profile as profiles
+from defenselib.experiments.result import Result
 from defenselib.experiments.spec import label_of, start_of
 from defenselib.experiments.store import reader
 from defenselib.papers.kit.request import Cell, Request, Thin
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 LEFT_OUT = "left out at this profile: "
 NO_RESULT = "no result in the store"

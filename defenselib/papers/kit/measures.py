@@ -1,12 +1,18 @@
-"""What figures read from results: points and histograms."""
+"""What figures read from results: points and histograms, a history epoch by epoch, arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from defenselib.papers.kit.frame import entry
+from defenselib.experiments.result import Result
+from defenselib.papers.kit.frame import entry, seed_of
+
+Results = tuple[Result, ...]
+Points = list[dict[str, Any]]
+Epochs = list[tuple[int, dict[int, dict[str, Any]]]]  # an epoch, and its row of the history by seed
 
 
 def point(metric: str, *values: float, **axes: Any) -> dict[str, Any]:
@@ -14,7 +20,28 @@ def point(metric: str, *values: float, **axes: Any) -> dict[str, Any]:
     return {**axes, "metric": metric, **entry(values)}
 
 
-def histogram(values: np.ndarray, edges: np.ndarray, **axes: Any) -> list[dict[str, Any]]:
+def seeded(metric: str, values: Mapping[int, float], **axes: Any) -> dict[str, Any]:
+    """A point that keeps the number of each seed, so that two of them are compared seed by seed."""
+    return {**axes, "metric": metric, **entry(list(values.values()), seeds=list(values))}
+
+
+def by_epoch(results: Results, stage: str) -> Epochs:
+    """Every epoch of a stage of epochs, in order."""
+    found: dict[int, dict[int, dict[str, Any]]] = {}
+    for result in results:
+        for row in result.history:
+            if row["stage"] == stage:
+                found.setdefault(row["epoch"], {})[seed_of(result)] = row
+    return sorted(found.items())
+
+
+def array_of(result: Result, name: str) -> np.ndarray | None:
+    """An array of a result, float64; None where it has none of that name."""
+    found = result.arrays.get(name)
+    return None if found is None else np.asarray(found, dtype=np.float64)
+
+
+def histogram(values: np.ndarray, edges: np.ndarray, **axes: Any) -> Points:
     """A point with metric `count` a bin, with the axes `low` and `high`; values beyond the edges count in the outermost
     bins, so that the counts add up to the samples."""
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)

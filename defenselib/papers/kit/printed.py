@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,17 +70,21 @@ def vocabulary(paper: str, column: str) -> tuple[str, ...]:
 
 
 def undefended(
-    paper: str, exhibit: str, dataset: str, attack: str, metric: str, same: Mapping[str, object] | None = None
+    paper: str, tables: Iterable[str], dataset: str, attack: str, metric: str, same: Mapping[str, object] | None = None
 ) -> float:
-    """The printed number of the undefended model in `exhibit`, NaN if the exhibit has none. same: where it has several
-    that differ in one of these columns, the one with this value."""
-    found = _undefended(paper, exhibit).get((dataset, attack, metric))
-    if found is None:
-        return float("nan")
-    for column, value in (same or {}).items():
-        if found[column].nunique() > 1:
-            found = found[found[column] == value]
-    return float(found["published"].iloc[0]) if len(found) else float("nan")
+    """The printed number of the undefended model in the first of the tables that has one; else NaN. same: where one has
+    several that differ in one of these columns, that with this value."""
+    for table in tables:
+        found = _undefended(paper, table).get((dataset, attack, metric))
+        if found is None:
+            continue
+        for column, value in (same or {}).items():
+            if found[column].nunique() > 1:
+                found = found[found[column] == value]
+        numbers = found["published"].iloc[:1].astype(float).dropna()
+        if len(numbers):
+            return float(numbers.iloc[0])
+    return float("nan")
 
 
 @cache

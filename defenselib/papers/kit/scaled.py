@@ -5,17 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from defenselib.papers.kit.frame import entry
+from defenselib.experiments.result import Result
+from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Thin, checked_request
 from defenselib.papers.kit.spread import SEVERAL
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+from defenselib.papers.kit.table import number_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def doubled(
         row["variant"] = ", ".join(f"{k}={v}" for k, v in pair.cell.options.get("defense_args", {}).items())
         for name in numbers:
             for prefix, found in (("", usual), ("twice_", longer)):
-                row[prefix + name] = entry([_number(result, name) for result in found.values()])["reproduced"]
+                row[prefix + name] = mean_of(number_of(result, name) for result in found.values())
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -69,8 +68,3 @@ def _grid(paper: str, profile: str, store: Any) -> Grid:
 
 def _by_seed(answer: Answer) -> dict[int, Result]:
     return {result.experiment["seed"]: result for result in answer.results}
-
-
-def _number(result: Result, name: str) -> float:
-    value = getattr(result, name) if name in ("acc", "asr", "ra") else result.metrics.get(name)
-    return float("nan") if value is None else float(value)

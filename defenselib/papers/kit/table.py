@@ -7,24 +7,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from defenselib.experiments.result import Result
 from defenselib.learning.evaluation import der
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, times, verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
-from defenselib.papers.kit.gating import Before, Gating, undefended
+from defenselib.papers.kit.gating import Before, Gating, undefended_alone
 from defenselib.papers.kit.grid import Answer, Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.plots import words
 
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
-
 GATED = ("acc", "asr", "der")
+
+
+def number_of(result: Result, metric: str) -> float:
+    """acc, asr or ra of a result, or one of its metrics; NaN where it has none."""
+    value = getattr(result, metric) if metric in ("acc", "asr", "ra") else result.metrics.get(metric)
+    return math.nan if value is None else float(value)
 
 
 def metric_of(row: Row, result: Result) -> float:
@@ -35,8 +39,7 @@ def metric_of(row: Row, result: Result) -> float:
     name = str(row["metric"])
     if name in verdict.TIMES:
         return times.counted(result, result.seconds / (3600 if name == "hours" else 1))
-    value = getattr(result, name, None) if name in ("acc", "asr", "ra") else result.metrics.get(name)
-    return math.nan if value is None else float(value)
+    return number_of(result, name)
 
 
 def plain_cell(row: Row) -> Cell:
@@ -62,21 +65,17 @@ class Table(Exhibit):
     of the others.
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
-    it takes from a result. before: the undefended cell that a row's DER, drop of ACC and gate are taken against, or
-    several that are the same training with more or less measured, the first of which has results. no_target: why a
+    it takes from a result. before: the undefended cells that a row's DER, drop of ACC and gate are taken against, see
+    `gating.Gating`. no_target: why a
     printed number is none to be reached (a misprint); empty for the others.
     instead: a cell whose result holds the same number, for where that one was run and this one was not.
     """
 
     cell: Callable[[Row], Cell | str | None] = plain_cell
     value: Callable[[Row, Result], float] = metric_of
-    before: Before = undefended
+    before: Before = undefended_alone
     instead: Callable[[Row], Cell] | None = None
     no_target: Callable[[Row], str] = lambda row: ""
-
-    @property
-    def status(self) -> str:
-        return "available"
 
     @cached_property
     def listed(self) -> list[dict[str, Any]]:
@@ -178,9 +177,7 @@ def judged(
             defense=str(row["defense"]),
             published=_number(row["published"]),
             reproduced=made["reproduced"],
-            printed_undefended=_first(
-                [printed.undefended(paper, key, dataset, attack, metric, same) for key in references]
-            ),
+            printed_undefended=printed.undefended(paper, references, dataset, attack, metric, same),
             drop=made.get("drop", math.nan),
             no_attack=made.get("no_attack", math.nan),
             acc=made.get("acc_beside", math.nan),
@@ -205,10 +202,6 @@ def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict
 
 def _key(row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in printed.WHERE if name != "metric")
-
-
-def _first(numbers: Sequence[float]) -> float:
-    return next((number for number in numbers if not math.isnan(number)), math.nan)
 
 
 def _number(value: Any) -> float:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from defenselib.experiments import profile as profiles
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
+from defenselib.experiments.result import Result
 
 
 def count(result: Result) -> bool:

@@ -173,12 +173,8 @@ def _both_reach(threshold: float) -> Rule:
     return lambda case: _said((case.published >= threshold) == (case.reproduced >= threshold))
 
 
-def _any_left(case: Comparison) -> Judgement:
-    return _said((case.published <= POISON_LEFT) == (case.reproduced <= POISON_LEFT))
-
-
-def _any_counted(case: Comparison) -> Judgement:
-    return _said((case.published > 0) == (case.reproduced > 0))
+def _both_exceed(threshold: float) -> Rule:
+    return lambda case: _said((case.published > threshold) == (case.reproduced > threshold))
 
 
 def _within_factor(factor: float) -> Rule:
@@ -195,10 +191,6 @@ def _count_numbers(case: Comparison) -> Judgement:
     return _within_factor(COUNT_FACTOR)(case)
 
 
-def _most_seeds(case: Comparison) -> Judgement:
-    return _said((case.published > 0.5) == (case.reproduced > 0.5))
-
-
 RULES: dict[str, dict[str, Rule]] = {
     "none": {},
     "order": {
@@ -207,11 +199,11 @@ RULES: dict[str, dict[str, Rule]] = {
         "der": _der_order,
         "ra": _ra_order,
         "gamma": _within(GAMMA_NEAR),
-        "rho_vul": _any_left,
+        "rho_vul": _both_exceed(POISON_LEFT),
         "clean_precision": _both_reach(CLEAN_PURE),
         "poison_precision": _both_reach(MOSTLY_POISON),
-        "count": _any_counted,
-        "correct": _most_seeds,
+        "count": _both_exceed(0.0),
+        "correct": _both_exceed(0.5),
     },
     "numbers": {
         "acc": _within(ACC_CLOSE),
@@ -223,7 +215,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "clean_precision": _within(CLEAN_CLOSE),
         "poison_precision": _within(SUSPECT_CLOSE),
         "count": _count_numbers,
-        "correct": _most_seeds,
+        "correct": _both_exceed(0.5),
         **dict.fromkeys(TIMES, _within_factor(TIME_FACTOR)),
     },
 }

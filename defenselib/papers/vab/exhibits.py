@@ -15,11 +15,12 @@ from typing import Any
 import pandas as pd
 
 from defenselib import data
+from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
-from defenselib.papers.kit.frame import Row, records
+from defenselib.papers.kit.frame import Row, mean_of, records
 from defenselib.papers.kit.request import Cell, Thin
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.spread import several
@@ -145,20 +146,24 @@ def said(row: Row) -> Number:
     return Number(columns("vab"), lambda found: max(_asrs(found)))
 
 
+def _mean(results: tuple[Result, ...], metric: str) -> float:
+    return mean_of(getattr(result, metric) for result in results)
+
+
 def _asrs(found: Found) -> list[float]:
-    return [measures.mean(results, "asr") for results in found]
+    return [_mean(results, "asr") for results in found]
 
 
 def _largest_drop(found: Found) -> float:
     """Points of ACC; the cells are the undefended ones, then the defended ones, in one order."""
     half = len(found) // 2
     pairs = zip(found[:half], found[half:], strict=True)
-    return max(measures.mean(before, "acc") - measures.mean(after, "acc") for before, after in pairs)
+    return max(_mean(before, "acc") - _mean(after, "acc") for before, after in pairs)
 
 
 def _place(metric: str, rule: Any, cells: tuple[Cell, ...], places: tuple[float, ...]) -> Number:
     """Where along `places`, one a cell, something happens to a metric."""
-    return Number(cells, lambda found: rule([measures.mean(results, metric) for results in found], places))
+    return Number(cells, lambda found: rule([_mean(results, metric) for results in found], places))
 
 
 def early_suppression(store: Any = None) -> dict[str, pd.DataFrame]:

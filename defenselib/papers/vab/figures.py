@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,7 +23,8 @@ COMPONENTS = {"suspicious": (style.ORANGE, "--"), "credible": (style.GREEN, ":")
 WORDS = {"t_m": "mixing threshold $t_m$", "poisoning_rate": "poisoning rate"}
 
 
-def _variants(ran: pd.DataFrame) -> Figure:
+@partial(drawing, printed=True)
+def variants(ran: pd.DataFrame) -> Figure:
     """A row an attack, a mark a variant of the method; printed hollow, reproduced filled; ACC and ASR side by side."""
     told = axes_of(ran)
     kind = ran[told[0]] if told else pd.Series(None, ran.index, dtype=object)
@@ -46,7 +49,8 @@ def _variants(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _entropies(ran: pd.DataFrame) -> Figure:
+@drawing
+def entropies(ran: pd.DataFrame) -> Figure:
     """Figure 1: mean entropy of benign and poisoned samples after every epoch of the warm-up, a panel an attack."""
     figure, found = panels.panels(only(ran, metric="entropy"), "attack", most=3, height=2.1)
     for axis, rows, _ in found:
@@ -57,7 +61,8 @@ def _entropies(ran: pd.DataFrame) -> Figure:
     return figure
 
 
-def _mixture(ran: pd.DataFrame) -> Figure:
+@drawing
+def mixture(ran: pd.DataFrame) -> Figure:
     """Figure 4: density of the normalised entropies, the poisoned part of it, and the two fitted components."""
     figure, found = panels.panels(ran, "dataset", height=2.9)
     for axis, rows, _ in found:
@@ -111,8 +116,3 @@ def images(frame: pd.DataFrame, title: str = "") -> Figure:
     """Figure 5: poisoned images, as far as they are in the store."""
     with style.look():
         return paper_figure("vab") if frame["reproduced"].notna().any() else empty(title)
-
-
-variants = drawing(_variants, printed=True)
-entropies = drawing(_entropies)
-mixture = drawing(_mixture)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from defenselib.defenses.vab_victim import Mixture, fit_mixture
 from defenselib.experiments.measure.separation import poisoned_in, separation
+from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.measures import histogram, point
+from defenselib.papers.kit.measures import Points, Results, histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
-
-if TYPE_CHECKING:
-    from defenselib.experiments.result import Result
 
 BINS = np.linspace(0.0, 1.0, 51)  # Fig. 4
 DROP = 0.5  # points of BA that count as a drop (Fig. 3); the paper gives none
@@ -38,7 +35,7 @@ def rounds(result: Result, name: str = "entropy") -> dict[int, np.ndarray]:
     return {epoch: result.arrays[found[epoch]].astype(np.float64) for epoch in sorted(found) if epoch <= last}
 
 
-def entropies(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
+def entropies(cell: Cell, results: Results) -> Points:
     """Figure 1: mean entropy of benign and poisoned samples in nats after each epoch of the warm-up, how often a benign
     sample has more of it than a poisoned one, and at the end the share of the poison that is suspicious."""
     rows = []
@@ -64,7 +61,7 @@ def mixture_of(result: Result) -> Mixture:
     return fit_mixture(torch.from_numpy(list(rounds(result).values())[-1]), seed=0)
 
 
-def densities(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
+def densities(cell: Cell, results: Results) -> Points:
     """Figure 4 from the first seed: counts of all samples and of the poisoned ones by normalised entropy, mean,
     deviation and weight of both components, mu_1 + sigma_1."""
     values = list(rounds(results[0]).values())
@@ -79,20 +76,15 @@ def densities(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
     return [*rows, point("threshold", found.below(1.0)), point("apart", found.mean[1] - reach)]
 
 
-def final(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
+def final(cell: Cell, results: Results) -> Points:
     """Figures 3 and 6: ACC and ASR of the final model."""
     return [point(metric, *(getattr(one, metric) for one in results)) for metric in ("acc", "asr")]
 
 
-def looks(cell: Cell, results: tuple[Result, ...]) -> list[dict[str, Any]]:
+def looks(cell: Cell, results: Results) -> Points:
     """Figure 5 in numbers: how far the poisoned images are from the clean ones (dB, grey levels)."""
     found = results[0].metrics
     return [point(name, found[f"stored_{name}"]) for name in ("psnr", "linf") if f"stored_{name}" in found]
-
-
-def mean(results: Sequence[Result], metric: str) -> float:
-    """Over the seeds."""
-    return float(np.mean([getattr(one, metric) for one in results]))
 
 
 def first_drop(values: Sequence[float], places: Sequence[float]) -> float:

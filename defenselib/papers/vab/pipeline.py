@@ -18,28 +18,17 @@ from defenselib.plots import style
 from defenselib.plots.canvas import Picture
 
 STAGES = ("1 Warm-up", "2 Clean training", "3 Semi-supervised\nsuppression training")
-BOXES = {  # text, left, bottom, width, height, colour
-    "victim-1": ("Victim learns all,\nthen what it is\nsure about", 0.02, 0.55, 0.26, 0.24, style.ORANGE),
-    "split": ("entropy below $t_f$: suspicious\nabove: credible", 0.02, 0.12, 0.26, 0.2, style.GREY),
-    "victim-2": ("Victim learns the\nsuspicious samples", 0.37, 0.55, 0.26, 0.24, style.ORANGE),
-    "beneficiary-2": ("Beneficiary learns the\ncredible samples with\nAttentionMix", 0.37, 0.1, 0.26, 0.24, style.BLUE),
-    "victim-3": (
-        "Victim goes on, and\nits predictions are\ntaken from all labels",
-        0.72,
-        0.55,
-        0.26,
-        0.24,
-        style.ORANGE,
-    ),
+WIDTH = 0.26  # of every box
+BOXES = {  # text, left, bottom, height, colour
+    "victim-1": ("Victim learns all,\nthen what it is\nsure about", 0.02, 0.55, 0.24, style.ORANGE),
+    "split": ("entropy below $t_f$: suspicious\nabove: credible", 0.02, 0.12, 0.2, style.GREY),
+    "victim-2": ("Victim learns the\nsuspicious samples", 0.37, 0.55, 0.24, style.ORANGE),
+    "beneficiary-2": ("Beneficiary learns the\ncredible samples with\nAttentionMix", 0.37, 0.1, 0.24, style.BLUE),
+    "victim-3": ("Victim goes on, and\nits predictions are\ntaken from all labels", 0.72, 0.55, 0.24, style.ORANGE),
     "beneficiary-3": (
-        "Beneficiary learns credible\nand relabelled suspicious\nsamples",
-        0.72,
-        0.1,
-        0.26,
-        0.24,
-        style.BLUE,
+        "Beneficiary learns credible\nand relabelled suspicious\nsamples", 0.72, 0.1, 0.24, style.BLUE
     ),
-}
+}  # fmt: skip
 ARROWS = (
     ("victim-1", "split"),
     ("split", "beneficiary-2"),
@@ -68,21 +57,21 @@ def _stages(axis: Axes) -> None:
     axis.set(xlim=(0, 1), ylim=(0, 1), title="(a) three stages, two networks")
     for place, words in zip((0.15, 0.5, 0.85), STAGES, strict=True):
         axis.text(place, 0.97, words, ha="center", va="top", weight="bold", fontsize=10)
-    for words, left, below, width, height, colour in BOXES.values():
-        shape = FancyBboxPatch((left, below), width, height, boxstyle="round,pad=0.01", fc=style.BACKGROUND, ec=colour)
+    for words, left, below, height, colour in BOXES.values():
+        shape = FancyBboxPatch((left, below), WIDTH, height, boxstyle="round,pad=0.01", fc=style.BACKGROUND, ec=colour)
         axis.add_patch(shape)
-        axis.text(left + width / 2, below + height / 2, words, ha="center", va="center", fontsize=8.5)
+        axis.text(left + WIDTH / 2, below + height / 2, words, ha="center", va="center", fontsize=8.5)
     for start, end in ARROWS:
         _arrow(axis, start, end)
 
 
 def _arrow(axis: Axes, start: str, end: str) -> None:
-    _, left, below, width, height, _ = BOXES[start]
-    _, to_left, to_below, to_width, to_height, _ = BOXES[end]
+    _, left, below, height, _ = BOXES[start]
+    _, to_left, to_below, to_height, _ = BOXES[end]
     if left == to_left:
-        ends = ((left + width / 2, below - 0.01), (to_left + to_width / 2, to_below + to_height + 0.01))
+        ends = ((left + WIDTH / 2, below - 0.01), (to_left + WIDTH / 2, to_below + to_height + 0.01))
     else:
-        ends = ((left + width + 0.01, below + height / 2), (to_left - 0.01, to_below + to_height / 2))
+        ends = ((left + WIDTH + 0.01, below + height / 2), (to_left - 0.01, to_below + to_height / 2))
     axis.annotate("", xy=ends[1], xytext=ends[0], arrowprops={"arrowstyle": "->", "color": style.INK})
 
 

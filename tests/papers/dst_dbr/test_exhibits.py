@@ -74,7 +74,7 @@ def test_averages_of_table_6_are_taken_rate_by_rate() -> None:
         assert set(rows["poisoning_rate"].iloc[parts]) == {rows["poisoning_rate"].iloc[position]}
     for rate, acc in ((0.05, 91.31), (0.2, 89.06)):
         same = {"poisoning_rate": rate}
-        assert printed.undefended("dst_dbr", "table-6", "cifar10", "badnets", "acc", same) == acc
+        assert printed.undefended("dst_dbr", ["table-6"], "cifar10", "badnets", "acc", same) == acc
 
 
 def arrays() -> dict[str, np.ndarray]:

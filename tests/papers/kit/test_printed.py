@@ -68,9 +68,9 @@ def test_unknown_names_suggest_the_nearest():
 
 
 def test_printed_undefended_model():
-    assert printed.undefended("asd", "table-2", "cifar10", "badnets", "acc") == 94.9
-    assert pd.isna(printed.undefended("asd", "table-3", "cifar10", "badnets", "acc"))
-    assert pd.isna(printed.undefended("asd", "", "cifar10", "badnets", "acc"))
+    assert printed.undefended("asd", ["table-2"], "cifar10", "badnets", "acc") == 94.9
+    assert pd.isna(printed.undefended("asd", ["table-3"], "cifar10", "badnets", "acc"))
+    assert pd.isna(printed.undefended("asd", [""], "cifar10", "badnets", "acc"))
 
 
 def test_settings_are_columns_and_numbers_are_numbers():
