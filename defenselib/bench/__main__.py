@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -40,26 +41,20 @@ def main(
     try:
         size = Size.of(profile)
         about = machine(torch.device(device))
-        rows = _loops(size, device, seconds, processes, threads, loop or list(LOOPS))
+        with steps.Crowd(processes, threads) if processes else nullcontext() as crowd:
+            rows = dict(steps.measure(size, device, seconds, crowd, loop or list(LOOPS)))
         _print(profile, size, about["gpu"] or about["cpu"], processes, rows)
         if output is not None:
             found = steps.report(profile, size, about, processes, seconds, rows)
             output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         if poisoning:
-            _images(size, torch.device(device), threads)
+            rates = images.measure(size.model, size.width, size.precision, torch.device(device), threads)
+            _table("images/s at 32x32", rates)
         if photographs:
-            _photos(photographs, torch.device(device))
+            load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+            _table(f"images/s at 224x224, {load}", photos.bench_photos(photographs, torch.device(device)))
     except DefenseLibError as error:
         raise typer.BadParameter(str(error)) from error
-
-
-def _loops(
-    size: Size, device: str, seconds: float, processes: int, threads: int, names: list[str]
-) -> dict[str, steps.Row]:
-    if not processes:
-        return dict(steps.measure(size, device, seconds, None, names))
-    with steps.Crowd(processes, threads) as crowd:
-        return dict(steps.measure(size, device, seconds, crowd, names))
 
 
 def _print(profile: str, size: Size, machine_name: str, processes: int, rows: dict[str, steps.Row]) -> None:
@@ -79,16 +74,6 @@ def _print(profile: str, size: Size, machine_name: str, processes: int, rows: di
     Console().print(table)
     if len(shown) < len(measured):
         Console().print(f"captured: {steps.NO_CUDA}")
-
-
-def _images(size: Size, place: torch.device, threads: int) -> None:
-    rates = images.measure(size.model, size.width, size.precision, place, threads)
-    _table("images/s at 32x32", rates)
-
-
-def _photos(count: int, place: torch.device) -> None:
-    title = f"images/s at 224x224, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    _table(title, photos.bench_photos(count, place))
 
 
 def _table(title: str, rates: dict[str, float]) -> None:

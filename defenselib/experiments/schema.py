@@ -43,30 +43,29 @@ def _expect(right: bool, value: Any, what: str) -> None:
         raise InvalidValueError(f"{_short(value)} is no {what}")
 
 
-def _text(value: Any) -> None:
-    _expect(isinstance(value, str), value, "text")
+def _is(what: str, right: Callable[[Any], bool], first: Check | None = None) -> Check:
+    """Values of which `right` is true, once `first` has found nothing wrong with them."""
+
+    def check_it(value: Any) -> None:
+        if first is not None:
+            first(value)
+        _expect(right(value), value, what)
+
+    return check_it
 
 
-def _number(value: Any) -> None:
+def _finite(value: Any) -> bool:
     try:
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) in (int, float) and math.isfinite(value)
     except OverflowError:
-        right = False
-    _expect(right, value, "number")
+        return False
 
 
-def _count(value: Any) -> None:
-    _expect(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63, value, "count")
-
-
-def _amount(value: Any) -> None:
-    _number(value)
-    _expect(value >= 0, value, "number from 0 on")
-
-
-def _percent(value: Any) -> None:
-    _number(value)
-    _expect(0 <= value <= 100, value, "percentage")
+_text = _is("text", lambda value: isinstance(value, str))
+_number = _is("number", _finite)
+_count = _is("count", lambda value: type(value) is int and 0 <= value < 2**63)
+_amount = _is("number from 0 on", lambda value: value >= 0, _number)
+_percent = _is("percentage", lambda value: 0 <= value <= 100, _number)
 
 
 def _or_none(inner: Check) -> Check:

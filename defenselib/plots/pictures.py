@@ -25,10 +25,7 @@ def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
         for line, (name, row) in zip(axes, pictures.items(), strict=True):
             for axis, picture in zip(line, row, strict=False):
                 axis.imshow(picture, interpolation="nearest")
-            for axis in line:
-                axis.set(xticks=[], yticks=[])
-                axis.grid(False)
-                axis.spines[:].set_visible(False)
+            _bare(line)
             line[0].set_ylabel(name, rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title)
@@ -49,15 +46,21 @@ def rows(looks: Mapping[str, Mapping[str, np.ndarray]], example: int = 0, title:
         for line, (name, arrays) in zip(axes, looks.items(), strict=True):
             for axis, picture in zip(line, _row(arrays, example), strict=True):
                 axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
-                axis.set(xticks=[], yticks=[])
-                axis.grid(False)
-                axis.spines[:].set_visible(False)
+            _bare(line)
             line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
         for axis, head in zip(axes[0], COLUMNS, strict=True):
             axis.set_title(head, fontsize=9)
         if title:
             figure.suptitle(title)
         return figure
+
+
+def _bare(axes: np.ndarray) -> None:
+    """Leave the frames of pictures away; what stands beside them stays."""
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
 
 
 def _row(arrays: Mapping[str, np.ndarray], example: int) -> list[np.ndarray]:

@@ -25,12 +25,12 @@ from defenselib.papers import plan as plans
 from defenselib.papers.collected import Collected
 from defenselib.papers.costs import Costs, kind_of
 from defenselib.papers.kit import grid
-from defenselib.papers.kit.cells import cells_of, needs, spoken_of
+from defenselib.papers.kit.cells import needs, spoken_of
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.request import checked_request
 from defenselib.papers.planned import Plan, Planned, read
 
-from .made import made
+from .made import cells_of, made
 
 HERE = {"cpu": "a processor", "cores": 2, "gpu": None}
 TABLES = [("asd", "table-2"), ("bsd", "table-1"), ("vab", "table-1"), ("vab", "table-4"), ("dst_dbr", "table-2")]

@@ -14,12 +14,11 @@ from defenselib import papers
 from defenselib.cli import app
 from defenselib.errors import UnknownNameError
 from defenselib.experiments import Experiment, Store
-from defenselib.papers.kit.cells import cells_of
 from defenselib.papers.kit.request import checked_request
 from defenselib.papers.planned import read
 from defenselib.report import missing
 
-from ..papers.made import made
+from ..papers.made import cells_of, made
 
 HERE = {"cpu": "a slow one", "cores": 2, "gpu": None}
 

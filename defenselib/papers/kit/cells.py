@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from defenselib.experiments.experiment import Experiment
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed
@@ -20,7 +19,7 @@ from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gates import undecided
 from defenselib.papers.kit.gating import keeps_labels, printed_rate, triggered, undefended
 from defenselib.papers.kit.grid import mode_of
-from defenselib.papers.kit.request import Cell, Request
+from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import GATED, Table, no_attack
 from defenselib.papers.kit.view import View
 from defenselib.plots import words
@@ -129,24 +128,6 @@ def _of_composed(exhibit: Composed, profile: str) -> list[Need]:
         gates = [one for cell, plain in zip(gated, before, strict=True) for one in _gates(exhibit, cell, plain)]
         found.append(Need(row, tuple((cell,) for cell in number.cells), tuple(before), tuple(gates)))
     return found
-
-
-def cells_of(exhibit: Exhibit, request: Request) -> tuple[Experiment, ...]:
-    """The distinct experiments that `exhibit.reproduce(run=True)` would look up or run, those that numbers are judged
-    by included. What a gate asks only after it has seen a result (the trigger on a clean model) is none of them."""
-    grid = exhibit.grid(request)
-    found: dict[Experiment, None] = {}
-
-    def taken(choices: Sequence[Choice], partner: bool) -> bool:
-        asked = [grid.wanted(choice[0], partner) for choice in choices]
-        for cell, seeds, _ in asked:
-            found.update({cell.experiment(exhibit.paper, request.profile, seed): None for seed in seeds})
-        return all(seeds for _, seeds, _ in asked)
-
-    for need in needs(exhibit, request.profile):
-        if taken(need.made_of, False):  # what nobody runs, nobody judges
-            taken(need.judged_by, True)
-    return tuple(found)
 
 
 def spoken_of(claims: Sequence[Claim], listed: Sequence[Need], profile: str) -> list[list[Claim]]:

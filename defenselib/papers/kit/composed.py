@@ -67,28 +67,20 @@ def _composed(number: Number | str, grid: Grid, gating: Gating, metric: str) -> 
     if isinstance(number, str):
         return entry([], reason=number)
     answers = [grid.answer(cell) for cell in number.cells]
-    missing = [
-        words.value(cell.attack, "attack")
-        for cell, answer in zip(number.cells, answers, strict=True)
-        if not answer.results
+    named = [
+        (words.value(cell.attack, "attack"), cell, answer) for cell, answer in zip(number.cells, answers, strict=True)
     ]
+    missing = [(name, answer.reason) for name, _, answer in named if not answer.results]
     if missing:
-        reasons = "; ".join(dict.fromkeys(answer.reason for answer in answers if not answer.results))
-        if len(answers) == 1:
-            return entry([], reason=reasons)
-        lacking = ", ".join(dict.fromkeys(missing))
-        return entry([], reason=f"needs {len(answers)} trainings, {len(missing)} missing ({lacking}): {reasons}")
+        lacking, reasons = (dict.fromkeys(told) for told in zip(*missing, strict=True))
+        of_all = f"needs {len(answers)} trainings, {len(missing)} missing ({', '.join(lacking)}): "
+        return entry([], reason=("" if len(answers) == 1 else of_all) + "; ".join(reasons))
     value = number.value([answer.results for answer in answers])
-    machines = [machine_of(result) for answer in answers for result in answer.results]
-    reason = f"over {len(answers)} trainings" if len(answers) > 1 else answers[0].reason
-    made = entry([value], machines, "no such place in these results" if math.isnan(value) else reason)
-    if metric == "asr" and mode_of(grid.request.profile) != "none":
-        gates = [gating.gate(cell, answer).closed for cell, answer in zip(number.cells, answers, strict=True)]
-        closed = [
-            f"{words.value(cell.attack, 'attack')}: {gate}"
-            for cell, gate in zip(number.cells, gates, strict=True)
-            if gate
-        ]
-        made["gate"] = "; ".join(dict.fromkeys(closed))
     results = [result for answer in answers for result in answer.results]
+    reason = f"over {len(answers)} trainings" if len(answers) > 1 else answers[0].reason
+    reason = "no such place in these results" if math.isnan(value) else reason
+    made = entry([value], map(machine_of, results), reason)
+    if metric == "asr" and mode_of(grid.request.profile) != "none":
+        gates = ((name, gating.gate(cell, answer).closed) for name, cell, answer in named)
+        made["gate"] = "; ".join(dict.fromkeys(f"{name}: {gate}" for name, gate in gates if gate))
     return {**made, "source": frames.sources_of(results), "results": frames.hashes_of(results)}
