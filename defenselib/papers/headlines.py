@@ -16,7 +16,7 @@ from defenselib import papers
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store
 from defenselib.papers.kit.cells import needs
-from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, RANK, SO_FAR, UNDECIDED, Claim, Point
+from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, RANK, SO_FAR, UNDECIDED, Claim, Evidence, Point
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.request import checked_request
 
@@ -96,8 +96,10 @@ def _outcome(headline: Headline, exhibit: str, key: str, profile: str, frames: F
 
 def judged(exhibit: str, claim: Claim, frame: pd.DataFrame) -> Outcome:
     """A claim on the frame of one profile."""
-    found = claim.judge(frame)
-    return Outcome(exhibit, claim, str(found["profile"]), str(found["outcome"]), tuple(claim.points(frame)))
+    evidence = Evidence.of(frame)
+    points = () if evidence.view is None else tuple(claim.expression.points(evidence.view))
+    outcome = NOT_RUN if evidence.view is None else claim.expression.decide(points)
+    return Outcome(exhibit, claim, evidence.profile, outcome, points)
 
 
 def answer(found: Iterable[Outcome]) -> str:

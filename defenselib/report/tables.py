@@ -107,11 +107,11 @@ def claims(frame: pd.DataFrame, caption: str, printed: bool = False) -> Html:
     return render(pd.DataFrame({**shown, "numbers": frame["numbers"]}), f"{caption}, {place}", marked=["outcome"])
 
 
-def claims_at(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
+def claims_at(evidence: Levels, claims: Levels, caption: str) -> Html:
     """Every claim of an exhibit with its rule, a column of outcomes for each profile that has some of it, and what
-    decided at the best of them."""
+    decided at the best of them. claims: `Exhibit.claims` of the frames."""
     best = chosen(evidence)[0]
-    judged = {name: exhibit.claims(frame) for name, frame in (there(evidence) or {best: evidence[best]}).items()}
+    judged = {name: claims[name] for name in there(evidence) or (best,)}
     first = judged[best]
     shown: dict[str, Any] = {"statement": _sentences(first)}
     shown |= {name: _outcomes(found) for name, found in judged.items()}

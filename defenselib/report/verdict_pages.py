@@ -125,7 +125,7 @@ def exhibit(one: Found, cost: Cost | None = None) -> Html:
     else:
         parts += _without_results(one, cost)
     if len(one.claims[one.best]) and ran:
-        parts.append(str(tables.claims_at(shown, one.frames, f"What the authors say about {name}")))
+        parts.append(str(tables.claims_at(one.frames, one.claims, f"What the authors say about {name}")))
     if ran and cost is not None:
         parts.append(f'<p class="missing-line">Missing at profile {cost.profile}: {cost.words}: {cost.command}</p>')
     heading = f"<b>{escape(name)}</b>: {escape(shown.title)}"

@@ -155,9 +155,8 @@ def test_claims_have_a_column_of_outcomes_for_each_profile():
         rows, [{**frame.entry([v], seeds=[0]), "verdict": "agrees"} for v in rows["published"]], "laptop"
     )
     some = laptop.assign(profile="gpu", reproduced=laptop["reproduced"].where(rows["attack"] == "badnets"))
-    text = str(
-        tables.claims_at(exhibit, {"paper": laptop.assign(reproduced=math.nan), "gpu": some, "laptop": laptop}, "c")
-    )
+    evidence = {"paper": laptop.assign(reproduced=math.nan), "gpu": some, "laptop": laptop}
+    text = str(tables.claims_at(evidence, {name: exhibit.claims(found) for name, found in evidence.items()}, "c"))
     heads = re.findall(r'<th scope="col"[^>]*>([^<]*)<', text)
     assert heads == ["statement", "laptop", "gpu", "rule", "numbers at laptop"]
     assert "◐ holds so far</span> 3 of 18" in text and "✓ holds</span> 18 of 18" in text

@@ -68,23 +68,41 @@ class Claim:
 
     def points(self, frame: pd.DataFrame) -> list[Point]:
         """The cells that the sentence speaks of, at the one profile of the frame; none where that is no evidence."""
-        profile = _profile_of(frame)
-        mode = "none" if profile not in RANK else profiles.load(profile).verdict
-        return [] if mode == "none" else self.expression.points(View(frame[frame["profile"] == profile], mode))
+        view = Evidence.of(frame).view
+        return [] if view is None else self.expression.points(view)
 
     def judge(self, frame: pd.DataFrame) -> dict[str, Any]:
         """claim, statement, source, rule, outcome, numbers (what decided), profile, true, of (cells)."""
-        profile = _profile_of(frame)
+        return self.judged(Evidence.of(frame))
+
+    def judged(self, evidence: Evidence) -> dict[str, Any]:
+        """`judge`, of evidence that several claims are judged by."""
         row = {"claim": self.key, "statement": self.sentence, "source": self.source, "rule": self.expression.rule}
-        mode = "none" if profile not in RANK else profiles.load(profile).verdict
-        if mode == "none":
-            said = "" if frame["reproduced"].isna().all() else f"{profile} is no evidence"
-            return {**row, "outcome": NOT_RUN, "numbers": said, "profile": profile, "true": 0, "of": 0}
-        points = self.points(frame)
+        row["profile"] = evidence.profile
+        if evidence.view is None:
+            return {**row, "outcome": NOT_RUN, "numbers": evidence.said, "true": 0, "of": 0}
+        points = self.expression.points(evidence.view)
         outcome = self.expression.decide(points)
         true = sum(point.state == "true" for point in points)
-        said = words(points)
-        return {**row, "outcome": outcome, "numbers": said, "profile": profile, "true": true, "of": len(points)}
+        return {**row, "outcome": outcome, "numbers": words(points), "true": true, "of": len(points)}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A frame as claims see it: the numbers of its one profile; no view where that profile is no evidence, and what is
+    said then."""
+
+    profile: str
+    view: View | None
+    said: str = ""
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Evidence:
+        profile = _profile_of(frame)
+        mode = "none" if profile not in RANK else profiles.load(profile).verdict
+        if mode == "none":
+            return cls(profile, None, "" if frame["reproduced"].isna().all() else f"{profile} is no evidence")
+        return cls(profile, View(frame[frame["profile"] == profile], mode))
 
 
 def every_point(points: Sequence[Point]) -> str:
@@ -172,7 +190,8 @@ def _blank(value: Any) -> bool:
 def table_of(claims: Sequence[Claim], frame: pd.DataFrame) -> pd.DataFrame:
     """One row a claim: claim, statement, source, rule, outcome, numbers, profile, true, of."""
     columns = ["claim", "statement", "source", "rule", "outcome", "numbers", "profile", "true", "of"]
-    return pd.DataFrame([claim.judge(frame) for claim in claims], columns=columns)
+    evidence = Evidence.of(frame)
+    return pd.DataFrame([claim.judged(evidence) for claim in claims], columns=columns)
 
 
 def as_printed(frame: pd.DataFrame) -> pd.DataFrame:

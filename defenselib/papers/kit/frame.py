@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,9 @@ def rows_of(rows: Iterable[Row]) -> pd.DataFrame:
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries by column."""
-    return cast("list[dict[str, Any]]", rows.to_dict("records"))
+    # Column by column: `to_dict` takes texts, which pandas holds as Arrow arrays, one by one through Arrow.
+    columns = {str(name): rows[name].to_numpy(dtype=object).tolist() for name in rows}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def entry(

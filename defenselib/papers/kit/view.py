@@ -46,7 +46,10 @@ class View:
     row without a metric, which stands for all that the cell would show."""
 
     def __init__(self, frame: pd.DataFrame, mode: str, known: frozenset[str] | None = None) -> None:
-        self.frame = frame
+        # Columns of texts are Arrow arrays, which are slow to read one by one; attributes are copied, deeply, into
+        # whatever is taken from a frame.
+        self.frame = frame.astype({name: object for name, kind in frame.dtypes.items() if kind == "str"})
+        self.frame.attrs = {}
         self.mode = mode
         # Axes that a cell states before it is run: one that states none is not on them, while what only results have
         # (panels, epochs) may be anything.
@@ -70,6 +73,8 @@ class View:
             hit = _matches(rows[column], wanted)
             open_to_all = placeholder & rows[column].isna().to_numpy() & (column not in self.known)
             keep = keep & (hit | open_to_all)
+        if not (keep & placeholder).any():
+            return rows[keep]
         # So that the row of a cell that was not run pairs with those of cells that were.
         fixed = {
             name: value for name, value in where.items() if name in rows and not isinstance(value, tuple | list | Not)
@@ -131,6 +136,8 @@ def _matches(column: pd.Series, wanted: Any) -> Any:
 def _on_curve(absent: pd.DataFrame, part: pd.DataFrame, keys: Sequence[str], known: frozenset[str]) -> pd.DataFrame:
     """The rows of cells that were not run whose keys are those of `part`, or unknown (on an axis not in `known`)."""
     for key in keys:
+        if absent.empty:
+            break
         value = part[key].iloc[0]
         same = absent[key].isna() if pd.isna(value) else absent[key] == value
         absent = absent[same if key in known else same | absent[key].isna()]
