@@ -1,14 +1,16 @@
 """What a cell will take, from what others took.
 
 Measured is the median over stored results on the same kind of machine, on a processor of what it worked for each: of
-the same cell with other seeds; else of the same method at this profile on this data set; else at this profile. A method
-is the defense, and where it stops. Where there is none the number is a guess, by the first of these that there is:
+the same cell with other seeds; else of the same method and network at this profile on this data set; else at this
+profile. A method is the defense, and where it stops. Where there is none the number is a guess, by the first of these
+that there is:
 
-1. the method at this profile on another machine, times what the undefended training takes here against there;
-2. the method at another profile on this machine, times the ratio of work: training images times epochs of all stages,
+1. the method at this profile on another network, which may take several times as long or short;
+2. the method at this profile on another machine, times what the undefended training takes here against there;
+3. the method at another profile on this machine, times the ratio of work: training images times epochs of all stages,
    times layers and the square of the width of the model and the places on its maps (what its convolutions cost);
-3. any method on this machine, by its seconds a work;
-4. ten minutes.
+4. any method on this machine, by its seconds a work;
+5. ten minutes.
 
 A guess across profiles may be wrong by a factor of ten: iterations that are no epochs, steps of attacks on the network,
 and what a wider model fills of a GPU are not in it.
@@ -117,7 +119,11 @@ class Costs:
         for key in _keys(profile, self.machine, cell, same_but_seed(resolved.spec()))[:3]:
             if key in self._found:
                 return Cost(median(one.seconds for one in self._found[key]))
-        return self._guess(profile, method_of(cell), work_of(cell))
+        method = method_of(cell)
+        if ("method", profile, self.machine, method) in self._found:
+            took = self._found["method", profile, self.machine, method]
+            return Cost(median(one.seconds for one in took), "as on another network")
+        return self._guess(profile, method, work_of(cell))
 
     def _guess(self, profile: str, method: str, work: float) -> Cost:
         elsewhere = [key[2] for key in self._found if key[:2] == ("method", profile) and key[3] == method]
@@ -157,7 +163,8 @@ def _keys(profile: str, kind: str, cell: Table, seedless: str) -> list[tuple[str
     method = method_of(cell)
     return [
         ("cell", profile, kind, seedless),
-        ("data set", profile, kind, cell["dataset"], method),
+        ("data set", profile, kind, cell["dataset"], method, cell["model"]),
+        ("network", profile, kind, method, cell["model"]),
         ("method", profile, kind, method),
         ("machine", kind),
     ]

@@ -249,6 +249,7 @@ def test_a_cost_is_the_median_of_the_closest_measured_else_a_guess_by_the_stated
     ]
     assert cost(busy) == (20, False), "what the processor worked, by two threads"
     assert cost([dataclasses.replace(busy[0], seconds=12.0)]) == (12, False), "never more than passed"
+    assert cost(same, model="mobilenet_v2") == (20, True), "the method on another network"
     fast = {"gpu": "a card"}
     there = [result(0, 1, fast), result(0, 3, fast, defense="asd")]
     # On the card ASD takes 3 s and the undefended model 1; here the latter takes 20.
