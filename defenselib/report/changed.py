@@ -47,9 +47,10 @@ def verdicts(found: Sequence[Found]) -> pd.DataFrame:
     """One row a printed number that was run then or now: paper, exhibit, row, profile, before, after, where, why."""
     rows = [
         {"paper": one.exhibit.paper, "exhibit": one.exhibit.key, "row": place, "profile": profile,
-         "after": row["verdict"], "now": row["reproduced"], "where": _place(row, frame), "why": _why_number(row)}
+         "after": row["verdict"], "now": row["reproduced"], "where": words.setting(row, told), "why": _why_number(row)}
         for one in found if one.prints
         for profile, frame in one.frames.items()
+        for told in [tables.telling(frame)]
         for place, row in enumerate(records(frame))
     ]  # fmt: skip
     then = earlier("verdicts").rename(columns={"verdict": "before"})
@@ -77,10 +78,6 @@ def claims(found: Sequence[Found]) -> pd.DataFrame:
     kept = both[(both["before"] != NOT_RUN) | ~both["after"].isin([NOT_RUN, GONE])]
     ordered = kept.sort_values("paper", key=lambda names: names.map(PAPERS.index), kind="stable")
     return ordered.drop(columns=["numbers", "decided"])
-
-
-def _place(row: dict[str, Any], frame: pd.DataFrame) -> str:
-    return words.setting(row, tables.telling(frame))
 
 
 def _why_number(row: dict[str, Any]) -> str:
