@@ -11,14 +11,15 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from defenselib import papers
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.papers import notes
-from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit.claims import as_printed
 
 COMMITTED = Path(__file__).parents[2] / "book" / "results"
@@ -85,15 +86,49 @@ def filter_leads() -> bool:
     return set(best["components"]) == {"F"} and "fails" in outcomes("vab", "table-4").values()
 
 
-def split_of_dst(attack: str) -> bool:
+def split_of_dst(attack: str) -> tuple[float, float]:
+    """Percent of the clean part that is clean, of the poisoned part that is poisoned."""
     clean, poison = (number("dst_dbr", "figure-4", attack=attack, defense="dbr", metric=f"{part}_precision")
                      for part in ("clean", "poison"))  # fmt: skip
-    return clean >= 99 and poison >= 90
+    return clean, poison
 
 
-def dst_asr(profile: str) -> float:
-    return number("dst_dbr", "table-1", profile, dataset="cifar10", model="resnet18", attack="badnets", defense="dst",
-                  metric="asr")  # fmt: skip
+def dst(attack: str, metric: str) -> float:
+    return number("dst_dbr", "table-1", dataset="cifar10", model="resnet18", attack=attack, defense="dst",
+                  metric=metric)  # fmt: skip
+
+
+def undefended_of_dst() -> float:
+    return number("dst_dbr", "table-2", dataset="cifar10", attack="badnets", defense="none", metric="acc")
+
+
+def of_dbr(attack: str = "badnets", **more: Any) -> Result:
+    asked = Experiment(attack=attack, defense="dbr", paper="dst_dbr", profile="laptop", **more)
+    found = Store(COMMITTED).get(asked.resolve())
+    assert found is not None
+    return found
+
+
+def rounds_of_dbr() -> bool:
+    """The trigger works through the first seven of twenty rounds, not in the last five; ACC loses under 4 points."""
+    rounds = of_dbr().history_frame().set_index("epoch")
+    held, gone = rounds["asr"].loc[1:7], rounds["asr"].loc[16:20]
+    return bool((held > 95).all() and (gone < 10).all() and 0 < rounds["acc"].loc[0] - rounds["acc"].loc[20] < 4)
+
+
+def strip_holds() -> bool:
+    """D-BR's trigger under Blend-Strip: how far it falls in the second half of the rounds, beside the first."""
+    rounds = of_dbr(attack="blend-strip").history_frame().set_index("epoch")["asr"]
+    return bool(rounds.loc[20] > 80 and rounds.loc[10] - rounds.loc[20] > 5 * (rounds.loc[0] - rounds.loc[10]))
+
+
+def clean_at_zero() -> bool:
+    """Whether that share of the clean images has a score of 0 after the fine-tuning, and no poisoned one has."""
+    result = of_dbr(defense_args={"probe": "features", "rounds": 0})
+    arrays = result.arrays
+    poisoned = np.unpackbits(arrays["is_poisoned"])[: len(arrays["scores/fct/13"])].astype(bool)
+    zero = arrays["scores/fct/13"] == 0
+    return bool(0.85 < zero[~poisoned].mean() < 0.95 and not zero[poisoned].any())
 
 
 def robust(attack: str, defense: str, metric: str = "asr") -> float:
@@ -136,12 +171,14 @@ SAID: list[tuple[str, str, Callable[[], bool]]] = [
     ("vab", "does so under Blend", lambda: vab("blend", "asr") <= 10 and vab("badnets", "asr") <= 10),
     ("vab", "two of them end a little above", lambda: sum(value > 10 for value in vab_seeds()) == 2),
     ("vab", "Table 4 turns around", filter_leads),
-    ("dst_dbr", "Both hold for BadNets and for Blend-Strip",
-     lambda: split_of_dst("badnets") and split_of_dst("blend-strip")),
-    ("dst_dbr", "Under Blend-Kitty the clean part is clean, but the poisoned one is not",
-     lambda: float(dst_dbr.doubled(store=COMMITTED)["poison_precision"].iloc[0]) < 90),
-    ("dst_dbr", "ends above ten percent under BadNets at `laptop`", lambda: dst_asr("laptop") > 10),
-    ("dst_dbr", "attack success is a quarter of that", lambda: 3 < dst_asr("laptop") / dst_asr("gpu") < 5),
+    ("dst_dbr", "Both hold for BadNets and for Blend-Strip: no sample of either part is in the wrong one",
+     lambda: split_of_dst("badnets") == split_of_dst("blend-strip") == (100, 100)),
+    ("dst_dbr", "an attack success below five percent under both, and is right on little more than half",
+     lambda: all(dst(one, "asr") < 5 and 50 < dst(one, "acc") < 60 for one in ("badnets", "blend-strip"))),
+    ("dst_dbr", "Undefended training is right on four fifths", lambda: 78 < undefended_of_dst() < 82),
+    ("dst_dbr", "holds for seven rounds and is gone in the last five", rounds_of_dbr),
+    ("dst_dbr", "it still works after twenty rounds, and falls faster towards their end", strip_holds),
+    ("dst_dbr", "those of nine tenths of the clean images reach it", clean_at_zero),
     ("aabl", "both end with an ASR of about a tenth or less",
      lambda: max(robust("badnets", "aabl"), robust("trojan", "aabl")) <= 12),
     ("aabl", "are called the target as often", lambda: abs(patched("grid3", "aabl", "false_target")) <= 1),

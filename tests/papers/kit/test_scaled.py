@@ -68,7 +68,7 @@ def usual_schedule():
     return {name: usual[name] for name in bsd.SCHEDULE}
 
 
-@pytest.mark.parametrize("key", [key for key in papers.available() if key != "dst_dbr"])
+@pytest.mark.parametrize("key", papers.available())
 def test_what_papers_run_twice_is_longer(key):
     module = import_module(f"defenselib.papers.{key}.exhibits")
     assert module.TWICE
