@@ -28,8 +28,11 @@ from .defenses.tiny import TINY, granted
 from .simulated_gpu import _place, simulated_gpu
 
 CLASSES, A_CLASS = 12, 6
-# At 224 what is cheap: one defense of every way to look at images (plain batches, views, pools, clean samples).
-SIZES = [(64, name) for name in defenses.available()] + [(224, name) for name in ("none", "dst", "asd", "vab", "ft")]
+# At 224 one defense of every way to look at images (plain batches, views, pools, clean samples); the others nightly.
+USUAL = ("none", "dst", "asd", "vab", "ft")
+SIZES = [(64, name) for name in defenses.available()] + [
+    pytest.param(224, name, marks=() if name in USUAL else pytest.mark.demo) for name in defenses.available()
+]
 TRAINED = ("iab", "dynamic", "ssba")  # whose networks take a while on large images
 OTHER = {"narcissus": {"pood": "folder"}}  # drawn shapes have 32 pixels
 
