@@ -29,7 +29,7 @@ def planned(experiment: Experiment, *exhibits: str, retrain: bool = False) -> Pl
     resolved = experiment.resolve()
     below = None if resolved.upstream is None else resolved.upstream.hash
     fields = as_dict(experiment.replace(source=resolved.source))
-    return Planned(fields, resolved.hash, resolved.stem, retrain, below, (), 5.0, exhibits=exhibits, retrain=retrain)
+    return Planned(fields, resolved.hash, resolved.stem, retrain, below, {}, 5.0, exhibits=exhibits, retrain=retrain)
 
 
 @dataclass
