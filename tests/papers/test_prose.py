@@ -20,6 +20,7 @@ import pytest
 from defenselib import papers
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.papers import notes
+from defenselib.papers.dst_dbr import exhibits as dst_dbr
 from defenselib.papers.kit.claims import as_printed
 
 COMMITTED = Path(__file__).parents[2] / "book" / "results"
@@ -178,6 +179,8 @@ SAID: list[tuple[str, str, Callable[[], bool]]] = [
     ("dst_dbr", "Undefended training is right on four fifths", lambda: 78 < undefended_of_dst() < 82),
     ("dst_dbr", "holds for seven rounds and is gone in the last five", rounds_of_dbr),
     ("dst_dbr", "it still works after twenty rounds, and falls faster towards their end", strip_holds),
+    ("dst_dbr", "Twice the rounds bring it down to three percent",
+     lambda: 2.5 < float(dst_dbr.doubled(store=COMMITTED)["twice_asr"].iloc[0]) < 3.5),
     ("dst_dbr", "those of nine tenths of the clean images reach it", clean_at_zero),
     ("aabl", "both end with an ASR of about a tenth or less",
      lambda: max(robust("badnets", "aabl"), robust("trojan", "aabl")) <= 12),

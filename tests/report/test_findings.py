@@ -107,7 +107,8 @@ def test_who_needs_clean_samples_is_asked_of_the_defenses() -> None:
 def test_what_defends_on_drawn_images_is_read_from_the_trials(tmp_path) -> None:
     path = tmp_path / "demo.csv"
     path.write_text(
-        "attack,defense,gates\nbadnets,none,hold\nbadnets,asd,hold\nbadnets,cbd,fail: asr<=5\nblend,bsd,hold\n"
+        "attack,defense,gates\nbadnets,none,hold\nbadnets,asd,hold\nbadnets,cbd,fail: asr<=5\nbadnets,cbd,hold\n"
+        "blend,bsd,hold\n"
     )
     assert findings.drawn(path) == {"asd": True, "cbd": False}
 
