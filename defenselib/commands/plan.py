@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -181,7 +182,8 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
     from defenselib.commands.output import console
 
     screen = console()
-    for table in (_totals(plan), _missing(plan, rows)):
+    costs = plan.costs
+    for table in (_totals(plan, costs), _missing(plan, costs, rows)):
         if table.row_count:
             screen.print(table)
     hidden = len(plan.missing) - rows
@@ -213,8 +215,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _totals(plan: Plan) -> Table:
-    costs = plan.costs
+def _totals(plan: Plan, costs: Mapping[str, float]) -> Table:
     table = _table("plan", "profile", "cells", "in the store", "missing", "to retrain", "hours", "guessed", "numbers")
     for profile in dict.fromkeys(cell.profile for cell in plan.cells):
         mine = [cell for cell in plan.cells if cell.profile == profile]
@@ -225,9 +226,8 @@ def _totals(plan: Plan) -> Table:
     return table
 
 
-def _missing(plan: Plan, rows: int) -> Table:
+def _missing(plan: Plan, costs: Mapping[str, float], rows: int) -> Table:
     table = _table("missing", "hash", "profile", "cell", "seed", "minutes", "numbers", "claims", "for")
-    costs = plan.costs
     for cell in plan.missing[:rows]:
         minutes = f"{'~' if cell.guess else ''}{costs[cell.hash] / 60:.1f}"
         more = f" +{len(cell.exhibits) - 2}" if len(cell.exhibits) > 2 else ""

@@ -44,13 +44,10 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def process_peak() -> int:
     """Most memory that this process has held, in bytes."""
-    try:
-        # Not getrusage's ru_maxrss: a child begins with its parent's, through fork and exec.
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    # Not getrusage's ru_maxrss: a child begins with its parent's, through fork and exec.
+    told = _told("/proc/self/status", "VmHWM")
+    if told:
+        return int(told.split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes elsewhere, bytes on macOS.
     return peak if sys.platform == "darwin" else peak * 1024
@@ -62,10 +59,13 @@ def start_memory(device: torch.device) -> None:
 
 
 def _processor() -> str:
+    return _told("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def _told(path: str, name: str) -> str:
+    """What a file of Linux's says behind "name:", in the first line that does; nothing elsewhere."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

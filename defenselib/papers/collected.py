@@ -220,10 +220,6 @@ class Collected:
                     self._entries[below].retrain = self._entries[below].stored
         for key, entry in self._entries.items():
             group, seed = entry.group, entry.seed
-            taken = {
-                stage: group.cost.seconds * group.cost.shares.get(stage.rpartition("-")[0], 0.0)
-                for stage in group.stages
-            }
             yield Planned(
                 fields={**group.fields, "seed": seed} if seed else group.fields,
                 hash=key,
@@ -231,7 +227,7 @@ class Collected:
                 stored=entry.stored,
                 retrain=entry.retrain,
                 upstream=None if group.upstream is None else group.upstream.hash(seed),
-                stages={f"{stage}-s{seed}": round(seconds, 1) for stage, seconds in taken.items()},
+                stages={f"{stage}-s{seed}": round(group.cost.part(stage), 1) for stage in group.stages},
                 seconds=round(group.cost.seconds, 1),
                 guess=group.cost.guess,
                 numbers=round(entry.numbers, 4),

@@ -47,6 +47,10 @@ class Cost:
     guess: str = ""
     shares: Mapping[str, float] = field(default_factory=dict)
 
+    def part(self, stage: str) -> float:
+        """Seconds of a shared stage, named as `stages.shared_stages` does; 0 where nobody knows."""
+        return self.seconds * self.shares.get(stage.rpartition("-")[0], 0.0)
+
 
 @dataclass(frozen=True)
 class _Took:
@@ -97,23 +101,22 @@ class Costs:
         self.machine = machine
         self.kinds: dict[str, int] = {}
         self._found: dict[tuple[str, ...], list[_Took]] = {}
-        self._shares: dict[tuple[str, str], dict[str, list[float]]] = {}
+        parts: dict[tuple[str, str], dict[str, list[float]]] = {}
         for result in results:
             kind = kind_of(result.machine)
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             took = _Took(_alone(result), work_of(result.experiment))
             for key in _keys(result.profile, kind, result.experiment, same_but_seed(result.spec)):
                 self._found.setdefault(key, []).append(took)
-            known = self._shares.setdefault((result.profile, method_of(result.experiment)), {})
+            known = parts.setdefault((result.profile, method_of(result.experiment)), {})
             for stage, seconds in result.stages.items():
                 known.setdefault(stage.removesuffix(SHARED), []).append(seconds / max(result.seconds, 1e-9))
-        self._known: dict[tuple[str, ...], Cost] = {}
+        self._shares = {key: {name: median(of) for name, of in known.items()} for key, known in parts.items()}
 
     def of(self, resolved: Resolved) -> Cost:
         """The expected cost of a resolved experiment."""
         cell, profile = resolved.describe(), resolved.profile
-        known = self._shares.get((profile, method_of(cell)), {})
-        return replace(self._whole(resolved, cell, profile), shares={name: median(of) for name, of in known.items()})
+        return replace(self._whole(resolved, cell, profile), shares=self._shares.get((profile, method_of(cell)), {}))
 
     def _whole(self, resolved: Resolved, cell: Table, profile: str) -> Cost:
         for key in _keys(profile, self.machine, cell, same_but_seed(resolved.spec()))[:3]:
