@@ -1,0 +1,64 @@
+"""The table of `demo`: which goals a row misses, and that a table takes a pair once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from defenselib.experiments.drawn import missed, put, row
+from defenselib.experiments.result import Result
+
+
+def result(defense: str = "asd", attack: str = "badnets", **changes: Any) -> Result:
+    numbers: dict[str, Any] = {"acc": 98.0, "asr": 0.0, "per_class": (100.0, 100.0, 100.0, 90.0), **changes}
+    return Result({"attack": attack, "defense": defense, "seed": 0, "target": 3}, {}, "f" * 16, "demo", **numbers)
+
+
+NONE = result("none", acc=99.0, asr=100.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "goals"),
+    [
+        ({}, []),
+        ({"asr": 5.1}, ["asr<=5"]),
+        ({"acc": 93.9}, ["acc within 5"]),
+        ({"per_class": (100.0, 100.0, 100.0, 79.0)}, ["target recall>=80"]),
+        # The target class is not asked for: its attack has no success, and no defense.
+        ({"per_class": (100.0, 100.0, 100.0, 0.0)}, ["target recall>=80", "no dead class"]),
+        ({"per_class": (0.0, 100.0, 100.0, 100.0)}, ["no dead class"]),
+        ({"acc": math.nan, "asr": math.nan}, ["asr<=5", "acc within 5"]),
+    ],
+)
+def test_a_defense_misses_what_it_misses(changes: dict[str, Any], goals: list[str]) -> None:
+    assert missed(result(**changes), NONE) == goals
+
+
+def test_an_attack_that_does_not_take_misses_its_goal() -> None:
+    assert missed(NONE, NONE) == []
+    weak = result("none", asr=94.0)
+    assert missed(weak, weak) == ["asr>=95"]
+    other = result("none", "blend", asr=86.0, acc=90.0)
+    assert missed(other, other) == ["acc>=95"]
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(0, 100))
+def test_a_better_number_never_misses_more(acc: float, asr: float, better: float) -> None:
+    worse = missed(result(acc=acc, asr=asr), NONE)
+    assert set(missed(result(acc=max(acc, better), asr=min(asr, better)), NONE)) <= set(worse)
+
+
+def test_a_table_takes_a_pair_once(tmp_path: Any) -> None:
+    path = tmp_path / "deep" / "demo.csv"
+    put(path, [row(result(), NONE), row(result("bsd"), NONE)])
+    put(path, [row(result(asr=60.0), NONE)])
+    told = pd.read_csv(path)
+    assert [*zip(told["defense"], told["asr"], told["gates"], strict=True)] == [
+        ("bsd", 0.0, "hold"),
+        ("asd", 60.0, "fail: asr<=5"),
+    ]
