@@ -23,12 +23,23 @@ def plain(doctree: Any) -> str:
     """The words of a page as a reader sees them: raw HTML without its tags, no scripts, spaces single."""
     parts: list[str] = []
     for node in doctree.findall(nodes.Text):
+        if _instead(node):
+            continue
         raw = node.parent if isinstance(node.parent, nodes.raw) else None
         if raw is None and not isinstance(node.parent, nodes.comment):
             parts.append(str(node))
         elif raw is not None and "html" in raw.get("format", ""):
             parts.append(unescape(TAG.sub(" ", HIDDEN.sub(" ", str(node)))))
     return " ".join(" ".join(parts).split())[:LONGEST]
+
+
+def _instead(node: Any) -> bool:
+    """Whether a text is what an output of a cell prints where its HTML, picture or widget cannot be shown."""
+    while node is not None:
+        if isinstance(node, nodes.Element) and node.get("mime_type"):
+            return node["mime_type"] == "text/plain" and len(node.parent) > 1
+        node = node.parent
+    return False
 
 
 def note_text(app: Any, doctree: Any) -> None:

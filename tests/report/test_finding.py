@@ -32,6 +32,18 @@ def test_the_words_of_a_page_are_those_that_are_seen() -> None:
     assert found == "One line and the next. A < B 12.5"
 
 
+def test_what_a_cell_prints_in_place_of_its_picture_is_not_found() -> None:
+    def output(*kinds: str) -> nodes.Element:
+        shown = {
+            "text/html": nodes.raw("", "<b>seen</b>", format="html"),
+            "text/plain": nodes.literal_block("", "Html()"),
+        }
+        return nodes.container("", *(nodes.container("", shown[kind], mime_type=kind) for kind in kinds))
+
+    assert finding.plain(document(output("text/html", "text/plain"))) == "seen"
+    assert finding.plain(document(output("text/plain"))) == "Html()"  # nothing else is shown
+
+
 def test_the_texts_of_all_pages_become_one_script(tmp_path: Path) -> None:
     (tmp_path / "_static").mkdir()
     texts = {"a": 'He said "no".\u2028', "gone": "x"}

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from defenselib.papers.kit.claims import NAMED, Point, Statement, any_point, most_points
-from defenselib.papers.kit.statements import All, on
+from defenselib.papers.kit.statements import All, Change, Every, on
 from defenselib.papers.kit.view import View
 from defenselib.plots import words
 
@@ -25,12 +25,28 @@ class Both(All):
         return "; ".join(part.rule for part in self.parts)
 
     def points(self, view: View) -> list[Point]:
-        found = []
+        found: list[tuple[Statement, list[Point]]] = []
         for part in self.parts:
             mine = part.points(view)
             # A part that is no sentence on all of its cells counts as one cell.
-            found += mine if _of_all(part) else [as_one(mine, part.decide(mine))]
-        return found
+            mine = mine if _of_all(part) else [as_one(mine, part.decide(mine))]
+            cells = _without_bound(part)
+            twin = next((points for known, points in found if known == cells), None)
+            if twin is None:
+                found.append((cells, mine))
+            else:
+                twin[:] = map(_worse, twin, mine)
+        return [point for _, points in found for point in points]
+
+
+def _without_bound(part: Statement) -> Statement:
+    """What a part speaks of: two bounds on the same numbers, one from below and one from above, share their cells."""
+    return replace(part, op="", bound=0.0) if isinstance(part, Every | Change) else part
+
+
+def _worse(one: Point, two: Point) -> Point:
+    """Of a cell under two bounds, what it says of both: against, missing, or undecided, where it is that of one."""
+    return min(one, two, key=lambda point: ("false", "absent", "open", "true").index(point.state))
 
 
 def _of_all(part: Statement) -> bool:

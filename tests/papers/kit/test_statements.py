@@ -145,6 +145,17 @@ def test_most_one_each_and_both() -> None:
     assert outcome(fails_once, table(several | {("blend", "nad"): 51.0})) == HOLDS
 
 
+@pytest.mark.parametrize(("value", "expected"), [(9.0, "true"), (5.0, "false"), (15.0, "false"), (math.nan, "absent")])
+def test_a_cell_between_two_bounds_counts_once(value: float, expected: str) -> None:
+    between = both(every("acc", ">=", 8.0), every("acc", "<=", 12.0))
+    frame = table({("badnets", "asd"): value, ("blend", "asd"): 10.0}, "acc")
+    points = Claim("key", "", "", between).points(frame)
+    assert [point.state for point in points] == [expected, "true"]
+    # Other cells, or another metric of the same ones, stay points of their own.
+    apart = both(every("acc", ">=", 8.0, attack="badnets"), every("acc", "<=", 12.0, attack="blend"))
+    assert len(Claim("key", "", "", apart).points(frame)) == 2
+
+
 def test_the_end_of_a_curve_and_sums_of_metrics() -> None:
     curve = [
         {"attack": "badnets", "defense": "asd", "metric": metric, "reproduced": value, "epoch": float(epoch)}
