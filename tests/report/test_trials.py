@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 from defenselib.report import trials
@@ -19,6 +21,28 @@ def test_a_block_becomes_a_table(tmp_path: Path) -> None:
     assert '<th scope="col">ACC</th>' in text and "seed</th>" not in text
 
 
+def test_pairs_with_goals_stand_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(
+        "attack,defense,seed,acc,asr,gates\n"
+        "badnets,ft,0,99,91,fail: asr<=5\nbadnets,asd,0,99,0,hold\nbadnets,none,0,100,100,hold\n"
+        'blend,asd,0,90,6,"fail: asr<=5, acc within 5"\nblend,asd,1,98,2,hold\n'
+    )
+    text, files = trials.expand("```{goals} pairs.csv\nWho defends\n```", tmp_path)
+    assert files == [tmp_path / "pairs.csv"]
+    matrix, every = text.split("<details")
+    rows = [unescape(re.sub(r"<[^>]+>", "|", row)) for row in re.findall(r"<tr.*?</tr>", matrix)[2:]]
+    told = [[cell.strip() for cell in row.split("|") if cell.strip()] for row in rows]
+    # Repairs come last; a mean over two seeds, of which one missed a goal; a pair that was not run is a dash.
+    assert told == [
+        ["no defense", "100.0", "100.0", "✓", "holds", "–", "–"],
+        ["ASD", "99.0", "0.0", "✓", "holds", "94.0", "4.0", "✗", "fails"],
+        ["Blend: asr<=5, acc within 5 (1 of 2 seeds)"],
+        ["FT", "99.0", "91.0", "✗", "fails", "–", "–"],
+        ["BadNets: asr<=5"],
+    ]
+    assert "5 trainings" in every and every.count("<tr>") == 6
+
+
 def test_every_block_of_the_book_names_a_file() -> None:
-    named = {name for page in BOOK.glob("*.md") for name, _ in trials.BLOCK.findall(page.read_text())}
+    named = {name for page in BOOK.glob("*.md") for _, name, _ in trials.BLOCK.findall(page.read_text())}
     assert named and all((BOOK / "results" / "trials" / name).is_file() for name in named)
