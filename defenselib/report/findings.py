@@ -80,9 +80,8 @@ def always(found: Sequence[Pair]) -> str:
     if not several:
         return "None was run under more than one attack."
     whole = [name for name in several if all(pair.state == LOW for pair in found if pair.defense == name)]
-    if whole:
-        return f"Under every attack that they met, of several, did so {listing([_label(name) for name in whole])}."
-    return f"Of the {len(several)} that met several attacks none did so under all of them."
+    who = listing([_label(name) for name in whole]) or "none"
+    return f"Of the {len(several)} that met several attacks {who} did so under all of them."
 
 
 def of_clean(evidence: Mapping[str, Sequence[Pair]], clean: Mapping[str, str]) -> str:
