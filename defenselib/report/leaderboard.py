@@ -19,6 +19,7 @@ from defenselib.report.html import Html, boxed, render, tabs
 from defenselib.report.provenance import made_of
 from defenselib.report.tables import copies
 
+NARROW = 7  # columns of the matrix that the text's width holds
 # What a box of the matrix says of the attack: a mark for those who do not see the colour.
 MARKS = {"low": "✓", "middle": "◐", "high": "✗", "open": words.MARKS[UNDECIDED]}
 PROTOCOL = (
@@ -193,13 +194,22 @@ def _attacks(names: Iterable[str]) -> str:
 
 
 def matrix(frame: pd.DataFrame, caption: str) -> Html:
-    """Defenses by attacks with the shared presets: ASR with a mark over ACC; a pair without a result is an empty box.
+    """Defenses by attacks: ASR with a mark over ACC, under the shared setting of the attack, else as the defense's own
+    paper sets it (with a star); a pair without a result is an empty box. Attacks that no defense met are named below.
 
-    Defenses without any result stay too: what is missing is part of the picture.
+    Defenses without any result stay: what is missing is part of the picture.
     """
-    frame = frame[frame["preset"] == SHARED]
-    cells = {(row["attack"], row["defense"]): row for row in frame.to_dict("records")}
-    attacks, defenses = (list(dict.fromkeys(frame[axis])) for axis in ("attack", "defense"))
+    shared = frame["preset"] == SHARED
+    ran = frame[frame["n"] > 0]
+    cells = {(row["attack"], row["defense"]): row for row in frame[shared].to_dict("records")}
+    cells |= {
+        (row["attack"], row["defense"]): row
+        for row in ran[ran["preset"] != SHARED].to_dict("records")
+        if not cells[row["attack"], row["defense"]]["n"] and row["defense"] != "none"
+    }
+    defenses = list(dict.fromkeys(frame["defense"]))
+    met = {row["attack"] for row in cells.values() if row["n"] and row["defense"] != "none"}
+    attacks, others = ([n for n in dict.fromkeys(frame["attack"]) if (n in met) is sign] for sign in (True, False))
     head = "".join(f'<th scope="col">{escape(words.value(name, "attack"))}</th>' for name in attacks)
     body = "".join(
         f'<tr><th scope="row">{escape(words.label(name))}</th>'
@@ -207,13 +217,14 @@ def matrix(frame: pd.DataFrame, caption: str) -> Html:
         for name in defenses
     )
     said = (
-        f"{caption}: {int((frame['n'] > 0).sum())} of {len(frame)} pairs have a result. In a box the attack success "
-        f"rate over the accuracy, in percent; {MARKS['low']} the attack fails (ASR at most 10), {MARKS['high']} it "
-        f"succeeds (at least 50), {MARKS['middle']} in between, {MARKS['open']} it does not count, since the attack or "
-        "the target class is gone; empty: not run"
+        f"{caption}: {int((frame['n'][shared] > 0).sum())} of {int(shared.sum())} pairs have a result. In a box the "
+        f"attack success rate over the accuracy, in percent; {MARKS['low']} the attack fails (ASR at most 10), "
+        f"{MARKS['high']} it succeeds (at least 50), {MARKS['middle']} in between, {MARKS['open']} it does not count, "
+        "since the attack or the target class is gone; * as the defense's own paper sets the attack; empty: not run"
     )
     rows = f'<thead><tr><th scope="row">defense</th>{head}</tr></thead><tbody>{body}</tbody>'
-    return boxed(rows, said, "matrix", copies(frame))
+    missing = f"Met by no defense so far: {_attacks(others)}." if others else ""
+    return boxed(rows, said, f"matrix{' full-width' * (len(attacks) > NARROW)}", " ".join([missing, copies(frame)]))
 
 
 def _box(row: dict[Any, Any]) -> str:
@@ -224,9 +235,10 @@ def _box(row: dict[Any, Any]) -> str:
     if pd.isna(row["asr"]):
         return f'<td class="box"><b>{words.NONE}</b><br>{words.number(row["acc"])}</td>'
     kind = "open" if row["gate"] and row["asr"] < ASR_HIGH else asr_class(row["asr"])
+    star = "" if row["preset"] == SHARED else "*"
     why = f' title="{escape(row["gate"])}"' if kind == "open" else ""
     asr, acc = words.number(row["asr"]), words.number(row["acc"])
-    return f'<td class="box box-{kind}"{why}><b>{asr}&nbsp;{MARKS[kind]}</b><br>{acc}</td>'
+    return f'<td class="box box-{kind}"{why}><b>{asr}{star}&nbsp;{MARKS[kind]}</b><br>{acc}</td>'
 
 
 def _range(low: float, high: float) -> str:

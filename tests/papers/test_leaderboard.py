@@ -92,6 +92,22 @@ def test_ranks_are_over_one_common_set_of_attacks_that_took(put: Callable[..., R
     assert "0.0&nbsp;?" in boxes and "the attack reaches 40.0 % without defense" in boxes
 
 
+def test_the_matrix_shows_what_defenses_met(put: Callable[..., Result], store: Store) -> None:
+    put(80.0, 99.0, attack="badnets")
+    put(79.0, 98.0, attack="blend")
+    table = leaderboard.table("laptop", attacks=["badnets", "blend"], defenses=["none", "vab"], store=store)
+    empty = table[
+        (table["attack"] == "badnets") & (table["defense"] == "vab") & (table["preset"] == leaderboard.SHARED)
+    ]
+    own = empty.assign(preset="vab", n=1, asr=4.0, acc=77.0)
+    boxes = str(report.matrix(pd.concat([table, own]), "All"))
+    assert "4.0*&nbsp;✓" in boxes and ">99.0&nbsp;✗<" in boxes and "Met by no defense so far: Blend." in boxes
+    assert "98.0" not in boxes and "All: 2 of 4 pairs" in boxes
+    # What was run under the shared setting comes before the paper's own.
+    both = table.assign(n=table["n"].where(table.index != empty.index[0], 1)).fillna({"asr": 30.0, "acc": 70.0})
+    assert "30.0&nbsp;◐" in str(report.matrix(pd.concat([both, own]), "All"))
+
+
 def test_a_dead_target_class_counts_as_no_defense(put: Callable[..., Result], store: Store) -> None:
     put(80.0, 99.0, attack="badnets")
     put(75.0, 0.0, attack="badnets", defense="asd", per_class=(0.0,) * 10)
