@@ -35,6 +35,13 @@ OVERLAPPING = """() => {
 }"""
 
 
+# Cells of a table whose words stand letter by letter, for want of room.
+SQUEEZED = """() => [...document.querySelectorAll("article table :is(td, th)")]
+  .filter((cell) => cell.checkVisibility() && cell.innerText.trim().length > 5 && cell.clientWidth < 30
+    && cell.clientHeight > 60 && cell.closest("thead") === null)
+  .map((cell) => cell.innerText.slice(0, 40))"""
+
+
 def test_page_is_light_to_load(opened: Any) -> None:
     assert (HTML / f"{opened.name}.html").stat().st_size < 4 * MEGABYTE
 
@@ -71,6 +78,7 @@ def test_nothing_sticks_out_of_a_phone(opened: Any, theme: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(STICKING_OUT) == []
         assert page.evaluate(OVERLAPPING) == []
+        assert page.evaluate(SQUEEZED) == []
     finally:
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(before)
