@@ -240,3 +240,17 @@ def test_sentences_that_were_wrong_are_found() -> None:
     third = "Twice the iterations close the gap. {glue:text}`gap` holds."
     assert unchecked(f"{first}\n\n{second}\n\n{third}", []) == [first[:-4], second]
     assert unchecked("A claim holds only where it would hold everywhere.", []) == []
+
+
+def test_what_the_chapter_on_bsd_says_of_nads_weight() -> None:
+    rows = frame("bsd", "table-15")
+    rows = rows.assign(weight=pd.to_numeric(rows["beta"], errors="coerce"))
+    printed = rows[(rows["weight"] >= 500) & (rows["weight"] <= 10_000)]
+    assert (printed.groupby(["attack", "metric"])["published"].nunique() == 1).all()
+    ran = rows[rows["reproduced"].notna() & (rows["metric"] == "acc")]
+    undefended = (
+        frame("bsd", "table-2").query("defense == 'none' and metric == 'acc'").set_index("attack")["reproduced"]
+    )
+    cost = ran["attack"].map(undefended) - ran["reproduced"]
+    assert len(ran[ran["weight"] >= 1500]) >= 39 and (cost[ran["weight"] >= 1500] > 15).all()
+    assert (ran["reproduced"][ran["weight"] >= 100_000] < 20).all()
