@@ -7,7 +7,7 @@ import torch
 import typer
 
 from defenselib.bench import images as bench
-from defenselib.bench import steps
+from defenselib.bench import plain, steps
 from defenselib.bench.__main__ import main
 from defenselib.bench.loops import Size
 from defenselib.errors import UnknownNameError
@@ -53,3 +53,19 @@ def test_several_processes_measure_at_a_time():
         assert isinstance(rate, float) and rate > 0
         with pytest.raises(UnknownNameError):
             crowd.steps_a_second("nothing", Size(), "cpu", 0)
+
+
+def test_a_ratio_is_of_medians_in_alternation() -> None:
+    asked = []
+
+    def measure(way: str) -> float:
+        asked.append(way)
+        return {"plain": [4.0, 6.0, 100.0], "here": [2.0, 1.0, 3.0]}[way][(len(asked) - 1) // 2]
+
+    assert plain.ratio(measure, 3) == {"plain": 6.0, "here": 2.0, "ratio": 3.0}
+    assert asked == ["plain", "here"] * 3
+
+
+def test_both_ways_train_a_network() -> None:
+    for way in plain.WAYS:
+        assert plain.seconds(way, 1, Size("resnet10", 8, "fp32", 8, 8, 8)) > 0

@@ -9,14 +9,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.experiments.store import Store, default_stores
+from defenselib.experiments.store import Store, default_stores, results_folder
 from defenselib.papers import spent
 from defenselib.plots import scatter, words
+from defenselib.report import trials
 from defenselib.report.findings import listing
 from defenselib.report.html import Column, Html, render, tabs
 from defenselib.report.widgets import evidence
 
 GIGA, TERA, PETA = 1e9, 1e12, 1e15
+PLAIN = "bench-plain.csv"
 COMMAND = f"python -m defenselib.bench --output book/results/trials/{spent.BENCH.replace('*', '')}"
 Rows = Mapping[str, Mapping[str, Any]]  # of one kind of machine, by method
 
@@ -149,3 +151,14 @@ def steps() -> Html:
             render(shown, f"Steps a second of one process, {machine}, profile {profile}")
         )
     return tabs(parts, "Machine and profile", next(iter(parts), ""))
+
+
+def plain() -> Html:
+    """A step as public code writes it beside the same step here; else which command measures both."""
+    folder = results_folder()
+    file = None if folder is None else folder / "trials" / PLAIN
+    if file is None or not file.is_file():
+        return Html(
+            f"<p>Nobody has measured this yet: <code>python -m defenselib.bench.plain --output book/results/trials/{PLAIN}</code></p>"
+        )
+    return trials.table(file, "Processor seconds of one step, one thread, medians of measurements in alternation")

@@ -118,3 +118,11 @@ def test_steps_a_second_come_from_a_file_or_from_a_command(tmp_path: Path, monke
 
 def test_no_result_makes_no_table(store: Store) -> None:
     assert spent.measured([]).empty and costs.measured(store).empty
+
+
+def test_the_step_beside_the_plain_way_is_shown_or_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFENSELIB_RESULTS", str(tmp_path))
+    assert "python -m defenselib.bench.plain" in str(costs.plain())
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / costs.PLAIN).write_text("instructions,times as fast\nAVX2,1.39\nAVX-512,1.36\n")
+    assert ">AVX2<" in str(costs.plain()) and ">1.39<" in str(costs.plain())
