@@ -158,7 +158,6 @@ def plain() -> Html:
     folder = results_folder()
     file = None if folder is None else folder / "trials" / PLAIN
     if file is None or not file.is_file():
-        return Html(
-            f"<p>Nobody has measured this yet: <code>python -m defenselib.bench.plain --output book/results/trials/{PLAIN}</code></p>"
-        )
+        command = f"python -m defenselib.bench.plain --output book/results/trials/{PLAIN}"
+        return Html(f"<p>Nobody has measured this yet: <code>{command}</code></p>")
     return trials.table(file, "Processor seconds of one step, one thread, medians of measurements in alternation")
