@@ -29,7 +29,7 @@ def resnet(block: type[BasicBlock | Bottleneck], layers: list[int], pool: bool =
 
     def build(num_classes: int, image_size: int, width: int, mean: Sequence[float], std: Sequence[float]) -> Classifier:
         net = _SlimResNet(block, layers, width)
-        # Images of up to 64 pixels get a 3x3 stem without pooling (all five papers on CIFAR and GTSRB).
+        # Images of up to 64 pixels get a 3x3 stem without pooling, as in all five papers but D-BR's code on CIFAR-10.
         small = image_size <= 64
         first = nn.Conv2d(3, width, 3, 1, 1, bias=False) if small else nn.Conv2d(3, width, 7, 2, 3, bias=False)
         stem = [first, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
