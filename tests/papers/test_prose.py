@@ -254,3 +254,24 @@ def test_what_the_chapter_on_bsd_says_of_nads_weight() -> None:
     cost = ran["attack"].map(undefended) - ran["reproduced"]
     assert len(ran[ran["weight"] >= 1500]) >= 39 and (cost[ran["weight"] >= 1500] > 15).all()
     assert (ran["reproduced"][ran["weight"] >= 100_000] < 20).all()
+
+
+def test_what_the_page_on_running_says_of_drawn_images() -> None:
+    rows = pd.read_csv(COMMITTED / "trials" / "demo.csv")
+    first = rows[rows["seed"] == 0].set_index(["defense", "attack"])
+
+    def holds(defense: str) -> set[str]:
+        return {attack for attack in first.loc[defense].index if first.loc[defense, attack]["gates"] == "hold"}
+
+    assert holds("aabl") == {"badnets", "blend", "trojan", "sig"} and holds("asd") == {"badnets", "blend", "trojan"}
+    assert holds("dbr") == {"badnets", "trojan", "sig"} and holds("vab") == holds("dst") == {"badnets", "trojan"}
+    assert holds("bsd") == holds("abl") == {"badnets"} and holds("fp") == {"blend"}
+    assert not any(map(holds, ("cbd", "dbd", "ft", "nad", "anp", "mcr", "spectral")))
+    seed_1 = rows[(rows["seed"] == 1) & (rows["attack"] == "badnets")].set_index("defense")
+    assert round(seed_1.loc["none", "acc"] - seed_1.loc["aabl", "acc"]) == 8
+    assert first.loc[("cbd", "badnets"), "asr"] == 9.1 and first.loc[("asd", "wanet"), "asr"] == 8.0
+    assert first.loc[("dbd", "badnets"), "rarest_recall"] == 0
+    assert (first.loc["anp"]["asr"] <= 5).sum() == 3 and (first.loc["nad"]["acc"] < 65).all()
+    for trigger in ("trojan", "sig"):  # the class that the vote named instead
+        assert first.loc[("bsd", trigger), "rarest_recall"] == 0 and first.loc[("bsd", trigger), "asr"] > 90
+    assert first.loc[("vab", "sig"), "asr"] == 0 and first.loc[("vab", "sig"), "rarest_recall"] == 0
