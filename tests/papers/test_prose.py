@@ -275,3 +275,24 @@ def test_what_the_page_on_running_says_of_drawn_images() -> None:
     for trigger in ("trojan", "sig"):  # the class that the vote named instead
         assert first.loc[("bsd", trigger), "rarest_recall"] == 0 and first.loc[("bsd", trigger), "asr"] > 90
     assert first.loc[("vab", "sig"), "asr"] == 0 and first.loc[("vab", "sig"), "rarest_recall"] == 0
+
+
+def test_what_the_page_on_presets_says_of_two_readings() -> None:
+    def undefended(attack: str, key: str, value: float, epochs: int = 20) -> float:
+        found = [
+            one
+            for file in (COMMITTED / "laptop").glob(f"cifar10-{attack}-none-s0-*.json")
+            if (one := json.loads(file.read_text()))["poisoned_count"]
+            and one["experiment"]["attack_args"].get(key, 0.0) == value
+            and one["experiment"]["defense_args"]["epochs"] == epochs
+        ]
+        assert len(found) == 1, (attack, key, value)
+        return round(float(found[0]["asr"]), 1)
+
+    assert undefended("iab", "cross_per_poisoned", 1) == 72.5 and undefended("iab", "cross_share", 0.1) == 47.7
+    assert undefended("refool", "weakest", 0.6) == 66.6 and undefended("refool", "weakest", 0.05) == 35.1
+    assert undefended("refool", "weakest", 0.05, epochs=40) == 40.0
+    for reading, kept in (("add", 1.2), ("replace", 1.8)):
+        splits = [json.loads(f.read_text()) for f in (COMMITTED / "laptop").glob("cifar10-trojan-aabl-s0-*.json")]
+        mine = [one for one in splits if one["experiment"]["attack_args"].get("combine", "add") == reading]
+        assert {round(one["metrics"]["poison_kept"] + 1e-9, 1) for one in mine} == {kept}
