@@ -68,7 +68,7 @@ notebooks: $(STAMP)  ## the notebooks, cell by cell
 test: style  ## everything: code, and the book with its notebooks
 	$(MAKE) units
 	$(MAKE) book
-	$(PYTEST) -q -n 2 --dist loadgroup tests/book
+	$(PYTEST) -q tests/book
 
 book: $(STAMP) $(SCRIPTS)  ## execute the notebooks, compile the book to book/_build/html
 	$(MAKE) -j 2 executed

@@ -27,7 +27,6 @@ FLAGS = (
 )
 # anywidget complains where a script takes more than two seconds to start, and draws all the same.
 LATE = "[anywidget] Failed to initialize model."
-SHARED = {"read", "copy", "soups"}  # fixtures of a module that take a while to make
 PATIENCE = 60_000  # milliseconds; for slow machines, nothing is judged by time
 
 
@@ -46,16 +45,6 @@ def toc_pages() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "opened" in metafunc.fixturenames:
         metafunc.parametrize("opened", toc_pages(), indirect=True, scope="session")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`-n 2 --dist loadgroup`) a page is opened by one of them, and what the tests of a module
-    share is made by one."""
-    for item in items:
-        shared = SHARED & set(getattr(item, "fixturenames", ()))
-        page = item.callspec.params.get("opened") if hasattr(item, "callspec") else None
-        if page or shared:
-            item.add_marker(pytest.mark.xdist_group(page or item.path.stem))
 
 
 @dataclass

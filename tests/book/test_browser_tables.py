@@ -19,9 +19,10 @@ OUT_OF_SIGHT = """async () => {
   await drawn();
   const found = [];
   const look = (root) => {
-    const wide = innerWidth > 1000 ? ", .box" : "";  // on a phone the matrix scrolls, and says so
-    for (const node of root.querySelectorAll(`.verdict, .verdict-mark, details.opens, td${wide}`)) {
-      if (!node.checkVisibility() || (node.matches("td:not(.box)") && !/\\d →/.test(node.innerText))) continue;
+    const boxed = (node) => innerWidth > 1000 && node.matches(".box");  // on a phone the matrix scrolls, and says so
+    for (const node of root.querySelectorAll(".verdict, .verdict-mark, details.opens, td")) {
+      if (!node.checkVisibility()) continue;
+      if (node.matches("td") && !boxed(node) && !/\\d →/.test(node.innerText)) continue;
       let edge = innerWidth;
       for (let around = node.parentElement; around !== document.body; around = around.parentElement)
         if (getComputedStyle(around).overflowX !== "visible")

@@ -343,8 +343,8 @@ def test_the_start_page_says_numbers_and_shows_a_picture() -> None:
     article = bs4.BeautifulSoup((HTML / "book" / "index.html").read_text(encoding="utf-8"), "html.parser").article
     words = " ".join(article.text.split())
     found = re.search(
-        r"Of ([\d,]+) printed numbers, ([\d,]+) have been run again .* profile \w+: "
-        r"([\d,]+) numbers, which are ([\d,]+) distinct measurements",
+        r"Of ([\d,]+) printed numbers, ([\d,]+) have been run again .* profile \w+ there are "
+        r"([\d,]+) of them, and ([\d,]+) distinct measurements",
         words,
     )
     assert found is not None, words
