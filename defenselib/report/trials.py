@@ -49,7 +49,7 @@ def goals(file: Path, caption: str) -> Html:
     """A row a defense, the attacks side by side: mean ACC and ASR over the seeds, and whether each seed met its goals;
     what was missed stands below. All rows of the file, in the order of the defenses, open under it."""
     frame = pd.read_csv(file, dtype=str).fillna("")
-    order = sorted(("none", *defenses.available()[1:]), key=lambda name: name in _repairs())
+    order = sorted(defenses.available(), key=lambda name: defenses.DEFENSES[name].post_training)
     frame = frame.sort_values("defense", key=lambda names: names.map(order.index), kind="stable")
     listed, attacks = list(dict.fromkeys(frame["defense"])), list(dict.fromkeys(frame["attack"]))
     pairs = {pair: rows for pair, rows in frame.groupby(["defense", "attack"])}
@@ -61,9 +61,7 @@ def goals(file: Path, caption: str) -> Html:
             columns[name, HEADS[metric]] = [
                 words.NONE if rows is None else words.number(rows[metric].astype(float).mean()) for rows in mine
             ]
-        met[name, HEADS["asr"]] = [
-            "" if rows is None else HOLDS if {*rows["gates"]} == {MET} else FAILS for rows in mine
-        ]
+        met[name, HEADS["asr"]] = list(map(_outcome, mine))
     below = [
         "; ".join(said for attack in attacks if (said := _missed(pairs.get((defense, attack)), attack)))
         for defense in listed
@@ -73,12 +71,9 @@ def goals(file: Path, caption: str) -> Html:
     return Html(f"{shown}{every}")
 
 
-def _repairs() -> set[str]:
-    return {name for name, kind in defenses.DEFENSES.items() if kind.post_training}
-
-
-def _outcome(rows: pd.DataFrame) -> str:
-    return HOLDS if {*rows["gates"]} == {MET} else FAILS
+def _outcome(rows: pd.DataFrame | None) -> str:
+    """A mark's word for a pair; empty for one that was not run."""
+    return "" if rows is None else HOLDS if {*rows["gates"]} == {MET} else FAILS
 
 
 def _missed(rows: pd.DataFrame | None, attack: str) -> str:

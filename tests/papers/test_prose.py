@@ -292,7 +292,7 @@ def test_what_the_page_on_presets_says_of_two_readings() -> None:
     assert undefended("iab", "cross_per_poisoned", 1) == 72.5 and undefended("iab", "cross_share", 0.1) == 47.7
     assert undefended("refool", "weakest", 0.6) == 66.6 and undefended("refool", "weakest", 0.05) == 35.1
     assert undefended("refool", "weakest", 0.05, epochs=40) == 40.0
+    splits = [json.loads(f.read_text()) for f in (COMMITTED / "laptop").glob("cifar10-trojan-aabl-s0-*.json")]
     for reading, kept in (("add", 1.2), ("replace", 1.8)):
-        splits = [json.loads(f.read_text()) for f in (COMMITTED / "laptop").glob("cifar10-trojan-aabl-s0-*.json")]
         mine = [one for one in splits if one["experiment"]["attack_args"].get("combine", "add") == reading]
         assert {round(one["metrics"]["poison_kept"] + 1e-9, 1) for one in mine} == {kept}
