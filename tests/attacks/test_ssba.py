@@ -125,7 +125,7 @@ def test_quality_by_hand() -> None:
     assert {"bit_accuracy", "psnr", "largest_residual"} <= set(attack.ready())
 
 
-@pytest.mark.slow
+@pytest.mark.demo
 def test_training_hides_bits_that_the_decoder_reads() -> None:
     colours = images_of(64, size=1).expand(64, 3, 16, 16).contiguous()
     attack = made(image_size=16, epochs=150, batch_size=16, learning_rate=5e-4)

@@ -23,7 +23,7 @@ from defenselib.learning.context import Context
 from defenselib.learning.evaluation import predict
 from tests.audit.made import drawn, reported, scanner
 
-FILES = ["cleaned", "model.json", "model.pt2", "model.safetensors", "report.html", "skipped.csv", "suspects.csv"]
+FILES = ["cleaned", "model.json", "model.safetensors", "report.html", "skipped.csv", "suspects.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,10 @@ def plan_of(data: UserData, defense: str, **more: Any) -> Plan:
 
 
 @pytest.fixture(autouse=True)
-def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ONNX graph takes longer than these trainings; test_export has it."""
+def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing a network takes longer than these trainings; test_export has it."""
     monkeypatch.setattr("defenselib.audit.export.write_onnx", lambda *_: "left out")
+    monkeypatch.setattr("defenselib.audit.export.write_program", lambda *_: "left out")
 
 
 @pytest.mark.slow

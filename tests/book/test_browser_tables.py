@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from .conftest import toc_pages
-
 SCREEN = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -45,11 +43,14 @@ OUT_OF_SIGHT = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("name", toc_pages())
 @pytest.mark.parametrize("screen", [SCREEN, PHONE], ids=["screen", "phone"])
-def test_no_verdict_and_no_number_is_out_of_sight(visit: Any, name: str, screen: dict[str, int]) -> None:
-    opened = visit(name, viewport=screen)
-    assert opened.page.evaluate(OUT_OF_SIGHT) == []
+def test_no_verdict_and_no_number_is_out_of_sight(opened: Any, screen: dict[str, int]) -> None:
+    before = opened.page.viewport_size
+    opened.page.set_viewport_size(screen)
+    try:
+        assert opened.page.evaluate(OUT_OF_SIGHT) == []
+    finally:
+        opened.page.set_viewport_size(before)
 
 
 def test_a_wide_table_stands_row_by_row_on_a_phone_alone(visit: Any) -> None:

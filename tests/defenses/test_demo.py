@@ -1,7 +1,8 @@
 """At the profile `demo` attacks take and defenses defend: minutes a cell, so mostly nightly. Tested is what the
 committed table says of seed 0: a pair that met its goals must meet them again. What is open stands on the page with it.
 
-`pytest -m demo tests/defenses/test_demo.py` runs them all; one pair is part of `make test`.
+`pytest -m demo tests/defenses/test_demo.py` runs them all. The README's first pair is part of `make test` too: the
+book's build trains it, and tests/book looks at what came out.
 """
 
 from __future__ import annotations
@@ -56,16 +57,12 @@ def test_the_table_has_what_the_profile_is_for() -> None:
     assert FIRST in DEFENDED and {"asd", "bsd", "vab", "dst", "dbr", "abl"} <= {defense for defense, _ in DEFENDED}
 
 
-@pytest.mark.parametrize(
-    ("defense", "attack"),
-    [pytest.param(*pair, marks=pytest.mark.slow if pair == FIRST else pytest.mark.demo) for pair in DEFENDED],
-)
+@pytest.mark.demo
+@pytest.mark.parametrize(("defense", "attack"), DEFENDED)
 def test_the_defense_defends(defense: str, attack: str, store: Store) -> None:
     defended = result_of(defense, attack, store)
     assert defended.asr <= 5.0
     # A model that never names the target class has no attack success either.
     assert defended.per_class[defended.experiment["target"]] >= 80.0
     assert min(defended.per_class) > 0, f"dead classes: {defended.per_class}"
-    assert defended.acc >= UNDEFENDED_ACC - 5.0
-    if (defense, attack) != FIRST:
-        assert defended.acc >= result_of("none", attack, store).acc - 5.0
+    assert defended.acc >= result_of("none", attack, store).acc - 5.0

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from defenselib.experiments.fields import hyper_parameters
 from defenselib.learning.context import Context
 from defenselib.models import build_model
 
+from . import swept
 from .tiny import BESIDE, TINY, granted
 
 
@@ -156,7 +158,7 @@ def test_the_same_seed_gives_the_same_outcome(name: str) -> None:
 # What an experiment measures besides, which the method does not look at: `test_dbr.py` tests it.
 ASKED = {("dbr", "probe")}
 PARAMETERS = [
-    (name, parameter)
+    pytest.param(name, parameter, marks=pytest.mark.demo if name in swept.recorded() else pytest.mark.slow)
     for name in defenses.available()
     for parameter in hyper_parameters(defenses.DEFENSES[name])
     if (name, parameter) not in ASKED
@@ -168,7 +170,14 @@ def tiny_outcome(name: str) -> str:
     return fingerprint(name, poisoned_by(KINDS["dirty label"]), TINY[name])
 
 
-@pytest.mark.slow
+def test_a_change_of_a_method_or_of_its_settings_has_it_swept_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: swept.state(name) for name in ("asd", "none", "nad")}
+    monkeypatch.setitem(TINY, "asd", {**TINY["asd"], "epochs": 5})
+    monkeypatch.setattr(swept, "code_digest", lambda _, name, **more: f"another {name}" if name == "nad" else "")
+    assert swept.state("asd") != before["asd"] and swept.state("nad") != before["nad"]
+    assert {*json.loads(swept.RECORD.read_text())} <= {*defenses.available()}
+
+
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 def test_every_hyper_parameter_changes_the_outcome(name: str, parameter: str) -> None:
     poisoned = poisoned_by(KINDS["dirty label"])

@@ -71,8 +71,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         yield found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["none", "asd", "bsd", "vab", "dst", "aabl", "adv-train"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("none", "asd", "aabl")]
+    + [pytest.param(name, marks=pytest.mark.demo) for name in ("bsd", "vab", "dst", "adv-train")],
+)
 def test_a_method_does_at_least_its_floor(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     """Run at `smoke`, counted layer by layer: never less than the floor, and not a multiple of it."""
     from defenselib import run

@@ -20,14 +20,24 @@ from defenselib.experiments.fields import hyper_parameters
 from defenselib.learning.context import Context
 
 # All pairs would be a product of two growing lists: every attack meets the undefended model, every defense BadNets.
-PAIRS = [("badnets", defense) for defense in defenses.available()]
-PAIRS += [(attack, "none") for attack in attacks.available() if attack != "badnets"]
+PAIRS = [pytest.param("badnets", defense, marks=pytest.mark.slow) for defense in defenses.available()]
+# Dynamic is IAB with every target.
+PAIRS += [
+    pytest.param(attack, "none", marks=pytest.mark.demo if attack == "dynamic" else pytest.mark.slow)
+    for attack in attacks.available()
+    if attack != "badnets"
+]
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def repaired(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Keeps the backdoored model, so that not every repair trains it again."""
+    return Store(tmp_path_factory.mktemp("repaired"))
+
+
 @pytest.mark.parametrize(("attack", "defense"), PAIRS)
 def test_trains_and_is_given_no_ground_truth(
-    attack: str, defense: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: str, defense: str, repaired: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[Any, Any, Context]] = []
     cls = defenses.DEFENSES[defense]
@@ -43,7 +53,8 @@ def test_trains_and_is_given_no_ground_truth(
     # The attack decides nothing about how long to train, so its cell is as short as it can be.
     short = {"epochs": 1} if attack != "badnets" else {}
     experiment = Experiment(attack=attack, defense=defense, defense_args=short)
-    result = run(experiment, Store(tmp_path), device="cpu", progress=False)
+    store = repaired if defenses.DEFENSES[defense].post_training else Store(tmp_path)
+    result = run(experiment, store, device="cpu", progress=False)
     assert 0 <= result.acc <= 100 and (math.isnan(result.asr) or 0 <= result.asr <= 100)
     assert (result.poisoned_count > 0) == attacks.ATTACKS[attack].poisons
     assert given
