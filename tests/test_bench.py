@@ -49,7 +49,7 @@ def test_an_unknown_loop_or_profile_is_named():
 @pytest.mark.slow
 def test_several_processes_measure_at_a_time():
     with steps.Crowd(2) as crowd:
-        rate = crowd.steps_a_second("DBD: linear", Size("resnet10", 4, "fp32", 4, 4, 4), "cpu", 0)
+        rate = crowd.steps_a_second("DBD: linear", Size("resnet10", 8, "fp32", 4, 4, 4), "cpu", 0)
         assert isinstance(rate, float) and rate > 0
         with pytest.raises(UnknownNameError):
             crowd.steps_a_second("nothing", Size(), "cpu", 0)

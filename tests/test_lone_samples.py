@@ -58,6 +58,6 @@ def test_the_networks_of_iab_train_on_one_small_image() -> None:
 
 def test_a_defense_trains_on_batches_with_a_remainder_of_one() -> None:
     images = ImageSet(torch.randint(0, 256, (33, 3, 8, 8), dtype=torch.uint8), torch.arange(33) % 3)
-    context = Context(model_factory=lambda: models.build_model("resnet18", 3, 8, width=4))
+    context = Context(model_factory=lambda: models.build_model("resnet18", 3, 8, width=8))
     fitted = create("none", epochs=2, batch_size=32).fit(images, context.build_model, context)
     assert all(torch.isfinite(value).all() for value in fitted.model.state_dict().values())

@@ -34,6 +34,6 @@ def poisoned() -> PoisonedDataset:
 def test_every_defense_trains_with_a_remainder_of_one(name: str) -> None:
     sizes = {} if name in SEMI_SUPERVISED else {key: 32 for key in TINY[name] if key.endswith("batch_size")}
     defense = defenses.create(name, **(TINY[name] | sizes))
-    context = Context(model_factory=lambda: build_model("resnet18", 10, 8, width=4), **granted(defense, poisoned()))
+    context = Context(model_factory=lambda: build_model("resnet18", 10, 8, width=8), **granted(defense, poisoned()))
     fitted = defense.fit(poisoned().train.channels_last(), context.build_model, context)
     assert all(torch.isfinite(value).all() for value in fitted.model.state_dict().values())

@@ -18,7 +18,7 @@ from defenselib.learning import capture
 from defenselib.learning.capture import Recorded, captured
 from defenselib.learning.supervised import Schedule, make_optimizer, supervised_epoch
 
-SIZE = Size("resnet10", 4, "fp32", 8, 8, 8)
+SIZE = Size("resnet10", 8, "fp32", 8, 8, 8)
 CAPTURED = [name for name in LOOPS if name not in ("ranking (ASD, BSD, DBD)", "ASD: UDA", "ASD: ReMixMatch",
             "A-ABL: split", "D-ST: linear", "DBD: linear")]  # fmt: skip
 
