@@ -6,7 +6,8 @@ import ast
 import io
 import json
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from defenselib.report.parameters import convert, parse_kind
 
 
 class JupyterMissingError(DefenseLibError, ImportError):
-    """The packages that execute notebooks are not installed."""
+    """A package of the extra `book` is not installed."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,21 @@ class Parameter:
             return self.default
 
 
+@contextmanager
+def needed(said: str) -> Iterator[None]:
+    """Inside, an import that fails raises JupyterMissingError. said: as in "notebooks need packages that are"."""
+    try:
+        yield
+    except ImportError as error:
+        raise JupyterMissingError(f"{said} not installed ({error.name}): pip install defenselib[book]") from error
+
+
 def need_jupyter() -> None:
     """Errors: JupyterMissingError where notebooks cannot be executed."""
-    try:
+    with needed("notebooks need packages that are"):
         import ipykernel  # noqa: F401
         import nbformat  # noqa: F401
         import papermill  # noqa: F401
-    except ImportError as error:
-        raise JupyterMissingError(
-            f"notebooks need packages that are not installed ({error.name}): pip install defenselib[book]"
-        ) from error
 
 
 def read(notebook: Path) -> Any:
