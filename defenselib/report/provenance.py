@@ -64,7 +64,7 @@ def made_of(keys: Iterable[str], where: str, note: str = "", store: Store | None
     parts = [f"<p>{escape('. '.join(filter(None, (where, note))))}.</p>"] if where or note else []
     parts += [f"<p>Result {key} is not in the store.</p>" for key, origin in found if origin is None]
     known = [origin for _, origin in found if origin is not None]
-    parts += [_together(list(mine)) for _, mine in groupby(known, key=lambda origin: (origin.cell, _unseeded(origin)))]
+    parts += [_together(list(mine)) for _, mine in groupby(known, key=_but_seed)]
     return f'<div class="origins">{"".join(parts)}</div>'
 
 
@@ -94,8 +94,8 @@ def _together(mine: Sequence[Origin]) -> str:
     return f"<p><b>{escape(first.cell)}</b></p><ul>{lines}</ul><p>Run it again: {command}</p>"
 
 
-def _unseeded(origin: Origin) -> str:
-    return origin.command.replace(f" --seed {origin.seed}", "")
+def _but_seed(origin: Origin) -> tuple[str, str]:
+    return origin.cell, origin.command.replace(f" --seed {origin.seed}", "")
 
 
 def _cell(result: Result) -> str:

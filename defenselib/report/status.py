@@ -14,7 +14,7 @@ from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.papers.costs import same_but_seed
 
 if TYPE_CHECKING:
-    from defenselib.papers.kit.exhibit import Exhibit, Paper
+    from defenselib.papers.kit.exhibit import Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
 
@@ -26,31 +26,23 @@ def holdings(store: Store | None = None) -> pd.DataFrame:
     """
     rows = provenance(store, smoke=True)
     rows = rows.assign(working=~rows["committed"].astype(bool), older_code=rows["code"] == "older")
-    return rows.groupby(CELL, sort=False, as_index=False).agg(
-        seeds=("seed", lambda seeds: ", ".join(map(str, sorted(set(seeds))))),
-        committed=("committed", "sum"),
-        working=("working", "sum"),
-        older_code=("older_code", "sum"),
-    )  # fmt: skip
+    seeds = ("seed", lambda found: ", ".join(map(str, sorted(set(found)))))
+    counts = {name: (name, "sum") for name in ("committed", "working", "older_code")}
+    return rows.groupby(CELL, sort=False, as_index=False).agg(seeds=seeds, **counts)
 
 
 def gaps(paper: Paper, profile: str, store: Store | None = None) -> pd.DataFrame:
     """One row an exhibit: rows (of the printed table, or series of the figure), run, not_run, and why (most frequent
     reason first, with counts)."""
-    return pd.DataFrame([_gap(exhibit, profile, store) for exhibit in paper.exhibits])
-
-
-def _gap(exhibit: Exhibit, profile: str, store: Store | None) -> dict[str, object]:
-    frame = exhibit.reproduce(profile=profile, store=store)
-    run = frame["reproduced"].notna()
-    reasons = Counter(reason for reason in frame.loc[~run, "reason"] if reason)
-    return {
-        "exhibit": exhibit.key,
-        "rows": len(frame),
-        "run": int(run.sum()),
-        "not_run": int((~run).sum()),
-        "why": "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common()),
-    }
+    rows = []
+    for exhibit in paper.exhibits:
+        frame = exhibit.reproduce(profile=profile, store=store)
+        run = frame["reproduced"].notna()
+        reasons = Counter(reason for reason in frame.loc[~run, "reason"] if reason).most_common()
+        why = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        counts = {"rows": len(frame), "run": int(run.sum()), "not_run": int((~run).sum())}
+        rows.append({"exhibit": exhibit.key, **counts, "why": why})
+    return pd.DataFrame(rows)
 
 
 def data_sets(names: tuple[str, ...] = ()) -> pd.DataFrame:
