@@ -40,7 +40,7 @@ def costs(work: Work) -> dict[str, float]:
     return found
 
 
-def seconds_an_image(work: Work, context: Context, image_size: int, batch: int = 64, patience: float = 1.0) -> float:
+def seconds_an_image(context: Context, image_size: int, batch: int = 64, patience: float = 1.0) -> float:
     """Seconds that one image takes, forward and backward, in this network on this device; measured for `patience`."""
     model = context.build_model("forecast")
     optimizer = make_optimizer(list(model.parameters()), "sgd", 1e-3)

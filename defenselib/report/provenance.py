@@ -25,7 +25,6 @@ class Origin:
     """One result in words. cell: what was trained, without its seed. file: from the repository's root. code: whether
     today's definitions made it, with their digests. command: runs it again; empty where nothing does."""
 
-    key: str
     cell: str
     seed: int
     numbers: str
@@ -43,7 +42,6 @@ def origin_of(result: Result) -> Origin:
     experiment = experiment_of(result)
     older = "" if result.code == today else f"; today's is {today}"
     return Origin(
-        key=result.hash,
         cell=_cell(result),
         seed=int(told["seed"]),
         numbers=_numbers(result),

@@ -47,7 +47,7 @@ def notebook(tmp_path: Path) -> Path:
     return write(tmp_path / "paper.ipynb", "assert count != 13, 'unlucky'\nprint(profile, seeds, attacks, rate, run)")
 
 
-def test_parameters_are_read_with_types_defaults_and_remarks(notebook: Path) -> None:
+def test_parameters_are_read_with_types_and_defaults(notebook: Path) -> None:
     found = parameters_of(notebook)
     assert {name: item.kind for name, item in found.items()} == {
         "profile": str,
@@ -59,7 +59,6 @@ def test_parameters_are_read_with_types_defaults_and_remarks(notebook: Path) -> 
         "count": int,
     }
     assert found["profile"].default == '"smoke"'
-    assert found["seeds"].help == "whole numbers"
 
 
 def test_texts_become_typed_values(notebook: Path) -> None:

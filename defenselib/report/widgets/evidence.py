@@ -107,12 +107,10 @@ def words_of(result: Result) -> str:
 
 
 def _by_setting(results: Sequence[Result], apart: bool) -> dict[str, Result]:
-    order = (*RANK, *DRAWN)
-    chosen: dict[str, Result] = {}
-
     def rank(one: Result) -> tuple[int, bool, int]:
-        return order.index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
+        return (*RANK, *DRAWN).index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
 
+    chosen: dict[str, Result] = {}
     for result in sorted(results, key=rank):
         chosen.setdefault(setting(result) + (f", {result.profile}" if apart else ""), result)
     return chosen
