@@ -26,9 +26,12 @@ def holdings(store: Store | None = None) -> pd.DataFrame:
     """
     rows = provenance(store, smoke=True)
     rows = rows.assign(working=~rows["committed"].astype(bool), older_code=rows["code"] == "older")
-    seeds = ("seed", lambda found: ", ".join(map(str, sorted(set(found)))))
-    counts = {name: (name, "sum") for name in ("committed", "working", "older_code")}
-    return rows.groupby(CELL, sort=False, as_index=False).agg(seeds=seeds, **counts)
+    return rows.groupby(CELL, sort=False, as_index=False).agg(
+        seeds=("seed", lambda seeds: ", ".join(map(str, sorted(set(seeds))))),
+        committed=("committed", "sum"),
+        working=("working", "sum"),
+        older_code=("older_code", "sum"),
+    )  # fmt: skip
 
 
 def gaps(paper: Paper, profile: str, store: Store | None = None) -> pd.DataFrame:
