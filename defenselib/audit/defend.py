@@ -147,8 +147,7 @@ class Plan:
 
     def meter(self, trainer: Trainer) -> Meter:
         """What is to be done, with the seconds that it takes on this machine, measured now."""
-        pace = seconds_an_image(self.work, trainer.context("forecast"), trainer.image_size)
-        return Meter(costs(self.work), pace)
+        return Meter(costs(self.work), seconds_an_image(trainer.context("forecast"), trainer.image_size))
 
 
 def expected_seconds(plan: Plan) -> tuple[float, float]:
@@ -197,15 +196,13 @@ def defend(
 def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
     """The trained model looks at every file; what it says is put beside what the method and the scan say."""
     labels, count = plan.data.images.labels, len(plan.data.images)
-    positions = torch.nonzero(~plan.held_out).flatten()
     suspects = torch.zeros(count, dtype=torch.bool)
-    suspects[positions] = fit.suspects
+    suspects[~plan.held_out] = fit.suspects
     score = None
     if fit.score is not None:
         score = torch.full((count,), float("nan"))
-        score[positions] = fit.score
+        score[~plan.held_out] = fit.score
     predicted = predict(fit.model, plan.data.images.images).cpu()
-    accuracy = _accuracy(plan, found, fit, predicted)
     return Delivery(
         defense=plan.settings.defense,
         scan=found,
@@ -216,10 +213,9 @@ def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
         predicted=predicted,
         held_out=plan.held_out,
         removed=removed_by_rule(found, labels, suspects, predicted),
-        accuracy=accuracy,
+        accuracy=_accuracy(plan, found, fit, predicted),
         settings=described(plan),
         seconds=fit.seconds,
-        architecture=plan.architecture,
     )
 
 

@@ -8,7 +8,6 @@ One row is added to a table for every call; one that is there already is not mea
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +24,7 @@ from defenselib.audit.delivery import Delivery
 from defenselib.audit.examples import Example, poisoned_folder, write_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.methods import needs_clean
-from defenselib.audit.names import write_table
+from defenselib.audit.names import read_table, write_table
 from defenselib.data import info, load_dataset, source_of
 from defenselib.data.subset import split_by_index, stratified_index
 from defenselib.data.types import Dataset, ImageSet
@@ -121,18 +120,10 @@ def _row(source: str, example: Example, data: UserData, delivery: Delivery, aske
     )
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, as texts; none where there is no table."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def add_row(path: Path, row: Row) -> None:
     """Put a row at the end of a table. Errors: FolderError."""
     told = asdict(row)
-    write_table(path, tuple(told), [[one.get(name) for name in told] for one in (*read_rows(path), told)])
+    write_table(path, tuple(told), [[one.get(name) for name in told] for one in (*read_table(path), told)])
 
 
 def main(
@@ -149,7 +140,7 @@ def main(
     check_choice("profile", profile, PROFILES)
     asked = Asked(dataset, images, attack, rate if attack != "none" else 0.0, defense, profile, seed)
     wanted = {key: str(value) for key, value in asdict(asked).items()}
-    if any(wanted.items() <= row.items() for row in read_rows(output)):
+    if any(wanted.items() <= row.items() for row in read_table(output)):
         typer.echo("measured already")
         return
     row = measured(asked, progress=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
@@ -51,4 +50,3 @@ class Delivery:
     settings: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    architecture: Mapping[str, Any] = field(default_factory=dict)

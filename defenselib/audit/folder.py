@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
     if image_size is not None:
         check_range("image_size", image_size, LEAST_SIZE, LARGEST_SIZE)
     place = _checked(root)
-    found = _find(place)
+    found = find_stored(place) or _tables(place) or find_tree(place)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on damaged notes: what matters is reported by file
         seen = list(_each(found, look, len(found.names), "looking", progress))
@@ -78,7 +79,7 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
     kept = [i for i, item in enumerate(seen) if not isinstance(item, str)]
     good = [row for row in range(len(kept)) if row not in failed]
     skipped += [Skipped(found.names[kept[row]], reason) for row, reason in failed.items()]
-    labels, classes, gone = _relabelled([found.labels[kept[row]] for row in good], found.classes, place)
+    labels, classes, notes = _relabelled([found.labels[kept[row]] for row in good], found.classes, place)
     images = torch.from_numpy(pixels if not failed else pixels[good])
     everything = sorted({*found.skipped, *skipped}, key=lambda item: item.file)
     return UserData(
@@ -87,7 +88,7 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
         files=tuple(found.names[kept[row]] for row in good),
         classes=classes,
         skipped=tuple(everything),
-        notes=(*found.notes, *_notes([headers[row] for row in good], side, image_size), *_lone(labels, classes), *gone),
+        notes=(*found.notes, *_notes([headers[row] for row in good], side, image_size), *notes),
     )
 
 
@@ -105,10 +106,6 @@ def _checked(root: str | Path) -> Path:
     except (OSError, ValueError) as error:
         what = f"cannot be looked at ({error})"
     raise DataError(f"{place} {what}; a folder of class folders, Parquet tables or a torchvision data set is needed")
-
-
-def _find(root: Path) -> Found:
-    return find_stored(root) or _tables(root) or find_tree(root)
 
 
 def _tables(root: Path) -> Found | None:
@@ -179,13 +176,15 @@ def _nearest_size(headers: list[Header]) -> int:
 def _relabelled(
     labels: list[int], classes: tuple[str, ...], root: Path
 ) -> tuple[list[int], tuple[str, ...], list[str]]:
-    """Labels without gaps, the names of the classes that have a picture, and a note on the others."""
+    """Labels without gaps, the names of the classes that have a picture, and notes on those that have one or none."""
     used = sorted(set(labels))
     if not 2 <= len(used) <= MOST_CLASSES:
         raise DataError(f"{root} has {len(used)} classes with a readable image; 2 to {MOST_CLASSES} are allowed")
     place = {label: new for new, label in enumerate(used)}
+    lone = [classes[label] for label, count in sorted(Counter(labels).items()) if count == 1]
     gone = [name for label, name in enumerate(classes) if label not in place]
-    notes = [f"classes without a readable image, left out: {_some(gone)}"] if gone else []
+    notes = [f"classes with a single image: {_some(lone)}"] if lone else []
+    notes += [f"classes without a readable image, left out: {_some(gone)}"] if gone else []
     return [place[label] for label in labels], tuple(classes[label] for label in used), notes
 
 
@@ -199,11 +198,6 @@ def _notes(headers: list[Header], side: int, image_size: int | None) -> list[str
     for mode in sorted({item.mode for item in headers} - {"RGB"}):
         notes.append(f"{sum(item.mode == mode for item in headers)} images were converted from {mode} to RGB")
     return notes
-
-
-def _lone(labels: list[int], classes: tuple[str, ...]) -> list[str]:
-    lone = [classes[i] for i, count in enumerate(np.bincount(labels)) if count == 1]
-    return [f"classes with a single image: {_some(lone)}"] if lone else []
 
 
 def _some(names: list[str]) -> str:

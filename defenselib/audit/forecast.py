@@ -16,18 +16,9 @@ from defenselib.learning.supervised import descend, make_optimizer
 
 # What an image of a stage costs, in forward and backward passes of one image. MixMatch guesses labels on two views
 # (forward alone, a third of the whole) and learns from three batches where two are counted; contrast has two views.
-_MIXMATCH = (
-    "until OSS",
-    "first pools",
-    "completion",
-    "drop",
-    "class-aware",
-    "class-agnostic",
-    "meta-split",
-    "mixmatch",
-)
 FACTORS: Mapping[str, float] = {
-    **dict.fromkeys(_MIXMATCH, 11 / 6),
+    **dict.fromkeys(("until OSS", "first pools", "completion", "drop", "class-aware", "class-agnostic"), 11 / 6),
+    **dict.fromkeys(("meta-split", "mixmatch"), 11 / 6),
     **dict.fromkeys(("semi-contrast", "simclr"), 2.0),
     **dict.fromkeys(("Beneficiary, clean", "Beneficiary, suppression"), 2.5),
     "linear": 1 / 3,
@@ -49,7 +40,7 @@ def costs(work: Work) -> dict[str, float]:
     return found
 
 
-def seconds_an_image(work: Work, context: Context, image_size: int, batch: int = 64, patience: float = 1.0) -> float:
+def seconds_an_image(context: Context, image_size: int, batch: int = 64, patience: float = 1.0) -> float:
     """Seconds that one image takes, forward and backward, in this network on this device; measured for `patience`."""
     model = context.build_model("forecast")
     optimizer = make_optimizer(list(model.parameters()), "sgd", 1e-3)

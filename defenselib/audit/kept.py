@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,28 +15,14 @@ FILE = "scan.safetensors"
 
 
 def scanned(folder: Path, make: Callable[[], ScanReport]) -> ScanReport:
-    """The report that `folder` keeps, or the one that `make` gives, kept from now on."""
+    """The report that `folder` keeps, or the one that `make` gives, kept from now on. Errors: FolderError."""
     path = folder / FILE
     if path.exists():
         try:
-            return read(path)
+            content = checkpoints.load(path, torch.device("cpu"))
+            return ScanReport(**content | {"signs": tuple(Sign(**sign) for sign in content["signs"])})
         except (DamagedFileError, KeyError, TypeError):
             path.unlink()
     report = make()
-    write(path, report)
+    checkpoints.save(path, vars(report) | {"signs": [vars(sign) for sign in report.signs]})
     return report
-
-
-def write(path: Path, report: ScanReport) -> None:
-    """Errors: FolderError."""
-    checkpoints.save(path, _shallow(report) | {"signs": [_shallow(sign) for sign in report.signs]})
-
-
-def read(path: Path) -> ScanReport:
-    """Errors: DamagedFileError."""
-    content = checkpoints.load(path, torch.device("cpu"))
-    return ScanReport(**content | {"signs": tuple(Sign(**sign) for sign in content["signs"])})
-
-
-def _shallow(item: Any) -> dict[str, Any]:
-    return {part.name: getattr(item, part.name) for part in dataclasses.fields(item)}

@@ -16,17 +16,23 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def visible(text: str) -> str:
     """`text` on one line, with what a terminal would obey or not show (control and format characters, lone bytes)
     written as an escape."""
-    return "".join(char if char.isprintable() else _escape(char) for char in printable(text))
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in printable(text)
+    )
 
 
 def listed(name: str) -> str:
     """A relative path as it stands in our tables: the same path, but no formula of a spreadsheet (`./=1+1.png`)."""
     text = printable(name)
     return f"./{text}" if text.startswith(_FORMULA) else text
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, as texts; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -40,8 +46,4 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(["" if cell is None else _cell(cell) for cell in row] for row in rows)
-
-
-def _cell(value: object) -> object:
-    return listed(value) if isinstance(value, str) else value
+        writer.writerows([listed(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)

@@ -99,12 +99,8 @@ def _plain(train: ImageSet, context: Context, epochs: int) -> tuple[Classifier, 
     state = {"model": model, "optimizer": optimizer, "schedule": schedule, "votes": votes}
     for _ in context.epochs("victim", epochs, **state):
         supervised_epoch(model, optimizer, train, context, Augment(0, flip=False), _BATCH, schedule, stream="victim")
-        votes.append(most_frequent(infer(model, train.images, context, _second)))
+        votes.append(most_frequent(infer(model, train.images, context, lambda found, _: found.topk(2).indices[:, 1])))
     return model, tuple(votes)
-
-
-def _second(logits: Tensor, _: Tensor) -> Tensor:
-    return logits.topk(2).indices[:, 1]
 
 
 def seconds_for(data_count: int, classes: int, side: int, device: torch.device) -> float:

@@ -44,8 +44,6 @@ def look(content: Content) -> Header | str:
     try:
         with _opened(content) as image:
             return _refused(image) or Header(*image.size, image.mode)
-    except _Refused as reason:
-        return str(reason)
     except Exception as error:  # Pillow raises whatever its decoders raise
         return _why(error)
 
@@ -62,8 +60,6 @@ def decode(content: Content, side: int) -> NDArray[np.uint8] | str:
         with _opened(content) as image:
             image.load()
             return _sized(_upright(image), side)
-    except _Refused as reason:
-        return str(reason)
     except Exception as error:
         return _why(error)
 
@@ -100,11 +96,8 @@ def _refused(image: Image.Image) -> str:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or a second eye: the first is the picture
         return f"is animated or has several pages ({frames})"
-    if (
-        image.mode in _DEEP
-        or image.mode.startswith("I;")
-        or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-    ):
+    deep = image.mode in _DEEP or image.mode.startswith("I;")
+    if deep or any(";16" in str(tile) for tile in getattr(image, "tile", ())):
         return "has more than 8 bits a channel; convert it to 8"
     if image.mode == "CMYK":
         return "has CMYK colours, whose look depends on the reader; convert it to RGB"
@@ -126,6 +119,8 @@ def _sized(image: Image.Image, side: int) -> NDArray[np.uint8]:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, _Refused):
+        return str(error)
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"
     if isinstance(error, Image.DecompressionBombError):

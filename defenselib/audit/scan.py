@@ -31,12 +31,7 @@ from defenselib.learning.context import Context
 BUDGETS = ("quick", "standard")
 _VERSION = 2  # of what an unfinished scan keeps
 _UNFINISHED = ".unfinished"
-_TITLES = {
-    "loss": "Learned first (LGA isolation, ABL)",
-    "entropy": "Surest predictions (V&B's Victim)",
-    "fct": "Features change when turned (D-ST)",
-    "spectral": "Spectral signature",
-}
+
 
 __all__ = ["BUDGETS", "ScanReport", "Sign", "scan", "seconds_for"]
 
@@ -163,17 +158,17 @@ def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
     """The network's scores as signs, and BSD's vote."""
     labels = data.images.labels.cpu()
     signs = []
-    for key, values in (
-        ("loss", -seen.loss),
-        ("entropy", -seen.entropy),
-        ("fct", seen.fct),
-        ("spectral", seen.spectral),
+    for key, title, values in (
+        ("loss", "Learned first (LGA isolation, ABL)", -seen.loss),
+        ("entropy", "Surest predictions (V&B's Victim)", -seen.entropy),
+        ("fct", "Features change when turned (D-ST)", seen.fct),
+        ("spectral", "Spectral signature", seen.spectral),
     ):
         found = shares(top(values.cpu()), labels, len(data.classes))
         first = int(found.argmax())
         words = f"{found[first]:.0%} of its suspects are of class {data.classes[first]}."
         per_class = dict(zip(data.classes, found.tolist(), strict=True))
-        signs.append(Sign(key, _TITLES[key], values.float().cpu(), per_class, words))
+        signs.append(Sign(key, title, values.float().cpu(), per_class, words))
     votes = Tensor([seen.votes.count(label) / len(seen.votes) for label in range(len(data.classes))])
     words = f"{float(votes.max()):.0%} of the epochs vote for {data.classes[int(votes.argmax())]}."
     nothing = torch.full((len(labels),), torch.nan)

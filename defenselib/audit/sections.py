@@ -17,11 +17,7 @@ from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
 LONG = 30  # rows; longer tables are folded
-WORDS = {
-    "calm": "No sign of poison",
-    "look": "Look at these files",
-    "alarm": "This data set looks poisoned",
-}
+WORDS = {"calm": "No sign of poison", "look": "Look at these files", "alarm": "This data set looks poisoned"}
 NOT_CHECKED = (
     "Labels that are simply wrong are not looked for; such files may stand among the suspects.",
     "A trigger that the network of the scan does not learn leaves no trace in most signs.",
@@ -33,14 +29,13 @@ NOT_CHECKED = (
 def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """The answer, and the numbers that one asks for first."""
     count, flagged = len(data.files), int(scan.flagged.sum())
-    facts = [(number(count), "files"), (number(len(data.classes)), "classes")]
-    facts += [(f"{data.images.image_size} px", "side"), (number(flagged), "flagged")]
-    facts += [(number(len(data.skipped)), "not read")]
+    facts = {"files": number(count), "classes": number(len(data.classes)), "side": f"{data.images.image_size} px"}
+    facts |= {"flagged": number(flagged), "not read": number(len(data.skipped))}
     if delivery is not None and delivery.accuracy is not None:
-        facts.append((f"{delivery.accuracy.percent:.1f} %", f"accuracy, {delivery.accuracy.where}"))
+        facts[f"accuracy, {delivery.accuracy.where}"] = f"{delivery.accuracy.percent:.1f} %"
     if delivery is not None:
-        facts.append((number(int(delivery.removed.sum())), "left out of the cleaned list"))
-    items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for value, name in facts)
+        facts["left out of the cleaned list"] = number(int(delivery.removed.sum()))
+    items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for name, value in facts.items())
     return (
         f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.words)}</div>'
         f'<ul class="facts">{items}</ul>'
@@ -144,13 +139,10 @@ def model(data: UserData, delivery: Delivery) -> str:
         f"logits = program(images)  # uint8 (N, 3, {side}, {side}), RGB; classes as in model.json\n"
     )
     seconds = sum(delivery.seconds.values())
-    parts.append(f"<p>It needs torch alone:</p><pre><code>{shown_code(use)}</code></pre>")
+    code = "\n".join(map(shown, use.splitlines()))
+    parts.append(f"<p>It needs torch alone:</p><pre><code>{code}</code></pre>")
     parts.append(paragraph(f"The training took {spoken(seconds)}.", "muted"))
     return "".join(parts)
-
-
-def shown_code(text: str) -> str:
-    return "\n".join(map(shown, text.splitlines()))
 
 
 def classes(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
@@ -176,12 +168,7 @@ def classes(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
 
 def signs(scan: ScanReport, delivery: Delivery | None) -> str:
     """What each sign says, with the spread of its scores."""
-    cards = []
-    for sign in scan.signs:
-        cards.append(
-            f"<div><h3>{shown(sign.title)}</h3>{paragraph(sign.words)}"
-            f"{histogram(sign.scores, scan.flagged, sign.title)}</div>"
-        )
+    told = [(sign.title, sign.words, sign.scores) for sign in scan.signs]
     if delivery is not None and delivery.score is not None:
         method = METHODS[delivery.defense]
         said = f"Score: {method.score_words}."
@@ -189,12 +176,14 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
             said += f" {int(delivery.suspects.sum())} files are suspects of the method: {method.suspects}."
         if bool(delivery.held_out.any()):
             said += " Held-out files have no score."
-        title = f"The defense, {style.label(delivery.defense)}"
-        drawn = histogram(delivery.score, scan.flagged, title)
-        cards.append(f"<div><h3>{shown(title)}</h3>{paragraph(said)}{drawn}</div>")
+        told.append((f"The defense, {style.label(delivery.defense)}", said, delivery.score))
+    cards = "".join(
+        f"<div><h3>{shown(title)}</h3>{paragraph(said)}{histogram(scores, scan.flagged, title)}</div>"
+        for title, said, scores in told
+    )
     note = paragraph("Higher is more suspicious. Grey: all files; red: those that the scan flags. Heights are on a "
                      "square-root scale.", "muted")  # fmt: skip
-    return f'{note}<div class="signs">{"".join(cards)}</div>'
+    return f'{note}<div class="signs">{cards}</div>'
 
 
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:

@@ -13,13 +13,13 @@ class Sign:
     """One way of looking for poison.
 
     scores: float (N,), higher is more suspicious; NaN where it says nothing of an image. per_class: a number by class
-    name, or None. words: one sentence, what it found.
+    name. words: one sentence, what it found.
     """
 
     key: str
     title: str
     scores: Tensor
-    per_class: dict[str, float] | None
+    per_class: dict[str, float]
     words: str
 
 

@@ -46,10 +46,9 @@ def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
     by = tables.columns(delivery.scan).index("flagged_by")
     for row, i in zip(tables.rows(data, delivery.scan), delivery.scan.rank.tolist(), strict=True):
         found, held = list(row), bool(delivery.held_out[i])
-        found[by] = " ".join(
-            filter(None, (str(row[by]), delivery.defense if speaks_against(data, delivery, i) else ""))
-        )
-        found += [] if delivery.score is None else [_number(delivery.score[i])]
+        who = (str(row[by]), delivery.defense if speaks_against(data, delivery, i) else "")
+        found[by] = " ".join(filter(None, who))
+        found += [] if delivery.score is None else [_number(float(delivery.score[i]))]
         found += [None if held else _yes(delivery.suspects[i]), data.classes[int(delivery.predicted[i])]]
         yield [*found, _yes(held), _yes(not delivery.removed[i])]
 
@@ -84,18 +83,16 @@ def quoted(name: str) -> str:
     text = printable(name)
     if text == name and not any(char in text for char in '\n\r\t"\\') and text.isprintable():
         return name
-    inner = "".join(_ESCAPES.get(char, char if char.isprintable() else _octal(char)) for char in name)
-    return f'"{inner}"'
 
+    def told(char: str) -> str:
+        return char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
 
-def _octal(char: str) -> str:
-    return "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
+    return f'"{"".join(_ESCAPES.get(char, told(char)) for char in name)}"'
 
 
 def _lines(names: Iterable[str]) -> str:
     return "".join(f"{quoted(name)}\n" for name in names)
 
 
-def _number(value: Tensor) -> float | None:
-    number = float(value)
-    return None if number != number else float(f"{number:.6g}")
+def _number(value: float) -> float | None:
+    return None if value != value else float(f"{value:.6g}")

@@ -69,13 +69,9 @@ def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
         "flagged": int(report.flagged.sum()),
         "null": {key: _number(value) for key, value in report.null.items()},
         "signs": [
-            {
-                "key": item.key,
-                "title": item.title,
-                "words": item.words,
-                "per_class": None if item.per_class is None else {k: _number(v) for k, v in item.per_class.items()},
-            }
+            {"key": item.key, "title": item.title, "words": item.words,
+             "per_class": {name: _number(value) for name, value in item.per_class.items()}}
             for item in report.signs
         ],
         "seconds": {key: round(value, 2) for key, value in report.seconds.items()},
-    }
+    }  # fmt: skip

@@ -88,7 +88,9 @@ class Trainer:
         keep_memory()
         given, index = self._with_clean(train, clean)
         recorder = Recorder()
-        with self._bar(meter) as bar, _own_streams(self.device, spawn(self.seed, "global")):
+        look, name = "{desc} {percentage:3.0f}%|{bar}|{postfix}", self.work.defense.name
+        shown = tqdm(total=meter.total, desc=name, bar_format=look, disable=not self.progress)
+        with shown as bar, _own_streams(self.device, spawn(self.seed, "global")):
             upstream = None
             if self.work.before is not None:
                 before = self.context("before", meter=meter, bar=bar, prefix="before: ")
@@ -98,10 +100,6 @@ class Trainer:
             fitted = self.work.defense.fit(given, context.build_model, context)
         seconds = ({} if upstream is None else before.seconds_by_stage) | context.seconds_by_stage
         return self._found(fitted, recorder, len(train), seconds)
-
-    def _bar(self, meter: Meter) -> Any:
-        look = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
-        return tqdm(total=meter.total, desc=self.work.defense.name, bar_format=look, disable=not self.progress)
 
     def _with_clean(self, train: ImageSet, clean: ImageSet | None) -> tuple[ImageSet, Tensor | None]:
         """The training set on the device with the clean images behind it, and where these stand in it."""

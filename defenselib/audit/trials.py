@@ -9,7 +9,6 @@ that the file holds are not run again. The limits of `agree` were chosen on seed
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from defenselib import attacks
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import write_table
+from defenselib.audit.names import read_table, write_table
 from defenselib.audit.network import small_network
 from defenselib.audit.scan import ScanReport, scan
 from defenselib.data.load import load_dataset
@@ -99,19 +98,14 @@ def _rounded(value: float | None) -> float | None:
 
 def run(wanted: list[tuple[Any, ...]], output: Path) -> None:
     """Run the trials that `output` does not hold, and write it after each."""
-    rows: list[dict[str, Any]] = []
-    if output.exists():
-        with output.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    rows: list[dict[str, Any]] = [*read_table(output)]
     have = {tuple(str(row[name]) for name in KEY) for row in rows}
     for key in wanted:
         if tuple(map(str, key)) not in have:
             rows.append(trial(*key))
             write_table(output, COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
-            print(
-                *(f"{name}={rows[-1].get(name)}" for name in (*KEY, "alarm", "guess", "precision", "recall")),
-                flush=True,
-            )
+            told = (*KEY, "alarm", "guess", "precision", "recall")
+            print(*(f"{name}={rows[-1].get(name)}" for name in told), flush=True)
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from defenselib.bench import images, photos, steps
 from defenselib.bench.loops import LOOPS, PROFILES, Size
+from defenselib.commands.output import table
 from defenselib.cpu.allocator import keep_memory
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.provenance import machine
@@ -60,29 +60,25 @@ def main(
 def _print(profile: str, size: Size, machine_name: str, processes: int, rows: dict[str, steps.Row]) -> None:
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     what = f"{profile}: {size.model} width {size.width}, {size.precision}, batches of {size.batch}"
-    table = Table(title=f"steps/s of each process, {what}, {machine_name}, {load}, torch {torch.__version__}")
-    table.add_column("inner loop")
     measured = [(head, name) for head, name in zip(HEADS, steps.Row.__annotations__, strict=True)]
     shown = [
         (head, name) for head, name in measured if any(getattr(row, name) != steps.NO_CUDA for row in rows.values())
     ]
-    for head, _ in shown:
-        table.add_column(head.format(processes), justify="right")
+    title = f"steps/s of each process, {what}, {machine_name}, {load}, torch {torch.__version__}"
+    steps_a_second = table(title, ["inner loop", *(head.format(processes) for head, _ in shown)], ["inner loop"])
     for name, row in rows.items():
         cells = [getattr(row, part) for _, part in shown]
-        table.add_row(name, *(cell if isinstance(cell, str) else f"{cell:,.1f}" for cell in cells))
-    Console().print(table)
+        steps_a_second.add_row(name, *(cell if isinstance(cell, str) else f"{cell:,.1f}" for cell in cells))
+    Console().print(steps_a_second)
     if len(shown) < len(measured):
         Console().print(f"captured: {steps.NO_CUDA}")
 
 
 def _table(title: str, rates: dict[str, float]) -> None:
-    table = Table(title=title)
-    table.add_column("what")
-    table.add_column("images/s", justify="right")
+    shown = table(title, ("what", "images/s"), ["what"])
     for name, value in rates.items():
-        table.add_row(name, f"{value:,.0f}")
-    Console().print(table)
+        shown.add_row(name, f"{value:,.0f}")
+    Console().print(shown)
 
 
 if __name__ == "__main__":

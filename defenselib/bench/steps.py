@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -112,15 +112,14 @@ def measure(
     size: Size, device: str, seconds: float, crowd: Crowd | None, names: list[str]
 ) -> Iterator[tuple[str, Row]]:
     """The rows of a table, one after the other."""
-    cuda = torch.device(device).type == "cuda"
+
+    def ways(measured: Callable[..., Figure], name: str) -> tuple[Figure, Figure]:
+        eager, cuda = measured(name, size, device, seconds), torch.device(device).type == "cuda"
+        return eager, measured(name, size, device, seconds, graphs=True) if cuda else NO_CUDA
+
     for name in names:
-        ways = [steps_a_second(name, size, device, seconds), NO_CUDA]
-        ways[1:] = [steps_a_second(name, size, device, seconds, graphs=True)] if cuda else [NO_CUDA]
-        together: list[Figure] = ["not measured", "not measured"]
-        if crowd is not None:
-            together[0] = crowd.steps_a_second(name, size, device, seconds)
-            together[1] = crowd.steps_a_second(name, size, device, seconds, graphs=True) if cuda else NO_CUDA
-        yield name, Row(ways[0], ways[1], together[0], together[1])
+        together = ("not measured",) * 2 if crowd is None else ways(crowd.steps_a_second, name)
+        yield name, Row(*ways(steps_a_second, name), *together)
 
 
 def report(

@@ -6,24 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from defenselib.commands.output import console
+from defenselib.commands.output import console, resumable, table
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
     from defenselib.audit.defend import Plan
     from defenselib.audit.delivery import Delivery
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of class folders, or Parquet tables.")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is delivered; new or empty.")]
+
 METHODS = "bsd, asd, vab, dst, dbr, aabl, abl, dbd, cbd, spectral; none trains without one."
 PROFILES = "How much work: demo, laptop, gpu, paper; smoke shows that it runs."
 
 
 def defend_command(
-    folder: Folder,
-    out: Out,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of class folders, or Parquet tables.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is delivered; new or empty.")],
     defense: Annotated[str, typer.Option(help=METHODS)] = "bsd",
     clean: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Images that you vouch for, some of every class; asd needs them.")
@@ -66,11 +64,8 @@ def defend_command(
     _announce(plan)
     if dry_run:
         return
-    try:
+    with resumable():
         delivery = defend(plan, out, progress=progress)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from the last checkpoint", err=True)
-        raise typer.Exit(130) from None
     _tell(plan, delivery, out)
 
 
@@ -85,12 +80,10 @@ def _announce(plan: Plan) -> None:
         typer.echo(f"{len(plan.data.skipped)} files are not read; skipped.csv will say why")
     if plan.clean is not None and plan.clean_images is None:
         typer.echo(f"{plan.settings.defense} makes no use of clean images; --clean is not used")
-    table = Table(title="what is trained")
-    for column in ("stage", "steps", "passes over the data"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
+    trained = table("what is trained", ("stage", "steps", "passes over the data"), ["stage"])
     for stage in plan.work.stages():
-        table.add_row(stage.name, f"{stage.steps:,}", f"{stage.passes:.3g}")
-    console().print(table)
+        trained.add_row(stage.name, f"{stage.steps:,}", f"{stage.passes:.3g}")
+    console().print(trained)
     for name, text in described(plan).items():
         typer.echo(f"{name}: {text}")
     scan, training = map(spoken, expected_seconds(plan))

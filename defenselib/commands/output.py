@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -23,14 +24,33 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
+def table(title: str, columns: Iterable[str], words: Collection[str] | None = None) -> Table:
+    """A table without rows yet. words: the columns of words, where others hold numbers; without, all do, and fold."""
+    made = Table(title=title)
+    for name in columns:
+        if words is None:
+            made.add_column(name, overflow="fold")
+        else:
+            made.add_column(name, justify="left" if name in words else "right")
+    return made
+
+
 def show(frame: pd.DataFrame, title: str) -> None:
     """Print a data frame as a table; a missing value is an empty cell."""
-    table = Table(title=title)
-    for name in frame.columns:
-        table.add_column(str(name).replace("_", " "), overflow="fold")
+    shown = table(title, [str(name).replace("_", " ") for name in frame.columns])
     for row in frame.itertuples(index=False):
-        table.add_row(*("" if value is None or value != value else str(value) for value in row))
-    console().print(table)
+        shown.add_row(*("" if value is None or value != value else str(value) for value in row))
+    console().print(shown)
+
+
+@contextmanager
+def resumable(said: str = "the same command goes on from the last checkpoint") -> Iterator[None]:
+    """Inside, Ctrl-C ends the program with a line on how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {said}", err=True)
+        raise typer.Exit(130) from None
 
 
 class Stop(threading.Event):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from defenselib.commands.output import console, table
 from defenselib.commands.reproduce import check_profile
 from defenselib.errors import DefenseLibError, InvalidValueError
 from defenselib.report.parameters import convert
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-Names = Annotated[list[str] | None, typer.Option()]
 
 
 @commands.command("plan")
@@ -61,7 +61,7 @@ def plan_command(
     seconds = None if budget is None else duration(budget)
     made = plans.make(
         papers.available() if paper == ["all"] else paper,
-        _profiles(profile or ["laptop"]),
+        tuple(dict.fromkeys(map(check_profile, profile or ["laptop"]))),
         None if seeds is None else convert(seeds, list[int], "seeds"),
         dataset,
         attack,
@@ -139,23 +139,21 @@ def _text(path: Path) -> str:
         raise InvalidValueError(f"{path} cannot be read ({error}); give an experiment as JSON") from error
 
 
-class time_limit:
-    """Inside, after so many seconds, DefenseLibError is raised; the next try goes on from the last checkpoint."""
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Inside, after so many seconds (0: never), DefenseLibError is raised; the next try goes on from the checkpoint."""
 
-    def __init__(self, seconds: int) -> None:
-        self.seconds = seconds
+    def late(*_: object) -> None:
+        raise DefenseLibError(f"ran past its limit of {seconds} s; the next try goes on from the last checkpoint")
 
-    def __enter__(self) -> None:
-        if self.seconds:
-            signal.signal(signal.SIGALRM, self._late)
-            signal.alarm(self.seconds)
-
-    def __exit__(self, *error: object) -> None:
-        if self.seconds:
+    if seconds:
+        signal.signal(signal.SIGALRM, late)
+        signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        if seconds:
             signal.alarm(0)
-
-    def _late(self, *_: object) -> None:
-        raise DefenseLibError(f"ran past its limit of {self.seconds} s; the next try goes on from the last checkpoint")
 
 
 def duration(text: str) -> float:
@@ -164,10 +162,6 @@ def duration(text: str) -> float:
     if found is None:
         raise InvalidValueError(f"budget is {text!r}, it must be a number with s, m, h or d: 90m, 5h")
     return float(found[1]) * UNITS[found[2]]
-
-
-def _profiles(names: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(check_profile, names)))
 
 
 def _this_machine() -> str:
@@ -179,13 +173,9 @@ def _this_machine() -> str:
 
 
 def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
-    from defenselib.commands.output import console
-
-    screen = console()
-    costs = plan.costs
-    for table in (_totals(plan, costs), _missing(plan, costs, rows)):
-        if table.row_count:
-            screen.print(table)
+    for shown in (_totals(plan, plan.costs), _missing(plan, plan.costs, rows)):
+        if shown.row_count:
+            console().print(shown)
     hidden = len(plan.missing) - rows
     if rows and hidden > 0:
         typer.echo(f"and {hidden} more: --rows shows them, --json and --output give all")
@@ -206,31 +196,24 @@ def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:
         typer.echo(f"left out {count} times: {reason.removeprefix('left out at this profile: ')}")
 
 
-def _table(title: str, *columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("profile", "cell", "for", "hash") else "right")
-    return table
-
-
 def _totals(plan: Plan, costs: Mapping[str, float]) -> Table:
-    table = _table("plan", "profile", "cells", "in the store", "missing", "to retrain", "hours", "guessed", "numbers")
+    heads = ("profile", "cells", "in the store", "missing", "to retrain", "hours", "guessed", "numbers")
+    shown = table("plan", heads, ["profile"])
     for profile in dict.fromkeys(cell.profile for cell in plan.cells):
         mine = [cell for cell in plan.cells if cell.profile == profile]
         missing, stored = [cell for cell in mine if cell.missing], sum(cell.stored for cell in mine)
         told: list[Any] = [profile, len(mine), stored, len(mine) - stored, sum(cell.retrain for cell in mine)]
         told += [f"{sum(costs[cell.hash] for cell in missing) / 3600:.1f}", sum(bool(cell.guess) for cell in missing)]
-        table.add_row(*map(str, told), f"{sum(cell.numbers for cell in missing):.0f}")
-    return table
+        shown.add_row(*map(str, told), f"{sum(cell.numbers for cell in missing):.0f}")
+    return shown
 
 
 def _missing(plan: Plan, costs: Mapping[str, float], rows: int) -> Table:
-    table = _table("missing", "hash", "profile", "cell", "seed", "minutes", "numbers", "claims", "for")
+    heads = ("hash", "profile", "cell", "seed", "minutes", "numbers", "claims", "for")
+    shown = table("missing", heads, ["hash", "profile", "cell", "for"])
     for cell in plan.missing[:rows]:
         minutes = f"{'~' if cell.guess else ''}{costs[cell.hash] / 60:.1f}"
         more = f" +{len(cell.exhibits) - 2}" if len(cell.exhibits) > 2 else ""
         told = (cell.hash, cell.profile, cell.name, cell.fields.get("seed", 0), minutes, f"{cell.numbers:.1f}")
-        table.add_row(*map(str, told), str(cell.claims), ", ".join(cell.exhibits[:2]) + more)
-    return table
+        shown.add_row(*map(str, told), str(cell.claims), ", ".join(cell.exhibits[:2]) + more)
+    return shown

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from defenselib.commands.output import console, stopping
+from defenselib.commands.output import console, stopping, table
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.report.parameters import convert, pairs
 
@@ -123,11 +122,11 @@ def _of_paper(paper: str) -> Path:
 
 
 def _one(task: Task, progress: bool) -> None:
-    from defenselib.report.execute import StoppedError, execute_counted
+    from defenselib.report.execute import StoppedError, execute
 
     with stopping() as stop:
         try:
-            done = execute_counted(task.notebook, task.output, task.given, progress=progress, stop=stop)
+            done = execute(task.notebook, task.output, task.given, progress=progress, stop=stop)
         except StoppedError as error:
             typer.echo(f"stopped: {error}", err=True)
             raise typer.Exit(stop.code) from None
@@ -142,23 +141,19 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _show_plan(tasks: Sequence[Task], resume: bool) -> None:
-    table = Table(title="would be executed")
-    for column in ("notebook", "parameters", "output", ""):
-        table.add_column(column, overflow="fold")
+    shown = table("would be executed", ("notebook", "parameters", "output", ""))
     for task in tasks:
         there = "left out, it is there" if resume and task.is_there() else "in place of another" * task.output.exists()
-        table.add_row(task.notebook.name, _said(task), str(task.output), there)
-    console().print(table)
+        shown.add_row(task.notebook.name, _said(task), str(task.output), there)
+    console().print(shown)
 
 
 def _show_outcomes(outcomes: Sequence[Outcome]) -> None:
-    table = Table(title="reproduced")
-    for column in ("notebook", "parameters", "state", "trained", "from store", "seconds"):
-        table.add_column(column, overflow="fold")
+    shown = table("reproduced", ("notebook", "parameters", "state", "trained", "from store", "seconds"))
     for one in outcomes:
         cells = (str(one.trained), str(one.stored)) if one.state == "done" else ("", "")
-        table.add_row(one.task.notebook.name, _said(one.task), one.state, *cells, f"{one.seconds:.0f}")
-    console().print(table)
+        shown.add_row(one.task.notebook.name, _said(one.task), one.state, *cells, f"{one.seconds:.0f}")
+    console().print(shown)
     for one in outcomes:  # below the table, where a path or an error is not broken into lines
         why = f" ({one.why})" * bool(one.why)
         typer.echo(f"{one.state}: {one.kept or one.task.output}{why}")

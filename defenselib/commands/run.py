@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from defenselib.commands.output import console
+from defenselib.commands.output import console, resumable, table
 from defenselib.report.parameters import arguments_for, convert, pairs
-
-if TYPE_CHECKING:
-    from defenselib.experiments import Experiment, Result
 
 
 def run_command(
@@ -49,21 +45,15 @@ def run_command(
     from defenselib.experiments import Experiment, run
     from defenselib.experiments.fields import arguments
 
+    texts = {"rate": (rate, float), "target": (target, int), "seed": (seed, int), "holdout": (holdout, int)}
     chosen: dict[str, Any] = {
-        "model": model,
-        "paper": paper,
-        "rate": rate if rate is None else convert(rate, float, "--rate"),
+        name: None if text is None else convert(text, kind, f"--{name}") for name, (text, kind) in texts.items()
     }
-    chosen |= {
-        "target": target if target is None else convert(target, int, "--target"),
-        "seed": convert(seed, int, "--seed"),
-        "holdout": convert(holdout, int, "--holdout"),
-    }
-    chosen |= {"count": count, "source": source, "stop_after": stop_after, "diagnostic": diagnostic}
-    chosen |= {"measure": tuple(measure) if measure else None}
+    chosen |= {"model": model, "paper": paper, "count": count, "source": source, "stop_after": stop_after}
+    chosen |= {"diagnostic": diagnostic, "measure": tuple(measure) if measure else None}
     given = {"attack": (attack, attack_arg), "defense": (defense, defense_arg)}
-    for kind, (name, texts) in given.items():
-        told = pairs(texts or (), f"--{kind}-arg")
+    for kind, (name, listed) in given.items():
+        told = pairs(listed or (), f"--{kind}-arg")
         known = arguments(kind, name)
         # An unknown name is the Experiment's to refuse, with the names that exist.
         chosen[f"{kind}_args"] = dict(told) if known is None else arguments_for(known, f"{kind} {name!r}", told)
@@ -74,18 +64,11 @@ def run_command(
         profile=profile,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    try:
-        _print_result(experiment, run(experiment, device=device, progress=progress))
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from the last checkpoint", err=True)
-        raise typer.Exit(130) from None
-
-
-def _print_result(experiment: Experiment, result: Result) -> None:
-    table = Table(title=f"{experiment.dataset} · {experiment.attack} · {experiment.defense} · {result.profile}")
-    for column in ("seed", "ACC %", "ASR %", "poisoned", "seconds", "result"):
-        table.add_column(column, justify="left" if column == "result" else "right")
+    with resumable():
+        result = run(experiment, device=device, progress=progress)
+    title = f"{experiment.dataset} · {experiment.attack} · {experiment.defense} · {result.profile}"
+    shown = table(title, ("seed", "ACC %", "ASR %", "poisoned", "seconds", "result"), ["result"])
     asr = "-" if result.asr is None else f"{result.asr:.2f}"
     poisoned = str(result.poisoned_count)
-    table.add_row(str(experiment.seed), f"{result.acc:.2f}", asr, poisoned, f"{result.seconds:.1f}", result.hash)
-    console().print(table)
+    shown.add_row(str(experiment.seed), f"{result.acc:.2f}", asr, poisoned, f"{result.seconds:.1f}", result.hash)
+    console().print(shown)

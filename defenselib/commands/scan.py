@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from defenselib.commands.output import console
-from defenselib.errors import check_choice
+from defenselib.commands.output import console, resumable
+from defenselib.errors import check_choice, check_range
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def scan_command(
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
     from defenselib.audit.tables import summary, write_scan
     from defenselib.cpu.devices import chosen_device
-    from defenselib.errors import check_range
 
     check_choice("budget", budget, BUDGETS)
     chosen_device(device)
@@ -56,31 +55,22 @@ def scan_command(
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run or not as_json:
-        typer.echo(f"{len(data.files)} images, {len(data.classes)} classes: {_duration(expected)}", err=not dry_run)
+        time = f"{max(1, round(expected))} seconds" if expected < 90 else f"{round(expected / 60)} minutes"
+        typer.echo(f"{len(data.files)} images, {len(data.classes)} classes: about {time}", err=not dry_run)
     if dry_run:
         _tell_reading(data)
         return
-    try:
+    with resumable("the same command goes on" if out is not None else "with --out the same command would go on"):
         report = scan(data, seed=number, budget=budget, device=device, progress=progress, out=out)
         if out is not None:
             write_scan(out, data, report)
             write_report(out / "report.html", data, report)
-    except KeyboardInterrupt:
-        goes_on = "the same command goes on" if out is not None else "with --out the same command would go on"
-        typer.echo(f"interrupted; {goes_on}", err=True)
-        raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps(summary(data, report), ensure_ascii=True))
     else:
         _show(data, report, out)
     if fail_on_alarm and report.alarm == "alarm":
         raise typer.Exit(1)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} seconds"
-    return f"about {round(seconds / 60)} minutes"
 
 
 def _tell_reading(data: UserData) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from defenselib import attacks, defenses
@@ -19,16 +19,15 @@ from defenselib.experiments.fields import hyper_parameters
 
 ARGUMENT = re.compile(r"\w[\w, ]{0,40}: ")
 SPECIAL = re.compile(r"([\\*_\[\]<>$|#~^{}])")
-LISTS = ("attacks", "defenses")
+REGISTRIES = {"attacks": attacks.ATTACKS, "defenses": defenses.DEFENSES}
 
 
 def page(names: Sequence[str]) -> tuple[str, list[str]]:
     """The MyST text for dotted names, or for a whole registry ("attacks", "defenses"), and the files it is made of."""
     parts, files = [], []
     for name in names:
-        found = list(_registered(name)) if name in LISTS else [(name, resolve(name))]
-        for key, thing in found:
-            parts.append(method(key, thing, name) if name in LISTS else entry(key, thing))
+        for key, thing in REGISTRIES[name].items() if name in REGISTRIES else [(name, resolve(name))]:
+            parts.append(method(key, thing, name) if name in REGISTRIES else entry(key, thing))
             files.append(str(inspect.getsourcefile(inspect.unwrap(thing))))
     return "\n\n".join(parts), files
 
@@ -40,10 +39,6 @@ def resolve(name: str) -> Any:
     if not hasattr(module, last):
         raise unknown(f"name of {owner}:", last, [item for item in dir(module) if not item.startswith("_")])
     return getattr(module, last)
-
-
-def _registered(kind: str) -> Iterator[tuple[str, type]]:
-    yield from (attacks.ATTACKS if kind == "attacks" else defenses.DEFENSES).items()
 
 
 def method(name: str, cls: type, kind: str) -> str:
@@ -61,7 +56,7 @@ def _module_text(cls: type) -> str:
     """The docstring of the module; on the classes that share one, of the first alone."""
     module = importlib.import_module(cls.__module__)
     own = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__ == cls.__module__]
-    first = [item for item in own if item in (*attacks.ATTACKS.values(), *defenses.DEFENSES.values())][:1]
+    first = [item for item in own if any(item in registry.values() for registry in REGISTRIES.values())][:1]
     return inspect.getdoc(module) or "" if cls in first else ""
 
 
@@ -106,14 +101,11 @@ def signature(function: Callable[..., Any]) -> str:
     return str(found.replace(parameters=kept, return_annotation=_bare(found.return_annotation)))
 
 
-class _Bare:
-    """Something whose repr is the text itself."""
+class _Bare(str):
+    """A text whose repr is the text itself."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def _bare(annotation: Any) -> Any:
@@ -136,12 +128,9 @@ def _fields(cls: Any) -> str:
     if not shown:
         return "No hyper-parameters." if is_method else ""
     head = f"| {'hyper-parameter' if is_method else 'field'} | default | type |\n|---|---|---|"
-    rows = [f"| `{item.name}` | {_default(item)} | `{_type(item)}` |" for item in shown]
+    types = [str(getattr(item.type, "__name__", item.type)).replace("|", "or") for item in shown]
+    rows = [f"| `{item.name}` | {_default(item)} | `{kind}` |" for item, kind in zip(shown, types, strict=True)]
     return "\n".join([head, *rows])
-
-
-def _type(item: Any) -> str:
-    return str(getattr(item.type, "__name__", item.type)).replace("|", "or")
 
 
 def _default(item: Any) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from defenselib.errors import DefenseLibError, InvalidValueError
-from defenselib.report.execute import StoppedError, check, checked_output, execute_counted, made_of, parameters_of
+from defenselib.report.execute import StoppedError, checked_output, execute, made_of
+from defenselib.report.notebooks import check, parameters_of
 
 NAME = 100  # characters of a page's name; a longer one ends in a digest
 DONE, FAILED, THERE, STOPPED, WAITING = "done", "failed", "there already", "stopped", "not begun"
@@ -36,7 +36,9 @@ class Task:
             record = metadata["papermill"]["parameters"], metadata["defenselib"]
         except Exception:  # missing, damaged, or made by something else
             return False
-        return bool(record == (_json(check(self.notebook, self.given)), made_of(self.notebook)))
+        values = check(self.notebook, self.given)
+        listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return bool(record == (listed, made_of(self.notebook)))  # JSON has lists alone
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _run(task: Task, progress: bool, resume: bool, stop: threading.Event) -> Out
     try:
         if resume and task.is_there():
             return Outcome(task, THERE)
-        done = execute_counted(task.notebook, task.output, task.given, progress=progress, stop=stop)
+        done = execute(task.notebook, task.output, task.given, progress=progress, stop=stop)
     except DefenseLibError as error:
         state = STOPPED if isinstance(error, StoppedError) else FAILED
         why = str(error).splitlines()
@@ -127,10 +129,6 @@ def _run(task: Task, progress: bool, resume: bool, stop: threading.Event) -> Out
     return Outcome(task, DONE, time.monotonic() - started, done.trained, done.stored)
 
 
-def _json(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     text = "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return re.sub(r"[^\w.+]+", "_", text).strip("._") or "none"

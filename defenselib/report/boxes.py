@@ -85,12 +85,8 @@ def box(paper: str, store: Store | None = None) -> Html:
 
 def answered(known: Facts) -> str:
     """ "Reproduced? laptop ✗ fails; gpu ◐ holds so far", as HTML."""
-    if not known.outcomes:
-        return f"<b>Reproduced?</b> {badge(claims.NOT_RUN)}"
-    said = "; ".join(
-        f"at <code>{name}</code> {badge(headlines.answer(found))}" for name, found in known.outcomes.items()
-    )
-    return f"<b>Reproduced?</b> {said}"
+    said = [f"at <code>{name}</code> {badge(headlines.answer(found))}" for name, found in known.outcomes.items()]
+    return f"<b>Reproduced?</b> {'; '.join(said) or badge(claims.NOT_RUN)}"
 
 
 def claimed(headline: Headline) -> str:
@@ -119,11 +115,9 @@ def short(one: Outcome, most: int = 3) -> str:
         return ""
     parts = []
     for state, said in (("false", "against it"), ("true", "for it"), ("open", "decides nothing:")):
-        mine = one.of(state)
-        if mine:
+        if mine := one.of(state):
             parts.append(f"{said} {claims.listed(mine, one.points, most)}")
-    absent = len(one.of("absent"))
-    if absent:
+    if absent := len(one.of("absent")):
         parts.append(f"{absent} of {len(one.points)} not run")
     return ", ".join(parts)
 
@@ -178,14 +172,11 @@ def how_sure(known: Facts) -> str:
         for metric in ("asr", "acc"):
             spread, measured = headlines.spread_of(frames, metric)
             if not math.isnan(spread):
-                moved.append(f"{metric.upper()} ± {_points(spread)}{'' if measured else ' (assumed)'}")
+                points = "less than 0.1" if spread < 0.05 else f"{spread:.1f}"
+                moved.append(f"{metric.upper()} ± {points}{'' if measured else ' (assumed)'}")
         chance = f"; chance alone: {', '.join(moved)} points" if moved else ""
         parts.append(f"{profile}: {seeds} a number{chance}; {MEANS[profiles.load(profile).verdict]}.")
     return " ".join(parts) or "No result, so nothing is sure."
-
-
-def _points(spread: float) -> str:
-    return "less than 0.1" if spread < 0.05 else f"{spread:.1f}"
 
 
 def since(known: Facts) -> str:

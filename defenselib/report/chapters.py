@@ -14,7 +14,7 @@ from defenselib.errors import check_choice
 from defenselib.experiments import Experiment, Result
 from defenselib.experiments import profile as profiles
 from defenselib.papers import get, headlines
-from defenselib.papers.headlines import HEADLINES, Outcome
+from defenselib.papers.headlines import HEADLINES
 from defenselib.papers.kit.claims import FAILS, NOT_RUN
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_LOW
@@ -40,10 +40,11 @@ def live(paper: str, profile: str, exhibits: Sequence[str], run: bool, asked: Ma
         return Html("<p>Nothing was trained for this page; it shows what the store holds.</p>")
     if profiles.load(profile).verdict == "none":
         return drawn(paper, profile)
-    shown = [one.reproduce(profile=profile, run=True, **asked) for one in chosen]
-    return Html(
-        "".join(str(tables.comparison(frame, words.exhibit(one.key))) for one, frame in zip(chosen, shown, strict=True))
-    )
+    shown = [
+        str(tables.comparison(one.reproduce(profile=profile, run=True, **asked), words.exhibit(one.key)))
+        for one in chosen
+    ]
+    return Html("".join(shown))
 
 
 def drawn(paper: str, profile: str) -> Html:
@@ -74,15 +75,13 @@ def claims(exhibit: Exhibit, frame: pd.DataFrame) -> Html:
     rules = f'<p class="claim-rest">{rest} {link}.</p>'
     if not ran:
         return Html(rules)
-    lines = "".join(f"<li>{_claim(one)}</li>" for one in ran)
+    lines = "".join(
+        f"<li>{badge(one.outcome)} {escape(one.claim.sentence)} ({escape(one.claim.source)}) "
+        f"<span>{escape(boxes.short(one))}.</span></li>"
+        for one in ran
+    )
     said = f"What the authors say about {name}, profile {profile}"
     return Html(f'<p class="claim-head">{escape(said)}</p><ul class="claims">{lines}</ul>{rules}')
-
-
-def _claim(one: Outcome) -> str:
-    claim = one.claim
-    decided = boxes.short(one)
-    return f"{badge(one.outcome)} {escape(claim.sentence)} ({escape(claim.source)}) <span>{escape(decided)}.</span>"
 
 
 def failing(judged: Sequence[pd.DataFrame], said: str) -> Html:
@@ -94,10 +93,8 @@ def failing(judged: Sequence[pd.DataFrame], said: str) -> Html:
         f"<span>{escape(shortened(str(row['numbers']).partition('; ')[0], width=LONG, placeholder=' …'))}</span></li>"
         for _, row in rows.iterrows()
     )
-    none = "<p>None fails.</p>"
-    return Html(
-        f'<p class="claim-head">{escape(said)}</p>' + (f'<ul class="claims">{lines}</ul>' if len(rows) else none)
-    )
+    listed = f'<ul class="claims">{lines}</ul>' if lines else "<p>None fails.</p>"
+    return Html(f'<p class="claim-head">{escape(said)}</p>{listed}')
 
 
 def _row(attack: str, defense: str, result: Result) -> dict[str, str]:

@@ -22,17 +22,13 @@ def run_command(experiment: Experiment) -> str:
         for name in FIELDS
         if (value := getattr(experiment, name)) is not None and value != getattr(usual, name)
     }
-    words = [part for name, value in told.items() for part in (_option(name), _text(value))]
+    words = [part for name, value in told.items() for part in (f"--{name.replace('_', '-')}", _text(value))]
     if experiment.measure != usual.measure:
         words += [part for name in experiment.measure for part in ("--measure", name)]
     for kind in ("attack", "defense"):
         given = getattr(experiment, f"{kind}_args")
         words += [part for name, value in given.items() for part in (f"--{kind}-arg", f"{name}={_text(value)}")]
     return shlex.join(["defenselib", "run", *words])
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _text(value: Any) -> str:

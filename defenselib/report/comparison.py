@@ -67,19 +67,20 @@ def comparison(frame: pd.DataFrame, caption: str, only_run: bool = True) -> Html
     heads = len(shown)
     metrics = list(dict.fromkeys(rows["metric"])) if keys != told else [None]
     for metric in metrics:
-        shown |= _numbers([_of(group, metric) for group in groups], metric, rows)
-    verdicts = [name for name in shown if _called(name) == "verdict"]
-    short = keys != told and width(shown, verdicts) > FULL - SEEDS_WIDE  # then the marks alone, beside the numbers
-    moved = verdicts if short else []
-    beside: dict[Column, list[str]] = {(name[0], "reproduced"): shown.pop(name) for name in moved}
+        found = [next((row for row in group if metric in (None, row["metric"])), None) for group in groups]
+        shown |= _numbers(found, metric, rows)
+    marked = [name for name in shown if _called(name) == "verdict"]
+    short = keys != told and width(shown, marked) > FULL - SEEDS_WIDE  # then the marks alone, beside the numbers
+    beside: dict[Column, list[str]] = {}
+    if short:
+        beside, marked = {(name[0], "reproduced"): shown.pop(name) for name in marked}, []
     if rows["n"].nunique() > 1:
-        shown["seeds"] = [_joined(group, "n") for group in groups]
+        shown["seeds"] = [" / ".join(dict.fromkeys(str(row["n"] or words.NONE) for row in group)) for group in groups]
     shared = _shared(rows["reason"])
-    notes = [_joined(group, "reason", lambda part: part in shared or bool(SEEDS.match(part))) for group in groups]
+    notes = [_notes(group, lambda part: part in shared or bool(SEEDS.match(part))) for group in groups]
     said = _caption(caption, frame, rows, told, shared)
     openers = [name for name in shown if _called(name) == "reproduced"]
     below = [_below(group, rows, keys) for group in groups]
-    marked = [name for name in shown if _called(name) == "verdict"]
     return render(
         pd.DataFrame(shown.values(), index=pd.Index(list(shown), tupleize_cols=False)).T,
         _legend(said, rows) if short else said, headers=heads, marked=marked, foot=copies(rows), below=below,
@@ -118,10 +119,6 @@ def _legend(caption: str, rows: pd.DataFrame) -> str:
     return f"{caption} {used}." if used else caption
 
 
-def _of(group: Sequence[frames.Row], metric: str | None) -> frames.Row | None:
-    return next((row for row in group if metric is None or row["metric"] == metric), None)
-
-
 def _numbers(found: Sequence[frames.Row | None], metric: str | None, rows: pd.DataFrame) -> Cells:
     """Printed, reproduced and verdict of a metric; the reproduced alone where the paper prints nothing."""
     cells = {"printed": ["" if row is None else words.number(row["published"]) for row in found]}
@@ -129,14 +126,10 @@ def _numbers(found: Sequence[frames.Row | None], metric: str | None, rows: pd.Da
     cells["verdict"] = ["" if row is None else str(row["verdict"]) for row in found]
     if rows["published"].isna().all():
         silent = set(rows["verdict"]) == {NOT_COMPARABLE}
-        cells = {
-            name: texts for name, texts in cells.items() if name == "reproduced" or (name == "verdict" and not silent)
-        }
+        cells = {name: cells[name] for name in (("reproduced",) if silent else ("reproduced", "verdict"))}
     if rows["reproduced"].isna().all():
         cells = {"printed": cells["printed"]}
-    if metric is None:
-        return {name: texts for name, texts in cells.items()}
-    return {(words.value(metric, "metric"), name): texts for name, texts in cells.items()}
+    return {name if metric is None else (words.value(metric, "metric"), name): texts for name, texts in cells.items()}
 
 
 def _shared(reasons: Iterable[str]) -> list[str]:
@@ -145,16 +138,13 @@ def _shared(reasons: Iterable[str]) -> list[str]:
     return [part for part in parts[0] if all(part in other for other in parts)] if parts else []
 
 
-def _joined(group: Sequence[frames.Row], column: str, leave_out: Callable[[str], bool] = lambda part: False) -> str:
+def _notes(group: Sequence[frames.Row], leave_out: Callable[[str], bool] = lambda part: False) -> str:
     """What only some of a setting's numbers say, with their metrics, then what they share; without such parts."""
-    if column == "n":
-        return " / ".join(dict.fromkeys(str(row["n"] or words.NONE) for row in group))
     said: dict[str, list[str]] = {}
     for row in group:
-        for part in filter(None, str(row[column]).split("; ")):
-            if leave_out(part):
-                continue
-            said.setdefault(part, []).append(words.value(row["metric"], "metric"))
+        for part in filter(None, str(row["reason"]).split("; ")):
+            if not leave_out(part):
+                said.setdefault(part, []).append(words.value(row["metric"], "metric"))
     shared = [part for part, metrics in said.items() if len(metrics) == len(group)]
     own: dict[str, list[str]] = {}
     for part, metrics in said.items():
@@ -184,7 +174,7 @@ def _below(group: Sequence[frames.Row], rows: pd.DataFrame, keys: Sequence[str])
     made: dict[str, None] = dict.fromkeys(key for row in group for key in row.get("results", ()))
     if not made:
         return ""
-    return made_of(made, place(rows.attrs, words.setting(group[0], keys)), _joined(group, "reason"))
+    return made_of(made, place(rows.attrs, words.setting(group[0], keys)), _notes(group))
 
 
 def place(attrs: dict[Any, Any], where: str) -> str:

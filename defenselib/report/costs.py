@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from defenselib.experiments.store import Store, default_stores, results_folder
 from defenselib.papers import spent
+from defenselib.papers.kit.frame import records
 from defenselib.plots import scatter, words
 from defenselib.report import trials
 from defenselib.report.findings import listing
@@ -61,29 +62,24 @@ def _tabbed(
     frame: pd.DataFrame, columns: Callable[[Rows, list[str]], dict[str, list[str]]], said: str, adds: bool = False
 ) -> Html:
     parts = {}
-    for (profile, dataset), part in frame[frame["n"] > 0].groupby(["profile", "dataset"], sort=False):
+    groups = frame[frame["n"] > 0].groupby(["profile", "dataset"], sort=False)
+    for (profile, dataset), part in sorted(groups, key=lambda item: -item[1]["defense"].nunique()):
         name = f"{words.value(dataset, 'dataset')}, {profile}"
-        machines, methods = _by_machine(part), list(dict.fromkeys(map(str, part["defense"])))
+        methods = list(dict.fromkeys(map(str, part["defense"])))
         shown: dict[Column, list[str]] = {"method": [words.label(method) for method in methods]}
         if adds:
             needed = part.groupby("defense")["adds"].median() / TERA
             shown["10¹² multiply-adds"] = [words.number(needed[method], 0) for method in methods]
-        for machine, rows in machines.items():
+        for machine, rows in _by_machine(part).items():
             shown |= {(machine, head): texts for head, texts in columns(rows, methods).items()}
-        parts[name] = (len(methods), str(render(pd.DataFrame(shown), said.format(name))))
-    ordered = dict(sorted(parts.items(), key=lambda item: -item[1][0]))
-    if not ordered:
-        return Html("<p>No result yet.</p>")
-    return tabs({name: text for name, (_, text) in ordered.items()}, "Data set and profile", next(iter(ordered)))
+        parts[name] = str(render(pd.DataFrame(shown), said.format(name)))
+    return tabs(parts, "Data set and profile", next(iter(parts))) if parts else Html("<p>No result yet.</p>")
 
 
 def _by_machine(part: pd.DataFrame) -> dict[str, Rows]:
     """The rows of each kind of machine by method, the kind with most methods first."""
     parts = sorted(part.groupby("machine", sort=False), key=lambda pair: -len(pair[1]))
-    return {
-        str(name): {str(row["defense"]): {str(key): row[key] for key in row} for row in mine.to_dict("records")}
-        for name, mine in parts
-    }
+    return {str(name): {str(row["defense"]): row for row in records(mine)} for name, mine in parts}
 
 
 def _cell(rows: Rows, method: str, column: str, unit: float = 1.0) -> str:
@@ -95,9 +91,8 @@ def shares(frame: pd.DataFrame) -> Figure:
     known = frame[frame["share"].notna() & (frame["defense"] != "none")]
     if known.empty:
         return scatter.shares(known)
-    parts = [part for _, part in known.groupby(["profile", "dataset"], sort=False)]
-    mine = max(parts, key=lambda part: int(part["defense"].nunique()))
-    profile, dataset = str(mine["profile"].iloc[0]), str(mine["dataset"].iloc[0])
+    parts = known.groupby(["profile", "dataset"], sort=False)
+    (profile, dataset), mine = max(parts, key=lambda part: int(part[1]["defense"].nunique()))
     named = mine.assign(name=[words.label(str(name)) for name in mine["defense"]])
     return scatter.shares(named, f"{words.value(dataset, 'dataset')}, profile {profile}")
 
@@ -125,7 +120,7 @@ def papers() -> Html:
         "10¹⁵ multiply-adds": [words.number(one / PETA) for one in adds],
     }
     for (paper, exhibit), mine in times.groupby(["paper", "exhibit"], sort=False):
-        hours = {(row["dataset"], row["defense"]): float(row["hours"]) for row in mine.to_dict("records")}
+        hours = {(row["dataset"], row["defense"]): float(row["hours"]) for row in records(mine)}
         taken = [hours.get(row, math.nan) for row in rows]
         group = f"{words.label(str(paper))}, {words.exhibit(str(exhibit))}"
         shown[group, "hours"] = [words.number(one, 2) for one in taken]
@@ -147,9 +142,8 @@ def steps() -> Html:
             index="method", columns="how", values="steps_per_second", sort=False
         )
         shown = wide.rename(index=words.label).rename_axis("inner loop").reset_index()
-        parts[f"{machine}, {profile}"] = str(
-            render(shown, f"Steps a second of one process, {machine}, profile {profile}")
-        )
+        caption = f"Steps a second of one process, {machine}, profile {profile}"
+        parts[f"{machine}, {profile}"] = str(render(shown, caption))
     return tabs(parts, "Machine and profile", next(iter(parts), ""))
 
 

@@ -105,12 +105,9 @@ def launches(repository: str, branch: str, notebook: str) -> list[tuple[str, str
         raise InvalidValueError("repository_url is set, repository_branch is not; name the branch to launch from")
     kind, colab = HOSTS[parts.hostname]
     inside = owner if kind == "gh" else quote(owner, safe="")
-    found = [
-        ("Binder", f"https://mybinder.org/v2/{kind}/{inside}/{quote(branch, safe='')}?urlpath=lab/tree/{notebook}")
-    ]
-    if colab:
-        found.append(("Colab", f"https://colab.research.google.com/github/{owner}/blob/{branch}/{notebook}"))
-    return found
+    binder = f"https://mybinder.org/v2/{kind}/{inside}/{quote(branch, safe='')}?urlpath=lab/tree/{notebook}"
+    other = [("Colab", f"https://colab.research.google.com/github/{owner}/blob/{branch}/{notebook}")] if colab else []
+    return [("Binder", binder), *other]
 
 
 def source_of(page: str, notebooks: Sequence[str]) -> str | None:
@@ -122,7 +119,5 @@ def source_of(page: str, notebooks: Sequence[str]) -> str | None:
     folder, _, name = page.rpartition("/")
     if folder != "book/_executed":
         return None
-    own = next(
-        (one for one in sorted(notebooks, key=len, reverse=True) if name == one or name.startswith(f"{one}-")), None
-    )
+    own = max((one for one in notebooks if f"{name}-".startswith(f"{one}-")), key=len, default=None)
     return f"notebooks/{own}.ipynb" if own else None

@@ -24,19 +24,7 @@ from defenselib.errors import DefenseLibError, InvalidValueError
 from defenselib.experiments import journal
 from defenselib.plots.style import label
 from defenselib.report import worker
-from defenselib.report.notebooks import JupyterMissingError, check, need_jupyter, parameters_of
-
-__all__ = [
-    "Executed",
-    "JupyterMissingError",
-    "NotebookFailedError",
-    "StoppedError",
-    "check",
-    "checked_output",
-    "execute",
-    "execute_counted",
-    "parameters_of",
-]
+from defenselib.report.notebooks import check, need_jupyter, parameters_of
 
 MENTIONED = re.compile(r"{{ *(\w+) *}}")
 POLL = 0.1  # seconds between two looks at a notebook that is being executed
@@ -63,17 +51,7 @@ class Executed(NamedTuple):
     stored: int = 0
 
 
-def execute(notebook: Path, output: Path, given: Mapping[str, str], *, progress: bool = True) -> Path:
-    """Execute `notebook` with the parameters `given` (texts) into `output`, which appears only if every cell ran.
-
-    output: a file NAME.ipynb, or a folder that takes it under the notebook's own name. Otherwise the notebook as far as
-    it came stays beside it as NAME.failed.ipynb, and NotebookFailedError says where and why. Relative paths in the
-    notebook start from the current folder; its kernel is this interpreter, and ends with this process.
-    """
-    return execute_counted(notebook, output, given, progress=progress).output
-
-
-def execute_counted(
+def execute(
     notebook: Path,
     output: Path,
     given: Mapping[str, str],
@@ -81,8 +59,13 @@ def execute_counted(
     progress: bool = True,
     stop: threading.Event | None = None,
 ) -> Executed:
-    """`execute`, with what became of the experiments' cells. stop: set from another thread, it ends the execution as
-    Ctrl-C does in this one; errors: StoppedError then."""
+    """Execute `notebook` with the parameters `given` (texts) into `output`, which appears only if every cell ran.
+
+    output: a file NAME.ipynb, or a folder that takes it under the notebook's own name. Otherwise the notebook as far as
+    it came stays beside it as NAME.failed.ipynb, and NotebookFailedError says where and why. Relative paths in the
+    notebook start from the current folder; its kernel is this interpreter, and ends with this process. stop: set from
+    another thread, it ends the execution as Ctrl-C does in this one; errors: StoppedError then.
+    """
     need_jupyter()
     values = check(notebook, given)
     output = checked_output(notebook, output)
@@ -159,26 +142,16 @@ def _work(job: dict[str, Any], lines: Path, stop: threading.Event | None) -> dic
                 except subprocess.TimeoutExpired:
                     if stop is not None and stop.is_set():
                         raise _Ended from None
-            return _outcome(process.stdout.read(), process.returncode)
+            return dict(json.loads(process.stdout.read().splitlines()[-1]))
+        except (IndexError, ValueError):  # it did not come to its end
+            return {"message": f"failed: the process that executes it ended with code {process.returncode}"}
         finally:
-            _end(process)
-
-
-def _outcome(said: str, code: int) -> dict[str, str]:
-    try:
-        return dict(json.loads(said.splitlines()[-1]))
-    except (IndexError, ValueError):
-        return {"message": f"failed: the process that executes it ended with code {code}"}
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    with suppress(OSError):  # it is gone already
-        process.stdin.close()
-    try:
-        process.wait(worker.PATIENCE + 5)
-    except subprocess.TimeoutExpired:
-        process.kill()
+            with suppress(OSError):  # it is gone already
+                process.stdin.close()
+            try:
+                process.wait(worker.PATIENCE + 5)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _finish(executed: Path, notebook: Path, output: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from docutils import nodes
 
 GLOSSARY = "book/glossary"
-TEXTS = "page_texts"  # of the environment: by page
+TEXTS = "page_texts"
 FILE = "search-texts.js"
 LONGEST = 200_000  # characters of a page; the rest of a longer one is tables
 HIDDEN = re.compile(r"<(style|script|svg)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
@@ -42,35 +42,35 @@ def _instead(node: Any) -> bool:
     return False
 
 
+def _texts(env: Any) -> dict[str, str]:
+    """The words of the pages that were read, by page: they are kept with Sphinx's environment."""
+    found: dict[str, str] = vars(env).setdefault(TEXTS, {})
+    return found
+
+
 def note_text(app: Any, doctree: Any) -> None:
     """Keep the words of a page that was read."""
     env = app.env
-    if not hasattr(env, TEXTS):
-        setattr(env, TEXTS, {})
-    getattr(env, TEXTS)[env.docname] = plain(doctree)
+    _texts(env)[env.docname] = plain(doctree)
     if any(node.get("reftype") == "term" for node in doctree.findall() if isinstance(node, nodes.Element)):
         env.note_dependency(str(Path(app.srcdir) / f"{GLOSSARY}.md"))
 
 
 def forget(app: Any, env: Any, docname: str) -> None:
     """A page that is read anew or gone."""
-    getattr(env, TEXTS, {}).pop(docname, None)
+    _texts(env).pop(docname, None)
 
 
 def merge(app: Any, env: Any, docnames: list[str], other: Any) -> None:
     """What another process read."""
-    own = {
-        **getattr(env, TEXTS, {}),
-        **{name: text for name, text in getattr(other, TEXTS, {}).items() if name in docnames},
-    }
-    setattr(env, TEXTS, own)
+    _texts(env).update({name: text for name, text in _texts(other).items() if name in docnames})
 
 
 def write(app: Any, exception: Exception | None) -> None:
     """One script with the texts of all pages, because a page opened from disk may load scripts and nothing else."""
     if exception or app.builder.format != "html":
         return
-    texts = {name: getattr(app.env, TEXTS, {}).get(name, "") for name in sorted(app.env.found_docs)}
+    texts = {name: _texts(app.env).get(name, "") for name in sorted(app.env.found_docs)}
     content = f"window.PAGE_TEXTS = {json.dumps(texts, ensure_ascii=False, separators=(',', ':'))};\n"
     path = Path(app.outdir) / "_static" / FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != content:

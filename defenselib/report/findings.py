@@ -86,10 +86,10 @@ def always(found: Sequence[Pair]) -> str:
 
 def of_clean(evidence: Mapping[str, Sequence[Pair]], clean: Mapping[str, str]) -> str:
     """Who needs clean samples, and whether those without worked."""
-    groups = {
-        many: listing([_label(n) for n, m in clean.items() if m == many]) for many in dict.fromkeys(clean.values())
-    }
-    named = "; ".join(f"{names} ({escape(many)})" for many, names in groups.items())
+    named = "; ".join(
+        f"{listing([_label(name) for name, needed in clean.items() if needed == many])} ({escape(many)})"
+        for many in dict.fromkeys(clean.values())
+    )
     low = dict.fromkeys(pair.defense for found in evidence.values() for pair in found if pair.state == LOW)
     need = [_label(name) for name in low if name in clean]
     free = [_label(name) for name in low if name not in clean]
@@ -115,11 +115,10 @@ def of_drawn(drawn: Mapping[str, bool]) -> str:
     works, not_yet = ([_label(name) for name, holds in drawn.items() if holds is sign] for sign in (True, False))
     if not drawn:
         return ""
-    said = (
+    return (
         f"That the code does what it should: on drawn images (<code>demo</code>, BadNets) {listing(works) or 'none'} "
+        f"take the backdoor out and keep the accuracy{f'; {listing(not_yet)} do not' if not_yet else ''}."
     )
-    said += "take the backdoor out and keep the accuracy"
-    return f"{said}; {listing(not_yet)} do not." if not_yet else f"{said}."
 
 
 def entry(pair: Pair) -> str:
@@ -145,8 +144,7 @@ def table(found: Sequence[Pair], profile: str) -> Html:
     for situation in findings.situations():
         mine = [pair for what in (LOW, FAILED, OPEN) for pair in findings.under(found, situation, what)]
         cells = "".join(f"<td>{_cell([p for p in mine if belongs(p)])}</td>" for belongs in columns.values())
-        named = escape(situation.words)
-        body.append(f'<tr><th scope="row">{named}</th>{cells}</tr>')
+        body.append(f'<tr><th scope="row">{escape(situation.words)}</th>{cells}</tr>')
     said = (
         f"Defenses by kind of attack, profile {profile}: the attack, its ASR, the change of ACC, in percent. Low: an "
         f"ASR of at most {ASR_LOW:g}, with the gates open; {OWN} as the defense's own paper sets the attack"
@@ -159,20 +157,17 @@ def _cell(found: Sequence[Pair]) -> str:
         return words.NONE
     if found[0].state == OPEN:
         return escape(", ".join(f"{words.label(p.defense)} ({words.label(p.attack, 'attack')})" for p in found))
+    bold = "<b>{}</b>" if found[0].state == LOW else "{}"
     return "<br>".join(
-        f"{'<b>' if p.state == LOW else ''}{_label(p.defense)}{'</b>' if p.state == LOW else ''}{OWN if p.own else ''} "
-        f"{_attacks([p.attack])}: {_numbers(p, short=True)}"
+        f"{bold.format(_label(p.defense))}{OWN if p.own else ''} {_attacks([p.attack])}: {_numbers(p, short=True)}"
         for p in found
     )
 
 
 def _numbers(pair: Pair, short: bool = False) -> str:
-    price = "" if math.isnan(pair.drop) else f", {'' if short else 'ACC '}{_signed(-pair.drop)}"
+    sign = "−" if pair.drop > 0 else "+"
+    price = "" if math.isnan(pair.drop) else f", {'' if short else 'ACC '}{sign}{abs(pair.drop):.1f}"
     return f"{'' if short else 'ASR '}{words.number(pair.asr)}{price}"
-
-
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{abs(value):.1f}"
 
 
 def papers_table(store: Store | None = None) -> Html:
@@ -184,12 +179,8 @@ def papers_table(store: Store | None = None) -> Html:
 def rendered(known: Mapping[str, boxes.Facts]) -> Html:
     """The table of `papers_table` from facts."""
     profiles = [name for name in ("paper", "gpu", "laptop") if any(name in one.outcomes for one in known.values())]
-    names = (
-        "paper",
-        *(f"at {profile}" for profile in profiles),
-        "its main claims, and what came out",
-        "numbers of its main tables",
-    )
+    names = ["paper", *(f"at {profile}" for profile in profiles)]
+    names += ["its main claims, and what came out", "numbers of its main tables"]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = []
     for paper, one in known.items():

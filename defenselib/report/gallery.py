@@ -15,8 +15,8 @@ from defenselib.papers.kit.gates import RISE, TOOK
 from defenselib.papers.undefended import Case
 from defenselib.plots import words
 from defenselib.plots.pictures import rows
+from defenselib.report.comparison import copies
 from defenselib.report.html import Column, Html, render
-from defenselib.report.tables import copies
 
 __all__ = ["before_after", "distance", "of_one_image", "one_image", "paper_figure", "pictures", "properties", "success"]
 

@@ -8,43 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from defenselib.errors import DefenseLibError
 from defenselib.report.html import Html
+from defenselib.report.notebooks import needed
 
 PAGE = 25  # rows at first
 # With a fixed first order DataTables tells a screen reader the direction of that one; the classes have the right one.
 # A field over numbers takes ">70", "<= 10" and the like as well; what else is typed is looked for as text.
-AFTER_DRAWING = """function () {
-  const api = this.api(), foot = api.table().footer();
-  if (!foot.dataset.numbers) {
-    foot.dataset.numbers = "yes";
-    const signs = { "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b };
-    const typed = (event) => {
-      const cell = event.target.closest("[data-dt-column]");
-      if (!cell) { return; }
-      const column = api.column(Number(cell.dataset.dtColumn));
-      const said = /^\\s*([<>]=?)\\s*(-?\\d*\\.?\\d*)\\s*$/.exec(event.target.value);
-      if (!said) { if (column.search.fixed("number")) { column.search.fixed("number", null).draw(); } return; }
-      event.stopPropagation();
-      const bound = parseFloat(said[2]);
-      const rule = isNaN(bound) ? null : (text) => signs[said[1]](parseFloat(text), bound);
-      column.search("").search.fixed("number", rule).draw();
-    };
-    for (const kind of ["keyup", "change", "input"]) { foot.addEventListener(kind, typed, true); }
-  }
-  for (const head of this.api().table().header().querySelectorAll("th")) {
-    const found = ["asc", "desc"].find((way) => head.classList.contains("dt-ordering-" + way));
-    if (found) { head.setAttribute("aria-sort", found + "ending"); } else { head.removeAttribute("aria-sort"); }
-  }
-}"""
-
-
-class ItablesMissingError(DefenseLibError, ImportError):
-    """The package that makes sortable tables is not installed."""
+AFTER_DRAWING = Path(__file__).with_suffix(".js")
 
 
 def start() -> None:
@@ -73,13 +48,10 @@ def table(
     places = {column: place for place, column in enumerate(shown.columns)}
     rules = [_numbers(places, high, "-Infinity", ["desc", "asc"]), _numbers(places, low, "Infinity", ["asc", "desc"])]
     rules.append({"targets": [places[column] for column in long], "className": "long"})
-    fixed: Mapping[str, Any] = {}
     if last is not None:
         shown = shown.assign(state=["no result" if value else "" for value in last])
         rules.append({"targets": [len(places)], "visible": False, "searchable": False})
-        fixed = {
-            "orderFixed": {"pre": [[len(places), "asc"]]},
-        }
+
     text = _itables().to_html_datatable(
         shown,
         caption=caption,
@@ -98,9 +70,9 @@ def table(
         pageLength=PAGE,
         lengthMenu=[PAGE, 100, {"label": "all", "value": -1}],
         language={"search": "Search:", "lengthMenu": "_MENU_ rows a page"},
-        drawCallback=_itables().JavascriptFunction(AFTER_DRAWING),
+        drawCallback=_itables().JavascriptFunction(AFTER_DRAWING.read_text(encoding="utf-8").rstrip()),
         allow_html=True,
-        **fixed,
+        **({} if last is None else {"orderFixed": {"pre": [[len(places), "asc"]]}}),
     )
     return Html(f'<div class="sortable">{text}</div>')
 
@@ -121,11 +93,7 @@ def _numbers(places: Mapping[str, int], columns: Sequence[str], empty: str, sequ
 
 
 def _itables() -> Any:
-    try:
+    with needed("sortable tables need a package that is"):
         import itables
-    except ImportError as error:
-        raise ItablesMissingError(
-            f"sortable tables need a package that is not installed ({error.name}): pip install defenselib[book]"
-        ) from error
     itables.options.warn_on_undocumented_option = False  # DataTables knows `orderFixed`, itables passes it on
     return itables

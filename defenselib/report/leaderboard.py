@@ -15,9 +15,9 @@ from defenselib.papers.leaderboard import OWN, SHARED, sets
 from defenselib.papers.leaderboard import summary as ranked
 from defenselib.plots import scatter, words
 from defenselib.report import interactive
+from defenselib.report.comparison import copies
 from defenselib.report.html import Html, boxed, render, tabs
 from defenselib.report.provenance import made_of
-from defenselib.report.tables import copies
 
 NARROW = 7  # columns of the matrix that the text's width holds
 # What a box of the matrix says of the attack: a mark for those who do not see the colour.
@@ -43,7 +43,10 @@ def sortable(frame: pd.DataFrame, caption: str, name: str) -> Html:
     last = (ordered["n"] == 0).tolist()
     said = f"{caption}. {PROTOCOL}{machine(frame)}. {copies(frame)}"
     shown = _shown(ordered)
-    leads: list[Any] = [_linked(name) for name in ordered["defense"]]
+    leads: list[Any] = [
+        Html(f'<a href="{OWN[name]}.html">{escape(words.label(name))}</a>') if name in OWN else words.label(name)
+        for name in ordered["defense"]
+    ]
     made: list[Any] = [_made_of(row) for row in ordered.to_dict("records")]
     shown = shown.assign(**{"defense": leads, "made of": made})
     long = ("does not count", "note", "made of")
@@ -54,12 +57,6 @@ def machine(frame: pd.DataFrame) -> str:
     """Whose minutes they are, in words; empty where none count."""
     found = [name for name in frame.loc[frame["seconds"].notna(), "machine"].unique() if name]
     return f" (one {found[0]})" if len(found) == 1 else ""
-
-
-def _linked(defense: str) -> Html | str:
-    """A defense's name, which leads to the chapter of its own paper, where it has one."""
-    named = words.label(defense)
-    return Html(f'<a href="{OWN[defense]}.html">{escape(named)}</a>') if defense in OWN else named
 
 
 def _made_of(row: dict[Any, Any]) -> Html | str:
@@ -128,7 +125,7 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
         "mean DER": words.numbers(frame["mean_der"]),
         "worst under": [words.value(name, "attack") if name else words.NONE for name in frame["worst_attack"]],
         "attacks": [f"{row['attacks']} of {row['of']}" for row in rows],
-        "undecided": [str(row["open"]) for row in rows] if several else [_yes(row) for row in rows],
+        "undecided": [str(row["open"]) if several else _yes(row) for row in rows],
         "minutes": words.numbers(frame["seconds"] / 60),
         "clean given": words.numbers(frame["clean_given"], 0),
         "seeds": [_range(row["seeds_from"], row["seeds_to"]) for row in rows],
@@ -150,10 +147,8 @@ def _yes(row: dict[Any, Any]) -> str:
 
 def rankings(frames: Mapping[tuple[str, str], pd.DataFrame]) -> Html:
     """The rankings of every board, a tab each: by data set and profile, the tables of `papers.leaderboard`."""
-    parts = {}
-    for (dataset, profile), frame in frames.items():
-        name = f"{words.value(dataset, 'dataset')}, {profile}"
-        parts[name] = str(ranking(frame, name))
+    named = {f"{words.value(dataset, 'dataset')}, {profile}": frame for (dataset, profile), frame in frames.items()}
+    parts = {name: str(ranking(frame, name)) for name, frame in named.items()}
     return tabs(parts, "Data set and profile", next(iter(parts), ""))
 
 
@@ -165,15 +160,12 @@ def ranking(frame: pd.DataFrame, name: str) -> Html:
         return summary(ranked(frame), f"{said}; no attack that took is common to any")
     parts = {}
     for chosen, count in found[:TABS]:
-        ranks = f"{said}; ranks are over {_attacks(chosen)}, which {_have(count)}"
+        have = "one defense alone has met" if count == 1 else f"{count} defenses have all met"
+        ranks = f"{said}; ranks are over {_attacks(chosen)}, which {have}"
         parts[f"{_attacks(chosen)}: {words.plural(count, 'defense')}"] = str(summary(ranked(frame, chosen), ranks))
     left = len(found) - len(parts)
     more = f'<p class="table-foot">{words.plural(left, "smaller set")} of attacks not shown.</p>' if left else ""
     return Html(f"{tabs(parts, 'Rank over', next(iter(parts)))}{more}")
-
-
-def _have(count: int) -> str:
-    return "one defense alone has met" if count == 1 else f"{count} defenses have all met"
 
 
 def _why(row: dict[Any, Any]) -> str:
@@ -186,7 +178,8 @@ def _why(row: dict[Any, Any]) -> str:
         return "no attack is common"
     own, lost = row["own"], [name for name in row["lacks"] if name not in row["own"]]
     parts = [f"under {_attacks(own)} only as its own paper sets it"] if own else []
-    return "; ".join([*parts, *([f"not run under {_attacks(lost)}"] if lost else [])])
+    parts += [f"not run under {_attacks(lost)}"] if lost else []
+    return "; ".join(parts)
 
 
 def _attacks(names: Iterable[str]) -> str:
@@ -229,9 +222,8 @@ def matrix(frame: pd.DataFrame, caption: str) -> Html:
 
 def _box(row: dict[Any, Any]) -> str:
     if not row["n"]:
-        return (
-            f'<td class="box-empty" title="{escape(row["reason"])}"><span class="visually-hidden">not run</span></td>'
-        )
+        why = escape(row["reason"])
+        return f'<td class="box-empty" title="{why}"><span class="visually-hidden">not run</span></td>'
     if pd.isna(row["asr"]):
         return f'<td class="box"><b>{words.NONE}</b><br>{words.number(row["acc"])}</td>'
     kind = "open" if row["gate"] and row["asr"] < ASR_HIGH else asr_class(row["asr"])
@@ -256,13 +248,9 @@ def pareto(frame: pd.DataFrame, title: str = "") -> Figure:
     Hollow: an attack succeeds in more than half of the cases, or what keeps it low is nobody's merit."""
     ran = frame[frame["der"].notna() & frame["seconds"].notna()]
     ran = ran.assign(failed=(ran["asr"] > ASR_HIGH) | (ran["gate"] != ""), minutes=ran["seconds"] / 60)
-    points = ran.groupby("defense", sort=False).agg(
-        der=("der", "mean"), minutes=("minutes", "mean"), failed=("failed", "any")
-    )
-    lost = [
-        words.label(name)
-        for name in dict.fromkeys(frame.loc[frame["der"].notna(), "defense"])
-        if name not in points.index
-    ]
+    parts = ran.groupby("defense", sort=False)
+    points = parts.agg(der=("der", "mean"), minutes=("minutes", "mean"), failed=("failed", "any"))
+    known = dict.fromkeys(frame.loc[frame["der"].notna(), "defense"])
+    lost = [words.label(name) for name in known if name not in points.index]
     without = f"no minutes on this kind of machine{machine(ran)}: {', '.join(lost)}" if lost else ""
     return scatter.effect(points, "\n".join(filter(None, (title, textwrap.fill(without, 80)))))

@@ -6,7 +6,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from defenselib.report.notebooks import JupyterMissingError
+from defenselib.report.notebooks import needed
 
 
 def html(text: str) -> str:
@@ -16,13 +16,9 @@ def html(text: str) -> str:
 
 @cache
 def _parser() -> Any:
-    try:
+    with needed("notes need packages that are"):
         from markdown_it import MarkdownIt
         from mdit_py_plugins.dollarmath import dollarmath_plugin
-    except ImportError as error:
-        raise JupyterMissingError(
-            f"notes need packages that are not installed ({error.name}): pip install defenselib[book]"
-        ) from error
     return MarkdownIt("commonmark", {"html": False}).use(dollarmath_plugin, renderer=_formula)
 
 

@@ -87,18 +87,18 @@ def _said(exhibit: Exhibit, found: Lacking, store: Store | None) -> tuple[str, b
     whole = found.there + found.trainings
     if not found.trainings:
         return f"{state}; {'all of its trainings are there' if whole else 'no training answers it there'}", False
-    verb = "is" if found.trainings == 1 else "are"
-    missing = f"{found.trainings} of its {whole} trainings {verb}" if found.there else _all(whole)
-    return f"{state}. {missing} missing, {_time(found)}", True
+    missing = f"All {whole} trainings are" if whole > 1 else "Its one training is"
+    if found.there:
+        missing = f"{found.trainings} of its {whole} trainings {'is' if found.trainings == 1 else 'are'}"
+    return (
+        f"{state}. {missing} missing, {time(found.seconds, found.guessed, found.trainings)} on one {found.machine}",
+        True,
+    )
 
 
-def _all(count: int) -> str:
-    return "Its one training is" if count == 1 else f"All {count} trainings are"
-
-
-def _time(found: Lacking) -> str:
-    about = "at a guess" if 2 * found.guessed > found.trainings else "about"
-    return f"{about} {duration(found.seconds)} on one {found.machine}"
+def time(seconds: float, guessed: int, trainings: int) -> str:
+    """ "about 9 hours", or "at a guess 9 hours" where most of the trainings are guessed."""
+    return f"{'at a guess' if 2 * guessed > trainings else 'about'} {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

@@ -1,12 +1,11 @@
-"""A notebook as a program with parameters: read from its file, each parameter with type, default and remark."""
+"""A notebook as a program with parameters: read from its file, each parameter with type and default."""
 
 from __future__ import annotations
 
 import ast
-import io
 import json
-import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,16 @@ from defenselib.report.parameters import convert, parse_kind
 
 
 class JupyterMissingError(DefenseLibError, ImportError):
-    """The packages that execute notebooks are not installed."""
+    """A package of the extra `book` is not installed."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a notebook: its type as Python knows it, its default and remark as they are written."""
+    """One parameter of a notebook: its type as Python knows it, its default as it is written."""
 
     name: str
     kind: Any
     default: str
-    help: str
 
     @property
     def value(self) -> Any:
@@ -37,16 +35,21 @@ class Parameter:
             return self.default
 
 
+@contextmanager
+def needed(said: str) -> Iterator[None]:
+    """Inside, an import that fails raises JupyterMissingError. said: as in "notebooks need packages that are"."""
+    try:
+        yield
+    except ImportError as error:
+        raise JupyterMissingError(f"{said} not installed ({error.name}): pip install defenselib[book]") from error
+
+
 def need_jupyter() -> None:
     """Errors: JupyterMissingError where notebooks cannot be executed."""
-    try:
+    with needed("notebooks need packages that are"):
         import ipykernel  # noqa: F401
         import nbformat  # noqa: F401
         import papermill  # noqa: F401
-    except ImportError as error:
-        raise JupyterMissingError(
-            f"notebooks need packages that are not installed ({error.name}): pip install defenselib[book]"
-        ) from error
 
 
 def read(notebook: Path) -> Any:
@@ -108,8 +111,8 @@ def check(notebook: Path, given: Mapping[str, str]) -> dict[str, Any]:
 
 def _parameters(source: str, notebook: Path) -> dict[str, Parameter]:
     try:
-        body, remarks = ast.parse(source).body, _remarks(source)
-    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError) as error:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"{notebook}: the parameters cell is not Python: {error}") from error
     found = {}
     for line in body:
@@ -131,11 +134,5 @@ def _parameters(source: str, notebook: Path) -> dict[str, Parameter]:
             read_as = parse_kind(annotation, default)
         except InvalidValueError as error:
             raise InvalidValueError(f"{notebook}: parameter {name!r}: {error}") from error
-        found[name] = Parameter(name, read_as, default, remarks.get(line.end_lineno or line.lineno, ""))
+        found[name] = Parameter(name, read_as, default)
     return found
-
-
-def _remarks(source: str) -> dict[int, str]:
-    """The comments by the number of their line."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}

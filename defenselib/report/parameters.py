@@ -22,19 +22,13 @@ COUNTED = re.compile(r"(-?[0-9]{1,12})\.\.(-?[0-9]{1,12})")
 LONGEST = 10_000  # numbers that one "FIRST..LAST" may stand for
 
 
-def split_pair(text: str, option: str) -> tuple[str, str]:
-    """Split "name=value"; `option` is what the error calls it."""
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip():
-        raise InvalidValueError(f"{option} {text!r} must read name=value")
-    return name.strip(), value.strip()
-
-
 def pairs(texts: Iterable[str], option: str) -> dict[str, str]:
-    """Many "name=value" texts as a dict; a name given twice is an error."""
+    """Many "name=value" texts as a dict; a name given twice is an error. option: what the error calls them."""
     result: dict[str, str] = {}
     for text in texts:
-        name, value = split_pair(text, option)
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name:
+            raise InvalidValueError(f"{option} {text!r} must read name=value")
         if name in result:
             raise InvalidValueError(f"{option} gives {name!r} twice")
         result[name] = value

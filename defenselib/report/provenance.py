@@ -25,7 +25,6 @@ class Origin:
     """One result in words. cell: what was trained, without its seed. file: from the repository's root. code: whether
     today's definitions made it, with their digests. command: runs it again; empty where nothing does."""
 
-    key: str
     cell: str
     seed: int
     numbers: str
@@ -43,7 +42,6 @@ def origin_of(result: Result) -> Origin:
     experiment = experiment_of(result)
     older = "" if result.code == today else f"; today's is {today}"
     return Origin(
-        key=result.hash,
         cell=_cell(result),
         seed=int(told["seed"]),
         numbers=_numbers(result),
@@ -64,7 +62,7 @@ def made_of(keys: Iterable[str], where: str, note: str = "", store: Store | None
     parts = [f"<p>{escape('. '.join(filter(None, (where, note))))}.</p>"] if where or note else []
     parts += [f"<p>Result {key} is not in the store.</p>" for key, origin in found if origin is None]
     known = [origin for _, origin in found if origin is not None]
-    parts += [_together(list(mine)) for _, mine in groupby(known, key=lambda origin: (origin.cell, _unseeded(origin)))]
+    parts += [_together(list(mine)) for _, mine in groupby(known, key=_but_seed)]
     return f'<div class="origins">{"".join(parts)}</div>'
 
 
@@ -94,8 +92,8 @@ def _together(mine: Sequence[Origin]) -> str:
     return f"<p><b>{escape(first.cell)}</b></p><ul>{lines}</ul><p>Run it again: {command}</p>"
 
 
-def _unseeded(origin: Origin) -> str:
-    return origin.command.replace(f" --seed {origin.seed}", "")
+def _but_seed(origin: Origin) -> tuple[str, str]:
+    return origin.cell, origin.command.replace(f" --seed {origin.seed}", "")
 
 
 def _cell(result: Result) -> str:

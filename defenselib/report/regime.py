@@ -13,7 +13,7 @@ from defenselib.errors import DataError
 from defenselib.experiments.store import results_folder
 from defenselib.plots import regime as drawn
 from defenselib.report.findings import listing
-from defenselib.report.html import Html, render
+from defenselib.report.html import Html
 
 DEMO, OSS, VIRTUAL = "regime_demo.csv", "regime_oss.csv", "regime_virtual.csv"
 # A rule separates from here on; below one half it takes poison for clean before it takes clean samples.
@@ -78,29 +78,16 @@ def sentence(key: str, measure: str = "auc_hardest") -> Html:
     best, worst = max(mean, key=mean.__getitem__), min(mean, key=mean.__getitem__)
     good = [value for value, reached in mean.items() if reached >= SEPARATES]
     against = "the hardest tenth of the clean samples" if measure == "auc_hardest" else "the clean samples"
-    told = f"Poison is told from {against} best at {_at(axis, best)} (AUC {mean[best]:.2f}{_model(found, axis, best)})"
-    told += f" and worst at {_at(axis, worst)} ({mean[worst]:.2f}{_model(found, axis, worst)})."
+    at = axis.said.format
+    told = f"Poison is told from {against} best at {at(best)} (AUC {mean[best]:.2f}{_model(found, axis, best)})"
+    told += f" and worst at {at(worst)} ({mean[worst]:.2f}{_model(found, axis, worst)})."
     if not good:
         return Html(f"<p>{told} It is nowhere at or above {SEPARATES}.</p>")
-    inner = "everywhere" if len(good) == len(mean) else "at " + listing([_at(axis, value) for value in good])
+    inner = "everywhere" if len(good) == len(mean) else "at " + listing(list(map(at, good)))
     return Html(f"<p>{told} It is at or above {SEPARATES} {inner}.</p>")
-
-
-def _at(axis: Axis, value: float) -> str:
-    return axis.said.format(value)
 
 
 def _model(found: pd.DataFrame, axis: Axis, value: float) -> str:
     if axis.column == "acc" or found["acc"].isna().all():
         return ""
     return f", ACC {found[found[axis.column] == value]['acc'].mean():.0f}"
-
-
-def numbers(key: str, caption: str) -> Html:
-    """The means over the seeds behind a curve, a row a value."""
-    axis, found = AXES[key], rows(key)
-    columns = [name for name in ("acc", "asr", "auc", "auc_hardest", "trusted_poison") if name in found]
-    mean = found.groupby(axis.column)[[name for name in columns if name != axis.column]].mean().reset_index()
-    named = {axis.column: axis.label, "acc": "ACC", "asr": "ASR", "auc": "AUC", "auc_hardest": "AUC, hardest tenth"}
-    shown = mean.rename(columns=named | {"trusted_poison": "poison let through (%)"})
-    return render(shown.map(lambda value: f"{value:.2f}".rstrip("0").rstrip(".")), caption)

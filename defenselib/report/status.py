@@ -14,7 +14,7 @@ from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.papers.costs import same_but_seed
 
 if TYPE_CHECKING:
-    from defenselib.papers.kit.exhibit import Exhibit, Paper
+    from defenselib.papers.kit.exhibit import Paper
 
 CELL = ["profile", "dataset", "attack", "defense"]
 
@@ -37,20 +37,15 @@ def holdings(store: Store | None = None) -> pd.DataFrame:
 def gaps(paper: Paper, profile: str, store: Store | None = None) -> pd.DataFrame:
     """One row an exhibit: rows (of the printed table, or series of the figure), run, not_run, and why (most frequent
     reason first, with counts)."""
-    return pd.DataFrame([_gap(exhibit, profile, store) for exhibit in paper.exhibits])
-
-
-def _gap(exhibit: Exhibit, profile: str, store: Store | None) -> dict[str, object]:
-    frame = exhibit.reproduce(profile=profile, store=store)
-    run = frame["reproduced"].notna()
-    reasons = Counter(reason for reason in frame.loc[~run, "reason"] if reason)
-    return {
-        "exhibit": exhibit.key,
-        "rows": len(frame),
-        "run": int(run.sum()),
-        "not_run": int((~run).sum()),
-        "why": "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common()),
-    }
+    rows = []
+    for exhibit in paper.exhibits:
+        frame = exhibit.reproduce(profile=profile, store=store)
+        run = frame["reproduced"].notna()
+        reasons = Counter(reason for reason in frame.loc[~run, "reason"] if reason).most_common()
+        why = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        counts = {"rows": len(frame), "run": int(run.sum()), "not_run": int((~run).sum())}
+        rows.append({"exhibit": exhibit.key, **counts, "why": why})
+    return pd.DataFrame(rows)
 
 
 def data_sets(names: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -18,13 +18,13 @@ from defenselib.report.status import MACHINE, VERSIONS
 def results(frame: pd.DataFrame, caption: str) -> Html:
     """The rows of `status.provenance` to sort and filter, the newest first."""
     rows = frame.to_dict("records")
-    numbers = {"ACC": ("acc", 1), "ASR": ("asr", 1), "minutes": ("minutes", 1), "CPU minutes": ("cpu_minutes", 1)}
+    numbers = {"ACC": "acc", "ASR": "asr", "minutes": "minutes", "CPU minutes": "cpu_minutes"}
     shown = {
         "profile": frame["profile"],
         **_named(frame),
         "recipe of": [words.label(name) if name else "the method" for name in frame["paper"]],
         "seed": frame["seed"],
-        **{said: words.numbers(frame[name], digits) for said, (name, digits) in numbers.items()},
+        **{said: words.numbers(frame[name]) for said, name in numbers.items()},
         "peak MB": words.numbers(frame["memory_mb"], 0),
         "code": [words.marked(name) for name in frame["code"]],
         "created": [text[:16].replace("T", " ") for text in frame["created"]],
@@ -50,8 +50,7 @@ def totals(frame: pd.DataFrame) -> Html:
         "first": [text[:10] for text in parts["created"].min()],
         "last": [text[:10] for text in parts["created"].max()],
     }
-    caption = "Results by profile; a cell is one question, answered by one result a seed"
-    return render(pd.DataFrame(shown), caption)
+    return render(pd.DataFrame(shown), "Results by profile; a cell is one question, answered by one result a seed")
 
 
 def surroundings(frame: pd.DataFrame) -> Html:
@@ -96,9 +95,8 @@ def times(frame: pd.DataFrame, title: str = "") -> Figure:
     own = frame["cpu_minutes"].notna() & ~on_gpu
     kinds = np.select([on_gpu, own], ["gpu", "processor"], "clock")
     spent = frame["cpu_minutes"].where(own, frame["minutes"])
-    return scatter.minutes(
-        frame.assign(kind=kinds, spent=spent, name=[_method(name) for name in frame["defense"]]), title
-    )
+    names = [_method(name) for name in frame["defense"]]
+    return scatter.minutes(frame.assign(kind=kinds, spent=spent, name=names), title)
 
 
 def _named(frame: pd.DataFrame) -> dict[str, list[str]]:

@@ -10,26 +10,14 @@ import pandas as pd
 from defenselib.experiments import Experiment
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import NOT_RUN
-from defenselib.papers.kit.exhibit import Exhibit, Paper, best_of
+from defenselib.papers.kit.exhibit import best_of
 from defenselib.papers.kit.verdict import VERDICTS
 from defenselib.plots import words
-from defenselib.report.comparison import comparison, copies, profile_of, telling
-from defenselib.report.html import Html, Listing, render, source, tabs
+from defenselib.report.comparison import comparison, profile_of, telling
+from defenselib.report.html import Html, render, source
 
-__all__ = ["Html", "Listing", "comparison", "copies", "profile_of", "render", "source", "telling"]
-DOUBTFUL = "†"
-WHOLE = ("count", "correct")
+__all__ = ["comparison", "profile_of", "source", "telling"]
 Levels = Mapping[str, pd.DataFrame]  # what an exhibit has at each profile that counts
-
-
-def levels(exhibit: Exhibit, evidence: Levels, caption: str) -> Html:
-    """An exhibit at every profile that has some of it, a tab each, the best first to be seen; says why it is that."""
-    ran = there(evidence)
-    if not ran:
-        return Html(f"<p>{caption}: nothing of it has been run.</p>")
-    parts = {name: f"{comparison(frame, caption)}{missing(frame)}" for name, frame in ran.items()}
-    best, why = chosen(evidence)
-    return Html(f'<p class="level-why">{why}</p>{tabs(parts, f"{caption}: profile", best)}')
 
 
 def there(evidence: Levels) -> dict[str, pd.DataFrame]:
@@ -48,46 +36,6 @@ def chosen(evidence: Levels) -> tuple[str, str]:
     if len(told) < 2:
         return best, f"All that was run is of profile {best}."
     return best, f"Shown first is profile {best}, which answers most ({'; '.join(told)})."
-
-
-def layout(
-    frame: pd.DataFrame, down: Sequence[str], across: Sequence[str], caption: str, doubtful: Sequence[int] = ()
-) -> Html:
-    """The paper's own layout, a row for each combination of the columns `down`, a column for each of `across`:
-    "printed → reproduced mark", the printed number alone where nothing was run. `variant` stands for all axes.
-
-    doubtful: labels of rows whose printed number does not follow from others of the same table; they get a dagger.
-    """
-    cells = [_cell(row, label in doubtful) for label, row in frame.iterrows()]
-    named = {name: [_said(row, name, frame) for row in frames.records(frame)] for name in (*down, *across)}
-    wide = pd.DataFrame({**named, "cell": cells}).pivot_table(
-        index=list(down), columns=list(across), values="cell", aggfunc="first", sort=False, fill_value=""
-    )
-    wide.columns = [" ".join(column) if isinstance(column, tuple) else str(column) for column in wide.columns]
-    wide = wide.reset_index().rename(columns={name: words.axis(name) or name for name in down})
-    said = f"{caption}: printed → reproduced where it was run, profile {profile_of(frame)}"
-    if len(doubtful):
-        said += f". {DOUBTFUL} does not follow from the ACC and ASR printed beside it"
-    used = "; ".join(words.marked(word) for word in VERDICTS if (frame["verdict"] == word).any() and word != NOT_RUN)
-    return render(wide, f"{said}. {used}" if used else said, headers=len(down), foot=copies(frame))
-
-
-def overview(frame: pd.DataFrame, metric: str, caption: str) -> Html:
-    """The layout of one metric: a row for each data set and attack, a column a defense."""
-    return layout(frame[frame["metric"] == metric], ["dataset", "attack"], ["defense"], f"{caption}, {metric.upper()}")
-
-
-def _said(row: frames.Row, name: str, frame: pd.DataFrame) -> str:
-    return words.setting(row, frames.axes(frame)) if name == "variant" else words.value(row[name], name)
-
-
-def _cell(row: pd.Series, doubtful: bool) -> str:
-    digits = 0 if row["metric"] in WHOLE else 1
-    printed = words.number(row["published"], digits) + (f" {DOUBTFUL}" if doubtful else "")
-    if pd.isna(row["reproduced"]):
-        return printed
-    found = words.number(row["reproduced"], digits)
-    return f"{printed} →{words.SPACE}{found}{words.SPACE}{words.MARKS[str(row['verdict'])]}"
 
 
 def missing(frame: pd.DataFrame, caption: str = "What has no number, and why") -> Html:
@@ -131,20 +79,6 @@ def _outcomes(frame: pd.DataFrame) -> list[str]:
         else str(row["outcome"])
         for row in rows
     ]  # fmt: skip
-
-
-def exhibits(paper: Paper) -> Html:
-    """Every table and figure of a paper: what it shows, whether it can be run, how many of its numbers were and at
-    which profile, and the command that regenerates it."""
-    rows = []
-    for exhibit, listed in zip(paper.exhibits, paper.overview().to_dict("records"), strict=True):
-        found = exhibit.reproduce(profile="best")
-        run, drawn = int(found["reproduced"].notna().sum()), exhibit.key.startswith("figure")
-        evidence = ("drawn" if run else NOT_RUN) if drawn else f"{run} of {len(found)} numbers"
-        listed["evidence"] = evidence + (f", {profile_of(found)}" if run else "")
-        listed["evidence"] = words.NONE if listed["status"] == "nothing to run" else listed["evidence"]
-        rows.append({name: listed[name] for name in ("exhibit", "title", "status", "evidence", "command")})
-    return render(pd.DataFrame(rows), f"Every exhibit of {paper.title}")
 
 
 def schedule(defense: str, profiles: Sequence[str], dataset: str = "cifar10", paper: str | None = None) -> Html:
@@ -195,8 +129,3 @@ def _pool(frame: pd.DataFrame) -> dict[str, Any]:
     last = frame[frame["epoch"] == frame["epoch"].max()].mean(numeric_only=True)
     pool = {"samples in the pool": last["clean_size"], "poisoned among them": last["clean_poisoned"]}
     return {**pool, "clean (%)": 100 * last["clean_purity"], "ACC (%)": last["acc"], "ASR (%)": last["asr"]}
-
-
-def counts(frame: pd.DataFrame) -> dict[str, int]:
-    """How many rows have each verdict; for sentences in a page."""
-    return {name: int((frame["verdict"] == name).sum()) for name in VERDICTS}

@@ -24,7 +24,7 @@ HEADS = {
     "seconds": "clock (s)",
     "hash": "result",
 }
-NAMED = ("attack", "defense")
+
 MET = "hold"  # of the column `gates`; "fail: asr<=5, no dead class" otherwise
 
 
@@ -34,15 +34,15 @@ def table(file: Path, caption: str) -> Html:
 
 
 def _rows(frame: pd.DataFrame, caption: str) -> Html:
-    frame = frame.copy()
-    for name in {*NAMED} & {*frame}:
-        frame[name] = [words.value(value, name) for value in frame[name]]
+    said = {
+        name: [words.value(value, name) for value in frame[name]] for name in ("attack", "defense") if name in frame
+    }
+    frame = frame.assign(**said)
     heads = [HEADS.get(name, name) for name in map(str, frame)]
     same = [len(frame) > 1 and frame[name].nunique() == 1 for name in frame]
     shared = [f"{head} {frame[name].iloc[0]}" for head, name, one in zip(heads, frame, same, strict=True) if one]
     kept = [name for name, one in zip(frame, same, strict=True) if not one]
-    said = "; ".join(filter(None, (" ".join(caption.split()), *shared)))
-    return render(frame[kept].rename(columns=HEADS), said)
+    return render(frame[kept].rename(columns=HEADS), "; ".join(filter(None, (" ".join(caption.split()), *shared))))
 
 
 def goals(file: Path, caption: str) -> Html:
@@ -58,10 +58,11 @@ def goals(file: Path, caption: str) -> Html:
     for attack in attacks:
         name, mine = words.value(attack, "attack"), [pairs.get((defense, attack)) for defense in listed]
         for metric in ("acc", "asr"):
-            columns[name, HEADS[metric]] = [
-                words.NONE if rows is None else words.number(rows[metric].astype(float).mean()) for rows in mine
-            ]
-        met[name, HEADS["asr"]] = list(map(_outcome, mine))
+            means = (None if rows is None else rows[metric].astype(float).mean() for rows in mine)
+            columns[name, HEADS[metric]] = [words.NONE if mean is None else words.number(mean) for mean in means]
+        met[name, HEADS["asr"]] = [
+            "" if rows is None else HOLDS if {*rows["gates"]} == {MET} else FAILS for rows in mine
+        ]
     below = [
         "; ".join(said for attack in attacks if (said := _missed(pairs.get((defense, attack)), attack)))
         for defense in listed
@@ -69,11 +70,6 @@ def goals(file: Path, caption: str) -> Html:
     shown = render(pd.DataFrame(columns), " ".join(caption.split()), beside=met, notes=below)
     every = fold("<strong>Row by row</strong>", f"{len(frame)} trainings", str(_rows(frame, file.name)), file.stem)
     return Html(f"{shown}{every}")
-
-
-def _outcome(rows: pd.DataFrame | None) -> str:
-    """A mark's word for a pair; empty for one that was not run."""
-    return "" if rows is None else HOLDS if {*rows["gates"]} == {MET} else FAILS
 
 
 def _missed(rows: pd.DataFrame | None, attack: str) -> str:

@@ -45,16 +45,16 @@ def summary(found: Sequence[Found]) -> Html:
     for one in found:
         frame, claims = one.frames[one.best], coverage.outcomes(one.claims[one.best])
         verdicts, ran = coverage.sorted_out(frame), tables.there(one.frames)
-        numbers = f"{len(frame) - verdicts[NOT_RUN]} of {len(frame)}" if one.prints else words.NONE
-        row = {"exhibit": name_of(one.exhibit.key), "title": one.exhibit.title, "numbers run": numbers}
-        row["agree / differ / undecided"] = (
-            _slashed(verdicts, (AGREES, DIFFERS, UNDECIDED)) if one.prints else words.NONE
-        )
-        held = (HOLDS, SO_FAR, FAILS)
-        row["claims: hold / so far / fail"] = _slashed(claims, held) if any(claims.values()) else words.NONE
+        run = decided = words.NONE
+        if one.prints:
+            run = f"{len(frame) - verdicts[NOT_RUN]} of {len(frame)}"
+            decided = _slashed(verdicts, (AGREES, DIFFERS, UNDECIDED))
+        held = _slashed(claims, (HOLDS, SO_FAR, FAILS)) if any(claims.values()) else words.NONE
         others = [name for name in ran if name != one.best]
-        row["profile"] = one.best + (f" (also {', '.join(others)})" if others else "") if ran else words.NONE
-        rows.append(row)
+        profile = one.best + (f" (also {', '.join(others)})" if others else "") if ran else words.NONE
+        rows.append({"exhibit": name_of(one.exhibit.key), "title": one.exhibit.title, "numbers run": run,
+                     "agree / differ / undecided": decided, "claims: hold / so far / fail": held,
+                     "profile": profile})  # fmt: skip
     links = {name_of(one.exhibit.key): f"#{anchor(one.exhibit.key)}" for one in found}
     said = "Every table and figure at the profile that answers most of it; a name leads to its numbers below"
     return render(pd.DataFrame(rows), said, links=links)
@@ -76,12 +76,11 @@ def bars(found: Sequence[Found]) -> Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an exhibit lacks at a profile. trainings: that are missing; seconds: on `machine`, one after the other."""
+    """What an exhibit lacks at a profile. trainings: that are missing; seconds: of them, one after the other."""
 
     paper: str
     exhibit: str
     profile: str
-    machine: str
     trainings: int
     seconds: float
     guessed: int
@@ -89,8 +88,8 @@ class Cost:
     @property
     def words(self) -> str:
         """ "48 trainings, about 9 hours"."""
-        about = "at a guess" if 2 * self.guessed > self.trainings else "about"
-        return f"{words.plural(self.trainings, 'training')}, {about} {missing.duration(self.seconds)}"
+        time = missing.time(self.seconds, self.guessed, self.trainings)
+        return f"{words.plural(self.trainings, 'training')}, {time}"
 
     @property
     def command(self) -> str:
@@ -107,7 +106,7 @@ def costs(paper: str, profile: str = "laptop", store: Store | None = None) -> di
     for label in dict.fromkeys(name for cell in lost for name in cell.exhibits):
         key, mine = label.partition(" ")[2], [cell for cell in lost if label in cell.exhibits]
         guessed = sum(bool(cell.guess) for cell in mine)
-        found[key] = Cost(paper, key, profile, machine, len(mine), sum(cell.seconds for cell in mine), guessed)
+        found[key] = Cost(paper, key, profile, len(mine), sum(cell.seconds for cell in mine), guessed)
     return found
 
 
@@ -206,11 +205,9 @@ def _counts(one: Found, cost: Cost | None = None) -> str:
     if not tables.there(one.frames):
         if isinstance(one.exhibit, Drawing):
             return "a picture"
-        return (
-            "nothing to run"
-            if one.exhibit.status == "nothing to run"
-            else f"not run{f'; {cost.words}' if cost else ''}"
-        )
+        if one.exhibit.status == "nothing to run":
+            return "nothing to run"
+        return f"not run; {cost.words}" if cost else "not run"
     frame, claims = one.frames[one.best], one.claims[one.best]
     verdicts, outcomes = coverage.sorted_out(frame), coverage.outcomes(claims)
     said, run = [], len(frame) - verdicts[NOT_RUN]

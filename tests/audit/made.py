@@ -27,7 +27,7 @@ def reported(data: UserData, flagged: Tensor | None = None, **changes: Any) -> S
         flagged = torch.zeros(count, dtype=torch.bool)
     score = 0.5 * noise + 0.5 * flagged.float()
     signs = tuple(
-        Sign(key=key, title=title, scores=torch.rand(count, generator=draw), per_class=None, words=f"what {title} says")
+        Sign(key=key, title=title, scores=torch.rand(count, generator=draw), per_class={}, words=f"what {title} says")
         for key, title in (("lga", "Learned at once"), ("fct", "Moved features"))
     )
     values: dict[str, Any] = {

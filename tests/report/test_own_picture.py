@@ -18,6 +18,7 @@ from PIL import Image
 from defenselib import attacks, build_model
 from defenselib.errors import InvalidValueError
 from defenselib.report.widgets import ask, export
+from defenselib.report.widgets.attacks import encoded
 from defenselib.report.widgets.client import HERE
 
 RUN = """
@@ -81,12 +82,12 @@ def test_a_layer_over_a_picture_is_the_trigger(pattern: str) -> None:
     layer = ask.patch(attack, 32)
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     wanted = attack.trigger(picture, torch.zeros(1, dtype=torch.int64))[0].permute(1, 2, 0).numpy()
-    content = base64.b64decode(ask.layer(layer).partition(",")[2])
+    content = base64.b64decode(encoded(layer, "png").partition(",")[2])
     over = Image.open(io.BytesIO(content))
     below = Image.fromarray(picture[0].permute(1, 2, 0).numpy()).convert("RGBA")
     found = np.asarray(Image.alpha_composite(below, over).convert("RGB"))
     np.testing.assert_array_equal(found, wanted)
-    assert 0 < (layer[..., 3] > 0).sum() < 100
+    assert 0 < (layer[3] > 0).sum() < 100
 
 
 @pytest.mark.parametrize("name", ["blend", "sig", "trojan", "wanet"])

@@ -15,7 +15,7 @@ from defenselib.papers.kit import frame, printed
 from defenselib.papers.kit.claims import OUTCOMES
 from defenselib.papers.kit.verdict import VERDICTS
 from defenselib.plots import words
-from defenselib.report import tables
+from defenselib.report import html, tables
 
 
 @pytest.fixture
@@ -75,23 +75,18 @@ def test_data_that_went_through_jpeg_say_so(found):
     assert "quality 75, 4:2:0" in foot and "trigger" in foot and 'class="table-foot"' in foot
 
 
-def test_levels_show_each_profile_by_itself_and_name_the_best(found):
-    exhibit = papers.get("asd").exhibit("table-2")
+def test_the_profile_called_best_is_named_with_the_reason(found):
     gpu = found.assign(profile="gpu", reproduced=[90.0, *[math.nan] * 5])
     paper = found.assign(profile="paper", reproduced=math.nan)
-    text = str(tables.levels(exhibit, {"paper": paper, "gpu": gpu, "laptop": found}, "Table 2"))
-    assert text.count('type="radio"') == text.count("<label") == text.count('class="level"') == 2
-    assert "Shown first is profile laptop" in text and "laptop: 2 run" in text and "gpu: 1 run" in text
-    (checked,) = re.findall(r"<input[^>]* checked><label[^>]*>([^<]*)<", text)
-    assert checked == "laptop"
-    for panel in re.split('class="level"', text)[1:]:
-        assert ("profile gpu (1 of 6" in panel) != ("profile laptop (2 of 6" in panel)
-    alone = str(tables.levels(exhibit, {"paper": paper, "laptop": found}, "Table 2"))
-    assert "radio" not in alone and "All that was run is of profile laptop" in alone
+    evidence = {"paper": paper, "gpu": gpu, "laptop": found}
+    best, why = tables.chosen(evidence)
+    assert best == "laptop" and list(tables.there(evidence)) == ["laptop", "gpu"]
+    assert "Shown first is profile laptop" in why and "laptop: 2 run" in why and "gpu: 1 run" in why
+    assert tables.chosen({"paper": paper, "laptop": found})[1] == "All that was run is of profile laptop."
 
 
 def test_tabs_of_different_pieces_have_different_names():
-    first, second = (str(tables.tabs({"a": one, "b": "y"}, "Profile", "a")) for one in ("x", "z"))
+    first, second = (str(html.tabs({"a": one, "b": "y"}, "Profile", "a")) for one in ("x", "z"))
     assert re.findall(r'id="([^"]*)"', first) != re.findall(r'id="([^"]*)"', second)
     assert re.findall(r'id="([^"]*)"', first) == re.findall(r'for="([^"]*)"', first)
 
@@ -112,23 +107,6 @@ def test_missing_lists_every_reason_escaped(found):
 def test_nothing_run_is_a_sentence(found):
     nothing = found.assign(reproduced=math.nan)
     assert "none of 6 numbers has been run" in str(tables.comparison(nothing, "Table 2"))
-
-
-def test_overview_has_the_papers_layout(found):
-    text = str(tables.overview(found, "acc", "Table 2"))
-    assert "94.9 →\N{NO-BREAK SPACE}81.0\N{NO-BREAK SPACE}✓" in text and "profile laptop. ✓ agrees" in text
-    assert ">93.9<" in text
-    assert text.count('<th scope="col"') == 5
-
-
-def test_layout_puts_axes_where_the_paper_has_them():
-    rows = printed.table("asd", "table-4")
-    made = frame.finish(rows, [{**frame.entry([]), "verdict": "not run"}] * len(rows), "laptop")
-    text = str(tables.layout(made, ["variant"], ["attack", "metric"], "Table 4"))
-    assert text == str(tables.layout(made, ["ssl"], ["attack", "metric"], "Table 4")).replace(
-        ">learner<", ">variant<").replace(">MixMatch<", ">learner MixMatch<").replace(
-        ">UDA<", ">learner UDA<").replace(">ReMixMatch<", ">learner ReMixMatch<")  # fmt: skip
-    assert tables.DOUBTFUL in str(tables.layout(made, ["ssl"], ["attack"], "t", doubtful=[rows.index[0]]))
 
 
 def test_claims_are_marked_in_words():
@@ -163,24 +141,8 @@ def test_claims_have_a_column_of_outcomes_for_each_profile():
 
 
 def test_small_frames_and_numbers():
-    text = str(tables.render(pd.DataFrame({"a": ["x"], "b": [1.25], "c": [math.nan], "d": ["fast"]}), "small"))
+    text = str(html.render(pd.DataFrame({"a": ["x"], "b": [1.25], "c": [math.nan], "d": ["fast"]}), "small"))
     assert '<td>1.2</td><td>–</td><td style="text-align:left;white-space:nowrap">fast</td>' in text
-
-
-def test_counts(found):
-    assert tables.counts(found) == {
-        "agrees": 1, "differs": 1, "undecided": 0, "not comparable": 0, "not run": 4
-    }  # fmt: skip
-
-
-@pytest.mark.slow
-def test_exhibits_lists_all_of_a_paper():
-    paper = papers.get("asd")
-    text = str(tables.exhibits(paper))
-    assert text.count("<tr>") == 1 + len(paper.exhibits)
-    assert "0 of 252 numbers" in text
-    assert "nothing to run" in text
-    assert "defenselib reproduce --paper asd --profile laptop" in text
 
 
 def test_schedule_shows_only_what_differs():
@@ -209,7 +171,7 @@ def test_soundness_is_in_words(tmp_path):
 
 
 def test_source_is_shown_without_indentation():
-    listing = tables.source(tables.Html.__str__)
+    listing = tables.source(html.Html.__str__)
     assert str(listing).startswith("def __str__")
     assert listing._repr_markdown_().startswith("```python\ndef __str__")
 

@@ -16,8 +16,7 @@ from PIL import Image
 
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.papers import undefended
-from defenselib.report import tables as html_tables
-from defenselib.report import widgets
+from defenselib.report import html, widgets
 from defenselib.report.widgets import attacks, evidence, scores, splits
 
 N = 40
@@ -248,6 +247,6 @@ def test_what_changed_is_magnified_around_grey():
 
 def test_the_last_section_is_words_where_no_kernel_answers():
     panel = widgets.live_panel(live=False)
-    assert isinstance(panel, html_tables.Html)
+    assert isinstance(panel, html.Html)
     assert "jupyter lab notebooks/explore.ipynb" in str(panel)
     assert "<button" not in str(panel) and "<input" not in str(panel)

@@ -7,7 +7,7 @@ stands in the address (`address.js`). Only `live` needs a running kernel, and sa
 
 from __future__ import annotations
 
-from defenselib.report.execute import JupyterMissingError
+from defenselib.report.notebooks import JupyterMissingError
 
 try:
     from defenselib.report.widgets.ask import own_picture

@@ -3,18 +3,13 @@ and one with. Both were trained on drawn shapes while the page was made, and com
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 
 from defenselib.attacks.base import Attack
-from defenselib.data.types import Dataset
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.store import Store, default_stores
 from defenselib.plots import style
@@ -35,29 +30,28 @@ def own_picture(defenses: Sequence[str] = DEFENSES, profile: str = PROFILE, stor
     models = {name: evidence.trained(name, profile, reader, paper="asd") for name in defenses}
     family = Family(models, reader)
     dataset, attack = family.data()
+    side = dataset.train.image_size
     networks = [
-        {
-            "name": style.label(name),
-            "network": export.network(family.model(name, dataset), dataset.train.image_size),
-        }
-        for name in defenses
+        {"name": style.label(name), "network": export.network(family.model(name, dataset), side)} for name in defenses
     ]
-    shown = _examples(dataset)
+    # Of each class the first test image.
+    first = [int((dataset.test.labels == label).nonzero()[0]) for label in range(dataset.num_classes)]
+    shown = zip(dataset.classes, dataset.test.images[first], strict=True)
     return Asked(
         data={
             "networks": networks,
             "classes": list(dataset.classes),
             "target": attack.plan.target,
-            "side": dataset.train.image_size,
-            "images": shown,
-            "trigger": layer(patch(attack, dataset.train.image_size)),
+            "side": side,
+            "images": [{"label": name, "source": encoded(image)} for name, image in shown],
+            "trigger": encoded(patch(attack, side), "png"),  # pages keep its transparent pixels
             "note": _note(family),
         }
     )
 
 
-def patch(attack: Attack, side: int) -> NDArray[np.uint8]:
-    """The trigger as a layer, uint8 (side, side, 4): its pixels opaque, all others transparent.
+def patch(attack: Attack, side: int) -> Tensor:
+    """The trigger as a layer, uint8 (4, side, side): its pixels opaque, all others transparent.
 
     Raises InvalidValueError for a trigger that does anything else than to set pixels, whatever was there.
     """
@@ -73,25 +67,7 @@ def patch(attack: Attack, side: int) -> NDArray[np.uint8]:
     if not changed.any() or not all(same):
         raise InvalidValueError(f"the trigger of {type(attack).__name__} is no patch; a page can put on patches alone")
     alpha = torch.where(changed, 255, 0).to(torch.uint8)[None]
-    made: NDArray[np.uint8] = torch.cat([first * changed, alpha]).permute(1, 2, 0).numpy()
-    return made
-
-
-def layer(pixels: NDArray[np.uint8]) -> str:
-    """A layer (H, W, 4) as an address that holds it. PNG: a page keeps transparent pixels as they are."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _examples(dataset: Dataset) -> list[dict[str, str]]:
-    """The first test image of each class."""
-    labels = dataset.test.labels
-    places = [int((labels == label).nonzero()[0]) for label in range(dataset.num_classes)]
-    return [
-        {"label": dataset.classes[label], "source": encoded(dataset.test.images[place])}
-        for label, place in enumerate(places)
-    ]
+    return torch.cat([first * changed, alpha])
 
 
 def _note(family: Family) -> str:

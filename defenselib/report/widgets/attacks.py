@@ -179,12 +179,12 @@ def magnified(before: Pixels, after: Pixels) -> Pixels:
     return changed
 
 
-def encoded(image: NDArray[np.uint8] | Tensor) -> str:
-    """An image (3, H, W) as an address that holds it, without loss."""
+def encoded(image: NDArray[np.uint8] | Tensor, kind: str = "webp") -> str:
+    """An image (3 or 4, H, W) as an address that holds it, without loss. kind: "webp" or "png"."""
     buffer = io.BytesIO()
     pixels = np.moveaxis(np.asarray(image), 0, -1)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "WEBP", lossless=True)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, kind, **({"lossless": True} if kind == "webp" else {}))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def figure(image: NDArray[np.uint8] | Tensor, caption: str, alt: str) -> str:

@@ -62,18 +62,14 @@ def plain(store: Store, stopped: bool = False) -> Iterator[Result]:
     yield from (result for result in store.results() if result.profile in (*RANK, *DRAWN) and is_plain(result, stopped))
 
 
-def cell_of(result: Result) -> Cell:
-    """The plain cell of a result's names."""
+def experiment_of(result: Result) -> Experiment:
+    """The experiment of a plain result, by the names of its cell."""
     asked = result.experiment
     # What was measured besides changes no training.
     options = {"measure": tuple(asked["measure"])}
     options |= {"stop_after": asked["stop_after"]} if asked["stop_after"] else {}
-    return Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"], options)
-
-
-def experiment_of(result: Result) -> Experiment:
-    """The experiment of a plain result."""
-    return cell_of(result).experiment(result.experiment["paper"] or "", result.profile, result.experiment["seed"])
+    cell = Cell(asked["asked"] or asked["dataset"], asked["attack"], asked["defense"], options)
+    return cell.experiment(asked["paper"] or "", result.profile, asked["seed"])
 
 
 def is_plain(result: Result, stopped: bool = False) -> bool:
@@ -111,12 +107,10 @@ def words_of(result: Result) -> str:
 
 
 def _by_setting(results: Sequence[Result], apart: bool) -> dict[str, Result]:
-    order = (*RANK, *DRAWN)
-    chosen: dict[str, Result] = {}
-
     def rank(one: Result) -> tuple[int, bool, int]:
-        return order.index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
+        return (*RANK, *DRAWN).index(one.profile), bool(one.experiment["stop_after"]), one.experiment["seed"]
 
+    chosen: dict[str, Result] = {}
     for result in sorted(results, key=rank):
         chosen.setdefault(setting(result) + (f", {result.profile}" if apart else ""), result)
     return chosen

@@ -14,7 +14,7 @@ from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.verdict import VERDICTS
 from defenselib.plots import words
-from defenselib.report.tables import copies, telling
+from defenselib.report.comparison import copies, telling
 from defenselib.report.widgets.client import Tables, number
 
 

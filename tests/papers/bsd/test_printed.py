@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from defenselib.papers.bsd import exhibits as bsd
 from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import printed
-from defenselib.report import tables
 
 
 @pytest.mark.slow
@@ -23,12 +21,6 @@ def test_printed_ders_follow_from_their_parts_but_for_three():
     assert found["expected"].round(2).tolist() == [47.15, 43.7, 50.0]
     rows = printed.table("bsd", "table-1").loc[bsd_printed.doubtful("table-1")]
     assert rows["published"].tolist() == [46.9, 42.6] and rows["note"].str.contains("Eq. 12").all()
-
-
-def test_a_misprint_is_marked_where_it_stands(store):
-    found = bsd.PAPER.exhibit("table-6").reproduce("laptop", store=store)
-    html = str(tables.layout(found, ["variant"], ["attack", "metric"], "Table 6", bsd_printed.doubtful("table-6")))
-    assert html.count("49.6 †") == 1 and html.count("†") == 3  # the cell, the caption, the caption as a label
 
 
 def test_the_searched_baselines_print_the_best_of_their_search():
