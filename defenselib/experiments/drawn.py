@@ -3,7 +3,7 @@
     python -m defenselib.experiments.drawn --attack blend --defense asd --seed 0
 
 measures one pair and puts its row into the committed table (`book/results/trials/demo.csv`); an earlier one of the same
-pair and seed goes. A row says which of the profile's goals it misses.
+pair, seed and arithmetic goes. A row says which of the profile's goals it misses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from defenselib.experiments.result import Result
 from defenselib.experiments.runner import run
 
 TABLE = Path("book/results/trials/demo.csv")
-KEYS = ["attack", "defense", "seed"]
+# How bf16 was computed decides too: the same seed has other roundings, and a miniature is a small step from failing.
+KEYS = ["attack", "defense", "seed", "bf16"]
 # The goals, in percent: what an undefended model must reach, and what a defense must leave and keep.
 ACC, TAKES, TAKES_BADNETS = 95.0, 85.0, 95.0
 LEFT, COST, TARGET = 5.0, 5.0, 80.0
@@ -54,6 +55,7 @@ def row(result: Result, undefended: Result) -> dict[str, Any]:
         "attack": result.experiment["attack"],
         "defense": result.experiment["defense"],
         "seed": result.experiment["seed"],
+        "bf16": result.machine["bf16"],
         "acc": round(result.acc, 2),
         "asr": round(result.asr, 2),
         "target_recall": round(result.per_class[result.experiment["target"]], 2),
@@ -67,10 +69,10 @@ def row(result: Result, undefended: Result) -> dict[str, Any]:
 
 
 def put(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows at the end of a table; those of the same attack, defense and seed go. Errors: FolderError."""
+    """Put rows at the end of a table; those of the same pair, seed and arithmetic go. Errors: FolderError."""
     folders.make(path.parent)
     with filelock.FileLock(path.with_suffix(".lock")):
-        known = pd.read_csv(path).to_dict("records") if path.exists() else []
+        known = pd.read_csv(path, dtype={"hash": str}).to_dict("records") if path.exists() else []
         told = pd.DataFrame([*known, *rows]).drop_duplicates(KEYS, keep="last")
         folders.write_text(path, told.to_csv(index=False))
 

@@ -19,14 +19,15 @@ from defenselib.experiments.fields import hyper_parameters
 
 ARGUMENT = re.compile(r"\w[\w, ]{0,40}: ")
 SPECIAL = re.compile(r"([\\*_\[\]<>$|#~^{}])")
-REGISTRIES = {"attacks": attacks.ATTACKS, "defenses": defenses.DEFENSES}
+REGISTRIES: dict[str, dict[str, Any]] = {"attacks": attacks.ATTACKS, "defenses": defenses.DEFENSES}
 
 
 def page(names: Sequence[str]) -> tuple[str, list[str]]:
     """The MyST text for dotted names, or for a whole registry ("attacks", "defenses"), and the files it is made of."""
     parts, files = [], []
     for name in names:
-        for key, thing in REGISTRIES[name].items() if name in REGISTRIES else [(name, resolve(name))]:
+        listed = REGISTRIES[name] if name in REGISTRIES else {name: resolve(name)}
+        for key, thing in listed.items():
             parts.append(method(key, thing, name) if name in REGISTRIES else entry(key, thing))
             files.append(str(inspect.getsourcefile(inspect.unwrap(thing))))
     return "\n\n".join(parts), files

@@ -46,7 +46,7 @@ def _rows(frame: pd.DataFrame, caption: str) -> Html:
 
 
 def goals(file: Path, caption: str) -> Html:
-    """A row a defense, the attacks side by side: mean ACC and ASR over the seeds, and whether each seed met its goals;
+    """A row a defense, the attacks side by side: mean ACC and ASR over the runs, and whether each run met its goals;
     what was missed stands below. All rows of the file, in the order of the defenses, open under it."""
     frame = pd.read_csv(file, dtype=str).fillna("")
     order = sorted(defenses.available(), key=lambda name: defenses.DEFENSES[name].post_training)
@@ -73,12 +73,12 @@ def goals(file: Path, caption: str) -> Html:
 
 
 def _missed(rows: pd.DataFrame | None, attack: str) -> str:
-    """Which goals a pair missed: "Blend: asr<=5 (1 of 3 seeds)"."""
+    """Which goals a pair missed: "Blend: asr<=5 (1 of 3 runs)"."""
     failed = [] if rows is None else [said.partition(": ")[2] for said in rows["gates"] if said != MET]
     if rows is None or not failed:
         return ""
     listed = ", ".join(dict.fromkeys(goal for said in failed for goal in said.split(", ")))
-    several = f" ({len(failed)} of {len(rows)} seeds)" if len(rows) > 1 else ""
+    several = f" ({len(failed)} of {len(rows)} runs)" if len(rows) > 1 else ""
     return f"{words.value(attack, 'attack')}: {listed}{several}"
 
 

@@ -54,14 +54,15 @@ def operate(root: Any) -> list[str]:
         controls[0].evaluate("(node, number) => node.setAttribute('data-operated', number)", number)
         control = root.locator(f"[data-operated='{number}']")
         ways = choices(control)
-        changed = not ways
+        changed, shown = not ways, ""
         for way in ways:
-            before = picture(root)
+            before = shown or picture(root)
             assert before, "a control without a picture"
             way()
-            changed |= picture(root, other_than=before) != before
+            shown = picture(root, other_than=before)
+            changed |= shown != before
             if changed and fresh_controls(root):
-                used += operate(root)
+                used, shown = used + operate(root), ""
         what = control.evaluate("node => node.outerHTML.slice(0, 200)")
         # A button that puts back what is there already changes nothing.
         assert changed or "own threshold" in what, f"nothing changes: {what}"

@@ -16,7 +16,8 @@ from defenselib.experiments.result import Result
 
 def result(defense: str = "asd", attack: str = "badnets", **changes: Any) -> Result:
     numbers: dict[str, Any] = {"acc": 98.0, "asr": 0.0, "per_class": (100.0, 100.0, 100.0, 90.0), **changes}
-    return Result({"attack": attack, "defense": defense, "seed": 0, "target": 3}, {}, "f" * 16, "demo", **numbers)
+    described = {"attack": attack, "defense": defense, "seed": 0, "target": 3}
+    return Result(described, {}, "f" * 16, "demo", **{"machine": {"bf16": "hardware"}, **numbers})
 
 
 NONE = result("none", acc=99.0, asr=100.0)
@@ -53,7 +54,7 @@ def test_a_better_number_never_misses_more(acc: float, asr: float, better: float
     assert set(missed(result(acc=max(acc, better), asr=min(asr, better)), NONE)) <= set(worse)
 
 
-def test_a_table_takes_a_pair_once(tmp_path: Any) -> None:
+def test_a_table_takes_a_pair_once_for_each_arithmetic(tmp_path: Any) -> None:
     path = tmp_path / "deep" / "demo.csv"
     put(path, [row(result(), NONE), row(result("bsd"), NONE)])
     put(path, [row(result(asr=60.0), NONE)])
@@ -62,3 +63,5 @@ def test_a_table_takes_a_pair_once(tmp_path: Any) -> None:
         ("bsd", 0.0, "hold"),
         ("asd", 60.0, "fail: asr<=5"),
     ]
+    put(path, [row(result(machine={"bf16": "as fp32"}), NONE)])
+    assert [*pd.read_csv(path)["bf16"]] == ["hardware", "hardware", "as fp32"]
