@@ -118,6 +118,7 @@ def test_unknown_keys_and_names(tmp_path: Path, text: str, parts: tuple[str, ...
     [
         ("history_test = '5'", ("mine.toml", "history_test", "int")),
         ("history_test = -5", ("mine.toml", "history_test")),
+        ("[model]\nwidth = 4", ("mine.toml [model]: width", "4", "8")),
         ("model = 3", ("mine.toml", "model", "table")),
         ("[data]\ncifar10 = 3", ("mine.toml [data.cifar10]", "table")),
         ("[data.cifar10]\nlimit = 2.5", ("mine.toml [data.cifar10]", "limit", "int")),

@@ -267,7 +267,13 @@ def test_what_the_page_on_running_says_of_drawn_images() -> None:
     assert holds("dbr") == {"badnets", "trojan", "sig"} and holds("vab") == holds("dst") == {"badnets", "trojan"}
     assert holds("bsd") == holds("abl") == {"badnets"} and holds("fp") == {"blend"}
     assert not any(map(holds, ("cbd", "dbd", "ft", "nad", "anp", "mcr", "spectral")))
-    seed_1 = rows[(rows["seed"] == 1) & (rows["attack"] == "badnets")].set_index("defense")
+    both = rows[(rows["seed"] == 1) & (rows["attack"] == "badnets")]
+    fp32, seed_1 = (both[mine].set_index("defense") for mine in (both["bf16"] == "as fp32", both["bf16"] != "as fp32"))
+    for name in ("asd", "vab", "dst", "dbr"):
+        assert fp32.loc[name, "gates"] == "hold" and (name == "dst" or seed_1.loc[name, "gates"] == "hold")
+    assert (fp32.loc["bsd", "rarest_recall"], seed_1.loc["bsd", "rarest_recall"]) == (36, 98)
+    assert (fp32.loc["abl", "target_recall"], seed_1.loc["abl", "target_recall"]) == (52, 94)
+    assert fp32.loc["aabl", "asr"] == 10 and fp32.loc["aabl", "acc"] == 100
     assert round(seed_1.loc["none", "acc"] - seed_1.loc["aabl", "acc"]) == 8
     assert first.loc[("cbd", "badnets"), "asr"] == 9.1 and first.loc[("asd", "wanet"), "asr"] == 8.0
     assert first.loc[("dbd", "badnets"), "rarest_recall"] == 0

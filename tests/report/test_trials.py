@@ -36,7 +36,7 @@ def test_pairs_with_goals_stand_side_by_side(tmp_path: Path) -> None:
     assert told == [
         ["no defense", "100.0", "100.0", "✓", "holds", "–", "–"],
         ["ASD", "99.0", "0.0", "✓", "holds", "94.0", "4.0", "✗", "fails"],
-        ["Blend: asr<=5, acc within 5 (1 of 2 seeds)"],
+        ["Blend: asr<=5, acc within 5 (1 of 2 runs)"],
         ["FT", "99.0", "91.0", "✗", "fails", "–", "–"],
         ["BadNets: asr<=5"],
     ]
