@@ -58,7 +58,7 @@ check: style  ## format, lint, types and the fast tests
 units: $(STAMP)
 	$(PYTEST) -q -n 2 -m "not demo" --durations=10 $(UNITS)
 
-demo: $(STAMP)  ## every defense on drawn images, where each of them must defend (an hour or so)
+demo: $(STAMP)  ## what takes minutes a test: every defense on drawn images, long sweeps (an hour or two)
 	$(PYTEST) -q -n 2 -m demo $(UNITS)
 
 # The book's build executes every notebook once; this executes them cell by cell, for whoever edits one.
