@@ -113,7 +113,7 @@ def empty(title: str, words: str = NOTHING) -> Figure:
 def stairs(axis: Axes, rows: pd.DataFrame, heights: Any, group: str, colour: str, **look: Any) -> None:
     """A filled histogram of a group of samples over the bins of `rows` (columns low, high)."""
     edges = np.append(rows["low"].astype(float), float(rows["high"].iloc[-1]))
-    colours = {"facecolor": colour, "edgecolor": colour, "hatch": style.HATCHES.get(group, "")}
+    colours: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "hatch": style.HATCHES.get(group, "")}
     axis.stairs(heights, edges, fill=True, **colours, **look)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def _spread(hit: pd.DataFrame) -> float | None:
 
 def dot_legend(ran: pd.DataFrame, colour: str, closed: bool = False) -> list[Line2D]:
     """How printed and reproduced numbers are marked, and each defense. closed: some do not count."""
-    kinds = [("printed", {"mec": colour, "mfc": style.BACKGROUND})]
+    kinds: list[tuple[str, dict[str, Any]]] = [("printed", {"mec": colour, "mfc": style.BACKGROUND})]
     kinds += [("reproduced", {"color": colour})] if ran["reproduced"].notna().any() else []
     kinds += [("? does not count", {"color": style.GREY})] if closed else []
     methods = [(style.label(name), style.method(name)) for name in dict.fromkeys(map(str, ran["defense"]))]

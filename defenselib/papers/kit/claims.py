@@ -191,7 +191,7 @@ def _said(point: Point, told: Sequence[str]) -> str:
 def table_of(claims: Sequence[Claim], frame: pd.DataFrame) -> pd.DataFrame:
     """One row a claim: claim, statement, source, rule, outcome, numbers, profile, true, of."""
     evidence = Evidence.of(frame)
-    return pd.DataFrame([claim.judged(evidence) for claim in claims], columns=COLUMNS)
+    return pd.DataFrame([claim.judged(evidence) for claim in claims], columns=list(COLUMNS))
 
 
 def as_printed(frame: pd.DataFrame) -> pd.DataFrame:

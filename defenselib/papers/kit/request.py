@@ -133,7 +133,8 @@ def checked_request(
 
     names: data sets, attacks, defenses; None for all.
     """
-    wanted = [None if some is None else _names(paper, axis, some) for axis, some in zip(AXES, names, strict=True)]
+    asked = zip(AXES, names, strict=True)
+    wanted: list[Any] = [None if some is None else _names(paper, axis, some) for axis, some in asked]
     check_choice("profile", profile, (*profiles.available(), "best"))
     if run and profile == "best":
         raise InvalidValueError("profile 'best' only reads what is there; name a profile to run")
