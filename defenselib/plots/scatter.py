@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,9 +34,9 @@ def effect(points: pd.DataFrame, title: str = "") -> Figure:
         front = undominated(points[~points["failed"]])
         axis.plot(front["minutes"], front["der"], color=style.GREY, linewidth=1, linestyle="--", zorder=1)
         for name, point in points.iterrows():
-            look, place = style.method(str(name)), (point["minutes"], point["der"])
-            face = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
-            axis.scatter(*place, s=70, **look, **face, zorder=2)
+            look = style.method(str(name))
+            face: dict[str, Any] = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
+            axis.scatter(point["minutes"], point["der"], s=70, **look, **face, zorder=2)
         logarithmic(axis)
         axis.set(xlabel="minutes", ylabel="DER (%)", title=title)
         _label(axis, {words.label(str(name)): (row["minutes"], row["der"]) for name, row in points.iterrows()})
