@@ -121,15 +121,13 @@ class Collected:
                 self.left_out[reason] += 1
                 return ()
             found |= dict.fromkeys(self._missing(keys[0]))
-        for choice in need.judged_by:
-            keys, _ = self._cells(grid, choice[0], True, label)
-            if keys and not self._any_there(grid, keys, choice[1:]):
-                found |= dict.fromkeys(self._missing(keys[0]))
+        partners = [(choice, label) for choice in need.judged_by]
         for gate in need.gated:
-            if not undecided(self._rate(grid, gate.undefended), gate.printed, gate.keeps_labels):
-                continue
-            keys, _ = self._cells(grid, gate.clean, True, f"{label} (gate)")
-            if keys and not self._any_there(grid, keys, ()):
+            if undecided(self._rate(grid, gate.undefended), gate.printed, gate.keeps_labels):
+                partners.append(((gate.clean,), f"{label} (gate)"))
+        for choice, said in partners:
+            keys, _ = self._cells(grid, choice[0], True, said)
+            if keys and not self._any_there(grid, keys, choice[1:]):
                 found |= dict.fromkeys(self._missing(keys[0]))
         return tuple(found)
 
@@ -142,7 +140,9 @@ class Collected:
         return math.nan
 
     def _any_there(self, grid: Grid, keys: Sequence[str], others: Sequence[Cell]) -> bool:
-        return any(self._entries[key].stored for key in keys) or any(self._there(grid, one) for one in others)
+        """Whether some seed has a result, or one of the cells that would do as well."""
+        beside = (key for one in others for key in self._hashes(grid, one))
+        return any(self._entries[key].stored for key in keys) or any(map(self._has, beside))
 
     def _cells(self, grid: Grid, cell: Cell, partner: bool, label: str) -> tuple[list[str], str]:
         """Hashes of the cell's seeds, entered; or none, and why."""
@@ -154,10 +154,6 @@ class Collected:
         for key in keys:
             self._entries[key].exhibits[label] = None
         return keys, reason
-
-    def _there(self, grid: Grid, cell: Cell) -> bool:
-        """Whether a cell that would do as well has a result."""
-        return any(map(self._has, self._hashes(grid, cell)))
 
     def _hashes(self, grid: Grid, cell: Cell) -> list[str]:
         """The hashes of a cell's seeds, which are not entered."""

@@ -72,20 +72,19 @@ def pairs(frame: pd.DataFrame) -> tuple[Pair, ...]:
     """The pairs of a leaderboard table (`leaderboard.table`) that were run with a defense under an attack that poisons.
     Where a defense ran under an attack with the shared settings and with its paper's own, both stand."""
     ran = frame[(frame["n"] > 0) & (frame["defense"] != "none") & (frame["attack"] != "none")]
-    return tuple(_pair(row) for row in records(ran))
-
-
-def _pair(row: Mapping[str, Any]) -> Pair:
-    return Pair(
-        defense=str(row["defense"]),
-        attack=str(row["attack"]),
-        state=state(float(row["asr"]), str(row["gate"])),
-        asr=float(row["asr"]),
-        drop=float(row["drop"]),
-        seeds=int(row["n"]),
-        own=row["preset"] != "shared",
-        minutes=float(row["seconds"]) / 60,
-        clean=float(row["clean_given"]),
+    return tuple(
+        Pair(
+            defense=str(row["defense"]),
+            attack=str(row["attack"]),
+            state=state(float(row["asr"]), str(row["gate"])),
+            asr=float(row["asr"]),
+            drop=float(row["drop"]),
+            seeds=int(row["n"]),
+            own=row["preset"] != "shared",
+            minutes=float(row["seconds"]) / 60,
+            clean=float(row["clean_given"]),
+        )
+        for row in records(ran)
     )
 
 

@@ -84,22 +84,17 @@ def outcomes(headline: Headline, frames: Frames) -> dict[str, list[Outcome]]:
     """The outcomes of all claims by profile, in the order of `RANK`, of the profiles at which any was run."""
     found: dict[str, list[Outcome]] = {}
     for profile in RANK:
-        mine = [_outcome(headline, exhibit, key, profile, frames) for exhibit, key in headline.claims]
+        mine = [judged(one, headline.claim(one, key), frames[one][profile]) for one, key in headline.claims]
         if any(one.outcome != NOT_RUN for one in mine):
             found[profile] = mine
     return found
 
 
-def _outcome(headline: Headline, exhibit: str, key: str, profile: str, frames: Frames) -> Outcome:
-    return judged(exhibit, headline.claim(exhibit, key), frames[exhibit][profile])
-
-
 def judged(exhibit: str, claim: Claim, frame: pd.DataFrame) -> Outcome:
     """A claim on the frame of one profile."""
     evidence = Evidence.of(frame)
-    points = () if evidence.view is None else tuple(claim.expression.points(evidence.view))
-    outcome = NOT_RUN if evidence.view is None else claim.expression.decide(points)
-    return Outcome(exhibit, claim, evidence.profile, outcome, points)
+    outcome, points = claim.found(evidence)
+    return Outcome(exhibit, claim, evidence.profile, outcome, tuple(points))
 
 
 def answer(found: Iterable[Outcome]) -> str:
@@ -117,7 +112,7 @@ def answer(found: Iterable[Outcome]) -> str:
 
 def results_behind(exhibit: Exhibit, profile: str, store: Store | None = None) -> tuple[Result, ...]:
     """The stored results that an exhibit's numbers are made of at a profile, each once."""
-    request = checked_request(exhibit.paper, profile, False, None, None, None, None, store)
+    request = checked_request(exhibit.paper, profile, store=store)
     grid = exhibit.grid(request)
     found: dict[str, Result] = {}
     for need in needs(exhibit, profile):

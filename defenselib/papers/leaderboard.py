@@ -24,14 +24,12 @@ from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, seed_of, sources_of
+from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
-from defenselib.papers.kit.request import Cell, Request, Thin
-from defenselib.papers.kit.spread import one_seed
-from defenselib.papers.kit.table import ders
+from defenselib.papers.kit.request import SEVERAL, Cell, Request, Thin, one_seed
+from defenselib.papers.kit.table import ders, paired
 
-SEEDS = (0, 1, 2)
 SHARED = "shared"
 # Whose attacks a defense met first, beside the shared ones.
 OWN = {
@@ -68,7 +66,7 @@ def table(
         check_choice("attack", name, attack_registry.available())
     for name in defenses or ():
         check_choice("defense", name, defense_registry.available())
-    chosen = tuple(seeds) if seeds is not None else ((0,) if run else SEEDS)
+    chosen = tuple(seeds) if seeds is not None else ((0,) if run else SEVERAL)
     pairs = [(a, d) for a in attacks or attack_registry.available() for d in defenses or defense_registry.available()]
     made = [_rows(dataset, pairs, Request(name, run, Thin(), chosen, store)) for name in levels(profile)]
     return max(made, key=lambda frame: int(((frame["n"] > 0) & (frame["defense"] != "none")).sum()))
@@ -95,8 +93,8 @@ def there(store: Store | None = None) -> list[tuple[str, str]]:
 
 
 def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> pd.DataFrame:
-    shared = Grid("", request, lambda cell, profile: SEEDS, Thin())
-    own = {paper: Grid(paper, request, lambda cell, profile: SEEDS, Thin()) for paper in dict.fromkeys(OWN.values())}
+    shared = Grid("", request, lambda cell, profile: SEVERAL, Thin())
+    own = {paper: Grid(paper, request, lambda cell, profile: SEVERAL, Thin()) for paper in dict.fromkeys(OWN.values())}
     rows = []
     for attack, defense in pairs:
         rows.append(_row(dataset, attack, defense, SHARED, shared))
@@ -206,7 +204,8 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     attacked = attack != "none"
     reached = mean_of(result.asr for result in plain.results) if attacked else math.nan
     row["der"] = mean_of(ders(found, plain).values()) if attacked and defense != "none" else math.nan
-    row["drop"] = mean_of(_drops(found, plain)) if defense != "none" else math.nan
+    drops = (before.acc - one.acc for one, before in paired(found, plain).values())
+    row["drop"] = mean_of(drops) if defense != "none" else math.nan
     row["ra"] = mean_of(result.ra for result in found.results)
     row["recall"] = mean_of(map(_recall, found.results)) if attacked else math.nan
     row["ceiling"] = (reached + 100) / 2
@@ -229,12 +228,6 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     row["results"] = hashes_of(found.results)
     row["machine"] = ", ".join(dict.fromkeys(kind_of(result.machine) for result in found.results))
     return row
-
-
-def _drops(found: Answer, plain: Answer) -> list[float]:
-    """Points of ACC that a defense costs, over the seeds that the undefended model has as well."""
-    before = {seed_of(result): result.acc for result in plain.results}
-    return [before[seed_of(one)] - one.acc for one in found.results if seed_of(one) in before]
 
 
 def _recall(result: Result) -> float:

@@ -20,12 +20,13 @@ from defenselib import attacks as registered_attacks
 from defenselib import data, papers
 from defenselib import defenses as registered_defenses
 from defenselib.errors import check_choice
+from defenselib.experiments import profile as known_profiles
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers import leaderboard, undefended
 from defenselib.papers.collected import Collected
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.grid import Grid
-from defenselib.papers.kit.request import AXES, Cell, Request, Thin, checked_request, page_request
+from defenselib.papers.kit.request import AXES, Cell, Request, Thin, checked_request, checked_seeds
 from defenselib.papers.planned import Plan
 
 # By notebook, the cells of the pages that belong to no paper.
@@ -59,8 +60,12 @@ def make(
     where = store or default_stores()
     if keys is None and pages is None:
         keys, pages = papers.available(), () if exhibits else tuple(PAGES)
-    parts = {key: _vocabulary(check_choice("paper", key, papers.available())) for key in keys or ()}
-    parts |= {page: _registered() for page in pages or () if check_choice("page", page, PAGES)}
+    for key in keys or ():
+        check_choice("paper", key, papers.available())
+    registered = (data.available(), registered_attacks.available(), registered_defenses.available())
+    parts = {key: {axis: set(printed.vocabulary(key, axis)) for axis in AXES} for key in keys or ()}
+    for page in pages or ():
+        parts[check_choice("page", page, PAGES)] = dict(zip(AXES, map(set, registered), strict=True))
     wanted = _named(parts, dict(zip(AXES, (datasets, attacks, defenses), strict=True)))
     known = dict.fromkeys(one.key for key in keys or () for one in papers.get(key).exhibits)
     shown = {check_choice("exhibit", name, known) for name in exhibits or known}
@@ -68,11 +73,12 @@ def make(
     for part, names in wanted.items():
         chosen = (names["dataset"], names["attack"], names["defense"])
         for profile in profiles:
+            check_choice("profile", profile, known_profiles.available())
             if part in PAGES:
-                asked = page_request(profile, Thin(*chosen), seeds, where)
+                asked = Request(profile, False, Thin(*chosen), checked_seeds(seeds), where)
                 collected.page(PAGES[part](asked, collected.sources), part)
                 continue
-            request = checked_request(part, profile, False, *chosen, seeds, where)
+            request = checked_request(part, profile, False, chosen, seeds, where)
             for exhibit in (one for one in papers.get(part).exhibits if one.key in shown):
                 collected.add(exhibit, exhibit.grid(request, everything, collected.sources))
     return Plan(tuple(collected.cells()), dict(collected.left_out), machine)
@@ -92,12 +98,3 @@ def _named(parts: Mapping[str, Mapping[str, set[str]]], axes: Mapping[str, Seque
         for part, known in parts.items()
     }
     return {part: chosen for part, chosen in found.items() if () not in chosen.values()}
-
-
-def _vocabulary(paper: str) -> dict[str, set[str]]:
-    return {axis: set(printed.vocabulary(paper, axis)) for axis in AXES}
-
-
-def _registered() -> dict[str, set[str]]:
-    names = (data.available(), registered_attacks.available(), registered_defenses.available())
-    return {axis: set(known) for axis, known in zip(AXES, names, strict=True)}

@@ -16,7 +16,6 @@ import pandas as pd
 
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments import Experiment, floors
-from defenselib.experiments.experiment import Resolved
 from defenselib.experiments.result import Result
 from defenselib.experiments.schedule import PAPERS, Sizes, expected_poison
 from defenselib.experiments.store import results_folder
@@ -102,20 +101,17 @@ def printed_times() -> pd.DataFrame:
 def paper_floor(defense: str, dataset: str) -> float:
     """Multiply-adds that a method needs at least at the papers' own schedule and network; NaN where the data set's size
     is unknown here."""
-    cell = Experiment(dataset=dataset, attack="badnets", defense=defense, paper=PAPERS.get(defense), profile="paper")
-    try:
-        return _floor(cell.resolve())
-    except DefenseLibError:
-        return math.nan
-
-
-def _floor(resolved: Resolved) -> float:
     from defenselib import data
 
-    about = data.info(resolved.dataset)
-    adds = floors.adds_of(resolved.model, about.num_classes, about.image_size, resolved.width)
-    sizes = Sizes(resolved.train_size, expected_poison(resolved))
-    return floors.floor(resolved.defense.name, resolved.defense, sizes, adds)
+    cell = Experiment(dataset=dataset, attack="badnets", defense=defense, paper=PAPERS.get(defense), profile="paper")
+    try:
+        resolved = cell.resolve()
+        about = data.info(resolved.dataset)
+        adds = floors.adds_of(resolved.model, about.num_classes, about.image_size, resolved.width)
+        sizes = Sizes(resolved.train_size, expected_poison(resolved))
+        return floors.floor(resolved.defense.name, resolved.defense, sizes, adds)
+    except DefenseLibError:
+        return math.nan
 
 
 def bench() -> pd.DataFrame | None:

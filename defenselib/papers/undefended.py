@@ -22,8 +22,7 @@ from defenselib.papers.kit.claims import RANK, levels
 from defenselib.papers.kit.frame import entry, mean_of, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
-from defenselib.papers.kit.request import Cell, Request, Thin
-from defenselib.papers.kit.spread import one_seed
+from defenselib.papers.kit.request import Cell, Request, Thin, one_seed
 
 LOOKS = ("psnr", "ssim", "linf")
 
@@ -100,16 +99,12 @@ def table(
 
     profile "best": the one that answers most rows. run: train what the store lacks (a profile must be named).
     """
-    listed = list(chosen or cases())
+    listed, asked = list(chosen or cases()), None if seeds is None else tuple(seeds)
     made = [
-        pd.DataFrame([_row(case, dataset, Request(name, run, Thin(), _tuple(seeds), store)) for case in listed])
+        pd.DataFrame([_row(case, dataset, Request(name, run, Thin(), asked, store)) for case in listed])
         for name in levels(profile)
     ]
     return max(made, key=lambda frame: int(frame["asr"].notna().sum()))
-
-
-def _tuple(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if seeds is None else tuple(seeds)
 
 
 def answer(

@@ -68,6 +68,12 @@ def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def single(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of one panel."""
+    figure, axes = grid(width, height, 1, 1)
+    return figure, axes.item()
+
+
 def logarithmic(axis: Axes) -> None:
     """Ticks at 1, 2, 5, 10, ... of a logarithmic x axis, as plain numbers."""
     axis.set_xscale("log")
@@ -104,23 +110,19 @@ def empty(title: str, words: str = NOTHING) -> Figure:
     return figure
 
 
+def stairs(axis: Axes, rows: pd.DataFrame, heights: Any, group: str, colour: str, **look: Any) -> None:
+    """A filled histogram of a group of samples over the bins of `rows` (columns low, high)."""
+    edges = np.append(rows["low"].astype(float), float(rows["high"].iloc[-1]))
+    colours: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "hatch": style.HATCHES.get(group, "")}
+    axis.stairs(heights, edges, fill=True, **colours, **look)
+
+
 def group_histograms(axis: Axes, parts: pd.DataFrame) -> None:
     """Counts of clean and poisoned samples over each other: columns group, low, high, reproduced; a logarithmic
     scale."""
     for group, colour in style.GROUPS.items():
         mine = parts[parts["group"] == group]
-        if mine.empty:
-            continue
-        edges = np.append(mine["low"].astype(float), float(mine["high"].iloc[-1]))
-        axis.stairs(
-            mine["reproduced"].to_numpy(),
-            edges,
-            fill=True,
-            alpha=0.45,
-            facecolor=colour,
-            edgecolor=colour,
-            hatch=style.HATCHES.get(group, ""),
-            label=group,
-        )
+        if len(mine):
+            stairs(axis, mine, mine["reproduced"].to_numpy(), group, colour, label=group, alpha=0.45)
     axis.set_yscale("symlog", linthresh=1)
     axis.set_ylim(bottom=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def _dots(frame: pd.DataFrame) -> Figure:
             part = ran[(ran["dataset"] == dataset) & (ran["metric"] == metric)]
             _dot_panel(axes[row, column], part, names)
             axes[row, column].set(title=f"{style.label(dataset)}: {metric.upper()}", xlabel="%", xlim=(-4, 104))
-    figure.legend(handles=_dot_legend(ran), loc="outside lower center", ncols=4)
+    figure.legend(handles=dot_legend(ran, style.GREY), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -56,12 +57,13 @@ def _spread(hit: pd.DataFrame) -> float | None:
     return None if np.isnan(spread) else spread
 
 
-def _dot_legend(ran: pd.DataFrame) -> list[Line2D]:
-    kinds = [Line2D([], [], ls="", marker="o", mec=style.GREY, mfc=style.BACKGROUND, ms=8, label="printed")]
-    if ran["reproduced"].notna().any():
-        kinds.append(Line2D([], [], ls="", marker="o", color=style.GREY, ms=8, label="reproduced"))
-    names = dict.fromkeys(map(str, ran["defense"]))
-    return kinds + [Line2D([], [], ls="", ms=8, label=style.label(name), **style.method(name)) for name in names]
+def dot_legend(ran: pd.DataFrame, colour: str, closed: bool = False) -> list[Line2D]:
+    """How printed and reproduced numbers are marked, and each defense. closed: some do not count."""
+    kinds: list[tuple[str, dict[str, Any]]] = [("printed", {"mec": colour, "mfc": style.BACKGROUND})]
+    kinds += [("reproduced", {"color": colour})] if ran["reproduced"].notna().any() else []
+    kinds += [("? does not count", {"color": style.GREY})] if closed else []
+    methods = [(style.label(name), style.method(name)) for name in dict.fromkeys(map(str, ran["defense"]))]
+    return [Line2D([], [], ls="", ms=8, label=said, **{"marker": "o", **look}) for said, look in (*kinds, *methods)]
 
 
 def purity(histories: Mapping[str, pd.DataFrame]) -> Figure:

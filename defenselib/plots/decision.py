@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from defenselib.plots import style, words
+from defenselib.plots import style
 from defenselib.plots.canvas import empty, grid
+from defenselib.plots.charts import dot_legend
 
 PANELS = {"asr": "Attack success rate", "acc": "Accuracy on clean images"}
 WIDE = 0.5  # of the place of an attack, over which its defenses spread
@@ -30,7 +30,8 @@ def decision(rows: pd.DataFrame, low: float, title: str = "") -> Figure:
             _panel(axis, ran[ran["metric"] == metric], cells)
             axis.set(title=said, ylabel="%", ylim=(-4, 104))
         axes[0, 0].axhline(low, color=style.INK, ls=":", lw=1.2)
-        figure.legend(handles=_legend(ran), loc="outside lower center", ncols=6, columnspacing=1.2)
+        marks = dot_legend(ran, style.INK, closed=bool((ran["gate"] != "").any()))
+        figure.legend(handles=marks, loc="outside lower center", ncols=6, columnspacing=1.2)
         figure.suptitle(title)
         return figure
 
@@ -64,14 +65,3 @@ def _panel(axis: Axes, part: pd.DataFrame, cells: Sequence[tuple[str, str]]) -> 
     )
     axis.set_xlim(-0.6, len(cells) - 0.4)
     axis.grid(visible=False, axis="x")
-
-
-def _legend(ran: pd.DataFrame) -> list[Line2D]:
-    kinds = [
-        Line2D([], [], ls="", marker="o", mec=style.INK, mfc=style.BACKGROUND, ms=8, label="printed"),
-        Line2D([], [], ls="", marker="o", color=style.INK, ms=8, label="reproduced"),
-    ]
-    if (ran["gate"] != "").any():
-        kinds.append(Line2D([], [], ls="", marker="o", color=style.GREY, ms=8, label="? does not count"))
-    names = dict.fromkeys(map(str, ran["defense"]))
-    return kinds + [Line2D([], [], ls="", ms=8, label=words.label(name), **style.method(name)) for name in names]

@@ -92,29 +92,21 @@ def panels(
 ) -> tuple[Figure, list[Panel]]:  # fmt: skip
     """A panel for each value of `across`, wrapped after `most`, or a grid of them with a row for each value of `down`;
     height: of a row, in inches. Unused panels are hidden; titles are the values in words."""
-    columns = list(across_values) if across_values is not None else names_of(ran, across)
-    if down is None:
-        wide = min(most, len(columns))
-        figure, axes = grid(width, 0.5 + height * -(-len(columns) // wide), -(-len(columns) // wide), wide)
-        leave_empty(axes, len(columns))
-        found = [
-            (axis, only(ran, **{across: name}), {across: name}) for axis, name in zip(axes.flat, columns, strict=False)
-        ]
-        for axis, _, where in found:
-            axis.set_title(named(where[across], across))
-        return figure, found
-    rows = list(down_values) if down_values is not None else names_of(ran, down)
-    figure, axes = grid(width, 0.5 + height * len(rows), len(rows), len(columns))
-    found = []
-    for line, row in zip(axes, rows, strict=True):
-        for axis, column in zip(line, columns, strict=True):
-            where = {across: column, down: row}
-            found.append((axis, only(ran, **where), where))
-            axis.set_title(
-                f"{named(column, across)}: {named(row, down)}" if down != "metric" else named(column, across)
-            )
-            if down == "metric" and axis is line[0]:
-                axis.set_ylabel(f"{str(row).upper()} (%)")
+    columns = names_of(ran, across) if across_values is None else list(across_values)
+    stands = [{across: column} for column in columns]
+    if down is not None:
+        rows = names_of(ran, down) if down_values is None else list(down_values)
+        stands, most = [{across: column, down: row} for row in rows for column in columns], len(columns)
+    wide = min(most, len(columns))
+    lines = -(-len(stands) // wide)
+    figure, axes = grid(width, 0.5 + height * lines, lines, wide)
+    leave_empty(axes, len(stands))
+    found = [(axis, only(ran, **where), where) for axis, where in zip(axes.flat, stands, strict=False)]
+    for place, (axis, _, where) in enumerate(found):
+        said = [named(value, name) for name, value in where.items() if name == across or down != "metric"]
+        axis.set_title(": ".join(said))
+        if down == "metric" and place % wide == 0:
+            axis.set_ylabel(f"{str(where['metric']).upper()} (%)")
     return figure, found
 
 
@@ -135,10 +127,10 @@ def beside(
     """Printed (hollow) and reproduced (filled) marks at `places`, along x, or along y with `across` False."""
     hollow: dict[str, Any] = {
         "ls": "",
+        "ms": 8,
         "mfc": style.BACKGROUND,
         "mec": sign["color"],
         "marker": sign["marker"],
-        "ms": 8,
     }
     filled: dict[str, Any] = {"ls": "", "ms": 8, **sign}
     (filled if rows["reproduced"].notna().any() else hollow)["label"] = words
@@ -147,13 +139,14 @@ def beside(
         axis.plot(*pair, **look)
 
 
-def legend(figure: Figure, columns: int = 4) -> None:
-    """One legend below all panels, each name once."""
+def legend(figure: Figure, columns: int = 4) -> Figure:
+    """The figure with one legend below all panels, each name once."""
     handles = {
         words: line for axis in figure.axes for line, words in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     if handles:
         figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+    return figure
 
 
 def histograms(
@@ -187,7 +180,6 @@ def settings(label: Callable[[Mapping[str, Any]], str]) -> Drawer:
             axis.set_xticks(range(len(places)), list(places) if axis is axes.flat[-1] else [""] * len(places))
             # Long names of many settings would run into one another.
             axis.tick_params(axis="x", rotation=60 if len("".join(places)) > LETTERS else 0)
-        legend(figure)
-        return figure
+        return legend(figure)
 
     return drawing(body, printed=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from torch import Tensor
 from defenselib import attacks
 from defenselib.data import load_dataset
 from defenselib.plots import style
-from defenselib.plots.canvas import Picture, empty, grid, leave_empty
+from defenselib.plots.canvas import empty, grid, leave_empty
 
 MAGNIFY = 4  # changes are shown so many times as strong, around grey
 COLUMNS = ("clean", "as trained on", f"change × {MAGNIFY}", "spectrum", "test image", "with trigger")
@@ -22,11 +22,7 @@ def gallery(pictures: Mapping[str, np.ndarray], title: str = "") -> Figure:
     count = max(len(row) for row in pictures.values())
     with style.look():
         figure, axes = grid(0.85 * count + 1.2, 0.9 * len(pictures), len(pictures), count)
-        for line, (name, row) in zip(axes, pictures.items(), strict=True):
-            for axis, picture in zip(line, row, strict=False):
-                axis.imshow(picture, interpolation="nearest")
-            _bare(line)
-            line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        _rows(axes, pictures)
         if title:
             figure.suptitle(title)
         return figure
@@ -41,13 +37,8 @@ def rows(looks: Mapping[str, Mapping[str, np.ndarray]], example: int = 0, title:
     if not looks:
         return empty(title or "Attacks")
     with style.look():
-        figure = Picture(figsize=(7.6, 1.12 * len(looks) + 0.4))
-        axes = figure.subplots(len(looks), len(COLUMNS), squeeze=False)
-        for line, (name, arrays) in zip(axes, looks.items(), strict=True):
-            for axis, picture in zip(line, _row(arrays, example), strict=True):
-                axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
-            _bare(line)
-            line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
+        figure, axes = grid(7.6, 1.12 * len(looks) + 0.4, len(looks), len(COLUMNS))
+        _rows(axes, {name.replace(" (", "\n("): _row(arrays, example) for name, arrays in looks.items()})
         for axis, head in zip(axes[0], COLUMNS, strict=True):
             axis.set_title(head, fontsize=9)
         if title:
@@ -55,12 +46,16 @@ def rows(looks: Mapping[str, Mapping[str, np.ndarray]], example: int = 0, title:
         return figure
 
 
-def _bare(axes: np.ndarray) -> None:
-    """Leave the frames of pictures away; what stands beside them stays."""
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
+def _rows(axes: np.ndarray, pictures: Mapping[str, Iterable[np.ndarray]]) -> None:
+    """Pictures in rows without frames, beside each the name of the row."""
+    for line, (name, row) in zip(axes, pictures.items(), strict=True):
+        for axis, picture in zip(line, row, strict=False):
+            axis.imshow(picture, interpolation="nearest", cmap="magma" if picture.ndim == 2 else None)
+        for axis in line:
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
 
 
 def _row(arrays: Mapping[str, np.ndarray], example: int) -> list[np.ndarray]:

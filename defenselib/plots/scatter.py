@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from defenselib.plots import style, words
-from defenselib.plots.canvas import empty, grid, logarithmic
+from defenselib.plots.canvas import empty, logarithmic, single
 
 # Where a name may stand beside its point, in points of type, the best first.
 SIDES = [(x, y, "left" if x > 0 else "right" if x < 0 else "center")
@@ -29,14 +30,13 @@ def effect(points: pd.DataFrame, title: str = "") -> Figure:
     if points.empty:
         return empty(title)
     with style.look():
-        figure, axes = grid(7.2, 4.6, 1, 1)
-        axis = axes.flat[0]
+        figure, axis = single(7.2, 4.6)
         front = undominated(points[~points["failed"]])
         axis.plot(front["minutes"], front["der"], color=style.GREY, linewidth=1, linestyle="--", zorder=1)
         for name, point in points.iterrows():
-            look, place = style.method(str(name)), (point["minutes"], point["der"])
-            face = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
-            axis.scatter(*place, s=70, **look, **face, zorder=2)
+            look = style.method(str(name))
+            face: dict[str, Any] = {"facecolors": "none"} if point["failed"] and look["marker"] not in "12" else {}
+            axis.scatter(point["minutes"], point["der"], s=70, **look, **face, zorder=2)
         logarithmic(axis)
         axis.set(xlabel="minutes", ylabel="DER (%)", title=title)
         _label(axis, {words.label(str(name)): (row["minutes"], row["der"]) for name, row in points.iterrows()})
@@ -76,8 +76,7 @@ def minutes(rows: pd.DataFrame, title: str = "") -> Figure:
         return empty(title)
     order = list(rows.groupby("name")["spent"].median().sort_values().index)
     with style.look():
-        figure, axes = grid(7.2, 1.3 + 0.3 * len(order), 1, 1)
-        axis = axes[0, 0]
+        figure, axis = single(7.2, 1.3 + 0.3 * len(order))
         for kind, (face, edge, marker, label) in CLOCKS.items():
             mine = rows[rows["kind"] == kind]
             if len(mine):
@@ -96,8 +95,7 @@ def areas(rows: pd.DataFrame, title: str = "") -> Figure:
         return empty(title)
     lines = rows[["defense", "score"]].drop_duplicates().to_records(index=False).tolist()
     with style.look():
-        figure, axes = grid(7.2, 1.1 + 0.34 * len(lines), 1, 1)
-        axis = axes.flat[0]
+        figure, axis = single(7.2, 1.1 + 0.34 * len(lines))
         axis.axvline(50, color=style.GREY, linewidth=1, linestyle="--")
         for place, (defense, score) in enumerate(lines):
             mine = rows[(rows["defense"] == defense) & (rows["score"] == score)]
@@ -118,8 +116,7 @@ def shares(rows: pd.DataFrame, title: str = "") -> Figure:
     order = list(rows.groupby("name")["share"].median().sort_values(ascending=False).index)
     looks = [(style.BLUE, "o"), (style.ORANGE, "s"), (style.GREEN, "D"), (style.PURPLE, "^")]
     with style.look():
-        figure, axes = grid(7.2, 1.3 + 0.26 * len(order), 1, 1)
-        axis = axes[0, 0]
+        figure, axis = single(7.2, 1.3 + 0.26 * len(order))
         axis.axvline(100, color=style.GREY, linewidth=1, linestyle="--")
         for place, (machine, mine) in enumerate(rows.groupby("machine", sort=False)):
             colour, marker = looks[place % len(looks)]

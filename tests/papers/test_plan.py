@@ -71,7 +71,7 @@ def test_planned_are_the_cells_that_the_exhibit_runs_and_their_numbers_those_it_
     exhibit = papers.get(paper).exhibit(key)
     before = exhibit.reproduce(profile=profile, store=store)
     mine = [one for one in plans.make([paper], [profile], store=store).missing if f"{paper} {key}" in one.exhibits]
-    request = checked_request(paper, profile, False, None, None, None, None, store)
+    request = checked_request(paper, profile, store=store)
     assert {one.resolve().hash for one in cells_of(exhibit, request)} == {one.hash for one in mine}
     after = exhibit.reproduce(profile=profile, run=True, store=store)
     assert {one.hash for one in mine} == set(invented)
@@ -105,7 +105,7 @@ def test_what_a_gate_asks_is_planned_where_it_may_decide(
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
 def test_the_categories_of_attacks_are_planned(profile: str, store: Store, invented: dict[str, Result]) -> None:
     exhibit = papers.get("dst_dbr").exhibit("table-4")
-    request = checked_request("dst_dbr", profile, False, None, None, None, (0, 4), store)
+    request = checked_request("dst_dbr", profile, seeds=(0, 4), store=store)
     collected = Collected(store, "nothing")
     collected.add(exhibit, exhibit.grid(request))
     planned = [one for one in collected.cells() if "dst_dbr table-4" in one.exhibits]
@@ -168,7 +168,7 @@ def test_a_model_whose_weights_are_gone_is_trained_again_for_what_starts_from_it
 def _only(exhibit: Exhibit, profile: str, store: Store) -> Plan:
     """The plan of one exhibit."""
     collected = Collected(store, "nothing")
-    request = checked_request(exhibit.paper, profile, False, None, None, None, None, store)
+    request = checked_request(exhibit.paper, profile, store=store)
     collected.add(exhibit, exhibit.grid(request))
     return Plan(tuple(collected.cells()))
 

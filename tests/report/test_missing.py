@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_the_line_counts_the_trainings_that_the_exhibit_needs(store: Store) -> None:
     exhibit = papers.get("asd").exhibit("table-5")
-    cells = cells_of(exhibit, checked_request("asd", "laptop", False, None, None, None, None, store))
+    cells = cells_of(exhibit, checked_request("asd", "laptop", store=store))
     there = [cell for cell in cells if store.get(cell.resolve()) is not None]
     found = missing.lacking("asd", "table-5", store=store)
     assert found.there + found.trainings >= len(cells) and found.there >= len(there)

@@ -15,12 +15,12 @@ import pandas as pd
 from defenselib.papers.aabl import claims, figures, measures
 from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.composed import Composed, Found, Number
-from defenselib.papers.kit.exhibit import Exhibit, Paper, Row, Series, Setting
-from defenselib.papers.kit.frame import mean_of
+from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
+from defenselib.papers.kit.frame import Row, mean_of
 from defenselib.papers.kit.gating import undefended
-from defenselib.papers.kit.request import Cell, Thin
+from defenselib.papers.kit.measures import at_end
+from defenselib.papers.kit.request import Cell, Thin, several
 from defenselib.papers.kit.scaled import Twice
-from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.plots import words
 from defenselib.plots.charts import dots
@@ -64,11 +64,6 @@ def full_cell(row: Row) -> Cell:
     if row["dataset"] == "cifar10" and row["attack"] != "none":
         measure += ("losses", "sce") if row["attack"] == "blend" else ("sce",)
     return cell(row, measure=measure)
-
-
-def naive_cell(row: Row) -> Cell:
-    """Table 2: naive training on the samples kept."""
-    return cell(row, defense_args={"training": "naive"})
 
 
 def compared_cell(row: Row) -> Cell:
@@ -198,21 +193,21 @@ def series(number: int, cells: Any, measure: Any, plot: Any, checks: Any, axes: 
 
 EXHIBITS: tuple[Exhibit, ...] = (
     table(1, cell=split_cell, instead=full_cell, checks=claims.TABLE_1),
-    table(2, cell=naive_cell, plot=dots, checks=claims.TABLE_2),
+    table(2, cell=partial(cell, defense_args={"training": "naive"}), plot=dots, checks=claims.TABLE_2),
     table(3, cell=compared_cell, plot=dots, checks=claims.TABLE_3),
     table(4, cell=dst_cell, checks=claims.TABLE_4),
     table(5, cell=augmented_cell, checks=claims.TABLE_5),
     table(6, cell=network_cell, checks=claims.TABLE_6),
     table(7, cell=rate_cell, checks=claims.TABLE_7),
     Exhibit(paper=KEY, key="figure-1", plot=figures.categories),
-    series(2, [naive_model(name, rate) for name in RATED for rate in RATES], measures.by_rate,
+    series(2, [naive_model(name, rate) for name in RATED for rate in RATES], at_end("asr"),
            figures.lines("poisoning_rate"), claims.FIGURE_2, rate_of),
     series(3, SPLITS, partial(measures.resistance, axis="eps"), figures.lines("eps"), claims.FIGURE_3),
     series(4, (split_cell(on_cifar10("none")), *SPLITS), measures.vulnerability, figures.histograms, claims.FIGURE_4),
     series(5, SPLITS, partial(measures.resistance, axis="steps"), figures.lines("steps"), claims.FIGURE_5),
-    series(6, [one for name in ATTACKS for one in budgets(name)], measures.by_training_budget, figures.lines("eps"),
+    series(6, [one for name in ATTACKS for one in budgets(name)], at_end("ra", "asr"), figures.lines("eps"),
            claims.FIGURE_6, budget_of),
-    series(7, [one for name in RATED for one in rates(name)], measures.by_rate, figures.lines("poisoning_rate"),
+    series(7, [one for name in RATED for one in rates(name)], at_end("asr"), figures.lines("poisoning_rate"),
            claims.FIGURE_7, rate_of),
     series(8, [Cell("cifar10", "badnets", "none", {"rate": rate, **LOSSES}) for rate in (0.01, 0.1)],
            measures.naive_losses, figures.losses, claims.FIGURE_8, rate_of),

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from defenselib.plots import panels, style
-from defenselib.plots.canvas import grid
+from defenselib.plots.canvas import grid, single
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, names_of, only
 
 AXES = {"poisoning_rate": "poisoning rate", "eps": "budget (grey levels of 255)", "steps": "steps"}
@@ -31,8 +31,7 @@ def lines(axis: str) -> Drawer:
     def body(ran: pd.DataFrame) -> Figure:
         metrics = names_of(ran, "metric")
         dashed = {"asr"} if len(metrics) > 1 else set()
-        figure, axes = grid(7.2, 3.9, 1, 1)
-        place = axes.flat[0]
+        figure, place = single(7.2, 3.9)
         for attack, rows in by(ran, "attack"):
             for metric, mine in by(rows, "metric"):
                 words = panels.named(attack, "attack") if metric == metrics[0] else ""
@@ -46,8 +45,7 @@ def lines(axis: str) -> Drawer:
         place.minorticks_off()
         said = " and ".join(NUMBERS[name] + (", dashed" if name in dashed else "") for name in metrics)
         place.set(xlabel=AXES[axis], ylabel=said, ylim=PERCENT)
-        legend(figure)
-        return figure
+        return legend(figure)
 
     return drawing(body, sweep=(axis,))
 

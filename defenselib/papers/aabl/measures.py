@@ -19,17 +19,6 @@ CE_GRID = np.linspace(0.0, 60.0, 60001)
 GROUPS = ("clean", "poisoned")
 
 
-def by_rate(cell: Cell, results: Results) -> Points:
-    """Figures 2 and 7: ASR at the cell's poisoning rate."""
-    return [point("asr", *(result.asr for result in results))]
-
-
-def by_training_budget(cell: Cell, results: Results) -> Points:
-    """Figure 6: RA and ASR at the budget that the model was trained with (grey levels of 255)."""
-    robust = [result.ra for result in results if result.ra is not None]
-    return [point("ra", *robust), point("asr", *(result.asr for result in results))]
-
-
 def resistance(cell: Cell, results: Results, axis: str) -> Points:
     """Figures 3 and 5: percent of poisoned training samples that keep their label under iFGSM, by budget (axis "eps")
     or by number of steps."""

@@ -18,17 +18,15 @@ from defenselib.experiments.result import Result
 from defenselib.papers.asd import cells, figures, measures
 from defenselib.papers.asd.cells import TIMED, seconds
 from defenselib.papers.asd.claims import CLAIMS
-from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.composed import Composed
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.grid import Answer, Grid
-from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
+from defenselib.papers.kit.request import Cell, Request, Thin, checked_request, several
 from defenselib.papers.kit.scaled import Twice
-from defenselib.papers.kit.spread import several
-from defenselib.papers.kit.table import Table
+from defenselib.papers.kit.table import Table, paired
 from defenselib.plots.charts import dots
 
 KEY = "asd"
@@ -115,7 +113,7 @@ def laptop_check(
     """
     if profile == "best":
         raise InvalidValueError("gaps are taken within one profile; name it instead of 'best'")
-    request = checked_request(KEY, profile, run, datasets, attacks, None, seeds, store)
+    request = checked_request(KEY, profile, run, (datasets, attacks, None), seeds, store)
     grid = Grid(KEY, request, SEEDS, THIN.get(profile, Thin()))
     return pd.DataFrame([_check_row(dataset, attack, grid) for dataset in datasets for attack in attacks])
 
@@ -131,17 +129,12 @@ def _check_row(dataset: str, attack: str, grid: Grid) -> dict[str, Any]:
         row[f"{name}_acc"] = mean_of(result.acc for result in answer.results)
         row[f"{name}_asr"] = mean_of(result.asr for result in answer.results if attack != "none")
     for name in ("none", "oracle"):
-        row[f"gap_{name}"] = _gap(answers[name], answers["asd"])
+        pairs = paired(answers[name], answers["asd"]).values()
+        row[f"gap_{name}"] = mean_of(one.acc - asd.acc for one, asd in pairs)
     row |= {"n": len(answers["asd"].results), "n_oracle": len(answers["oracle"].results)}
     row["profile"] = grid.request.profile
     row["reason"] = "; ".join(f"{name}: {answer.reason}" for name, answer in answers.items() if answer.reason)
     return row
-
-
-def _gap(reference: Answer, asd: Answer) -> float:
-    """Mean difference in ACC over the seeds that both have."""
-    first, second = ({frames.seed_of(result): result.acc for result in answer.results} for answer in (reference, asd))
-    return mean_of(first[seed] - second[seed] for seed in first if seed in second)
 
 
 # What was run again at twice the schedule, because the profile's own fell short of what was expected of it.

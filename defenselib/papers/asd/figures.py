@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.plots import panels, style
-from defenselib.plots.canvas import grid, logarithmic
+from defenselib.plots.canvas import grid, logarithmic, single
 from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, line, named, only
 
@@ -50,8 +50,7 @@ def splits(ran: pd.DataFrame) -> Figure:
 @drawing
 def progress(ran: pd.DataFrame) -> Figure:
     """Figure 4: ACC by epoch, a line a defense. The paper's ends before stage 3, which is dashed here."""
-    figure, axes = grid(7.2, 3.8, 1, 1)
-    axis = axes.flat[0]
+    figure, axis = single(7.2, 3.8)
     for defense, rows in by(ran, "defense"):
         words, look = style.label(defense), {"color": style.method(defense)["color"]}
         late = only(rows, stage=3)
@@ -80,8 +79,7 @@ def combined(ran: pd.DataFrame) -> Figure:
             line(axis, rows, "left", style.label(defense), **style.method(defense))
         axis.set(title=f"(b) {words}, in the pool", xlabel="epochs before the end", ylabel="samples")
         axis.invert_xaxis()
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @partial(drawing, sweep=("without", "speed"))
@@ -92,8 +90,7 @@ def epochs(ran: pd.DataFrame) -> Figure:
         for words, colour, dash, mine in _variants(rows):
             line(axis, mine, "epoch", words, dash, color=colour)
         axis.set(ylim=PERCENT, xlabel="epoch" if where["metric"] == METRICS[-1] else "")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 def _variants(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
@@ -115,8 +112,7 @@ def times(ran: pd.DataFrame) -> Figure:
         axis.tick_params(axis="x", rotation=60)
         axis.set(xlabel="seconds", ylim=(len(TIMED) - 0.5, -0.5))
         axis.set_yticks(np.arange(len(TIMED)), ["stage 1", "stage 2", "stage 3", "total"])
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 # Figure 1: losses of clean and poisoned samples under the final model, a panel a defense.

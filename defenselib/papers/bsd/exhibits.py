@@ -21,9 +21,8 @@ from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import scaled
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.gating import undefended_alone
-from defenselib.papers.kit.request import Cell, Thin
+from defenselib.papers.kit.request import Cell, Thin, several
 from defenselib.papers.kit.scaled import Twice
-from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.plots import charts
 
@@ -96,9 +95,8 @@ def timed(row: Row) -> Cell:
     return usual({**row, "attack": "badnets"}) if row["metric"] == "hours" else usual(row)
 
 
-def isolated(row: Row) -> Cell:
-    """Table 8: one long warm-up answers for every length."""
-    return usual(row, defense_args={"target_vote": "isolation", "warmup_epochs": WARMUP}, stop_after="warmup")
+# Table 8: one long warm-up answers for every length.
+ISOLATED = partial(usual, defense_args={"target_vote": "isolation", "warmup_epochs": WARMUP}, stop_after="warmup")
 
 
 def isolation_of(row: Row, result: Result) -> float:
@@ -110,11 +108,6 @@ def isolation_of(row: Row, result: Result) -> float:
     if row["metric"] == "correct":
         return float(found[0]["vote"] == result.experiment["target"])
     return float(result.poisoned_count - found[0]["clean_poisoned"])
-
-
-def guessed(row: Row) -> Cell:
-    """Table 11: the warm-up alone."""
-    return usual(row, stop_after="warmup")
 
 
 def guess_of(row: Row, result: Result) -> float:
@@ -214,10 +207,10 @@ EXHIBITS = (
     _table(5, cell=timed, checks=claims.TABLE_5, plot=figures.hours),
     _table(6, Setting(SEEDS, ABLATION, "table-1"), cell=ablated, checks=claims.TABLE_6, plot=figures.settings),
     _table(7, AGAINST_1, cell=ablated, checks=claims.TABLE_7, plot=figures.settings),
-    _table(8, cell=isolated, value=isolation_of, checks=claims.TABLE_8, plot=figures.isolation),
+    _table(8, cell=ISOLATED, value=isolation_of, checks=claims.TABLE_8, plot=figures.isolation),
     _table(9, replace(SETTING, reference=("table-1", "table-2")), cell=timed, checks=claims.TABLE_9),
     _table(10, checks=claims.TABLE_10),
-    _table(11, cell=guessed, value=guess_of, checks=claims.TABLE_11, plot=figures.found),
+    _table(11, cell=partial(usual, stop_after="warmup"), value=guess_of, checks=claims.TABLE_11, plot=figures.found),
     _table(12, cell=all_to_all, checks=claims.TABLE_12),
     *(_search(number, AGAINST_2) for number in (13, 15, 17, 19)),
     *(_search(number, AGAINST_3) for number in (14, 16, 18, 20)),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from defenselib.plots import panels as shared
 from defenselib.plots import style
-from defenselib.plots.canvas import grid, logarithmic
+from defenselib.plots.canvas import grid, logarithmic, single
 from defenselib.plots.diagrams import diagram
 from defenselib.plots.panels import PERCENT, beside, by, drawing, histograms, legend, line, named, names_of, only
 
@@ -60,22 +60,19 @@ settings = shared.settings(_setting)
 @partial(drawing, printed=True)
 def hours(ran: pd.DataFrame) -> Figure:
     """Table 5: printed (hollow) and reproduced (filled) hours."""
-    figure, axes = grid(7.2, 2.6, 1, 1)
-    axis = axes.flat[0]
+    figure, axis = single(7.2, 2.6)
     places = _listed(axis, ran, "dataset")
     for defense, rows in by(ran, "defense"):
         beside(axis, rows, rows["dataset"].map(places), style.method(defense), named(defense, "defense"), across=False)
     logarithmic(axis)
     axis.set_xlabel("hours")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @partial(drawing, sweep=("warmup_epochs",), printed=True)
 def isolation(ran: pd.DataFrame) -> Figure:
     """Table 8: poisoned samples among the isolated by length of the warm-up; a cross marks a wrong vote."""
-    figure, axes = grid(7.2, 3.0, 1, 1)
-    axis = axes.flat[0]
+    figure, axis = single(7.2, 3.0)
     for attack, mine in by(ran, "attack"):
         rows, votes = only(mine, metric="count"), only(mine, metric="correct")
         colour, words = style.attack(attack)["color"], named(attack, "attack")
@@ -85,15 +82,13 @@ def isolation(ran: pd.DataFrame) -> Figure:
         missed = rows[rows["warmup_epochs"].isin(votes[votes["reproduced"] <= 0.5]["warmup_epochs"])]
         axis.plot(missed["warmup_epochs"], missed["reproduced"], "x", color=style.INK, ms=11)
     axis.set(xlabel="epochs of warm-up", ylabel="poisoned, isolated")
-    legend(figure, 2)
-    return figure
+    return legend(figure, 2)
 
 
 @drawing
 def found(ran: pd.DataFrame) -> Figure:
     """Table 11: whether the target was found, a mark for each attack and true target."""
-    figure, axes = grid(7.2, 1.2 + 0.4 * len(names_of(ran, "attack")), 1, 1)
-    axis = axes.flat[0]
+    figure, axis = single(7.2, 1.2 + 0.4 * len(names_of(ran, "attack")))
     x, y = ran["target"].astype(float), ran["attack"].map(_listed(axis, ran, "attack"))
     for column, row, right in zip(x, y, ran["reproduced"] > 0.5, strict=True):
         axis.text(column, row, "✓" if right else "✗", ha="center", va="center")
@@ -112,8 +107,7 @@ def rates(ran: pd.DataFrame) -> Figure:
                 line(axis, only(mine, metric=metric), "rate", words, mark, **style.method(defense))
         axis.set(xlabel="poisoning rate", ylim=PERCENT)
     parts[0][0].set_ylabel("%")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @drawing
@@ -137,8 +131,7 @@ def collapse(ran: pd.DataFrame) -> Figure:
         for without, (words, colour, mark) in COLLAPSES.items():
             line(axis, only(part, without=without), "epoch", words, mark, color=colour)
         axis.set(title=CURVES[where["metric"]], xlabel="epoch")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @drawing
@@ -153,8 +146,7 @@ def poison(ran: pd.DataFrame) -> Figure:
             line(total, only(mine, metric="sum"), "epoch", "", ":", color=colour)
         axis.set(title=f"rate {where['rate']:g}", xlabel="epoch", ylabel="poison in the pool")
         total.set_ylabel("sum")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @drawing
@@ -192,22 +184,19 @@ def votes(ran: pd.DataFrame) -> Figure:
         line(axis, only(part, metric="vote"), "epoch", "vote of the epoch", "o", color=style.ORANGE)
         line(axis, only(part, metric="target"), "epoch", "majority so far", color=style.BLUE)
         axis.set(xlabel="epoch of the warm-up", ylabel="class", ylim=(-0.5, 9.5))
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @drawing
 def forced(ran: pd.DataFrame) -> Figure:
     """Figure 10: ACC, ASR and RA by true target, where BSD is made to take class 3 for it."""
-    figure, axes = grid(7.2, 3.2, 1, 1)
-    axis = axes.flat[0]
+    figure, axis = single(7.2, 3.2)
     for place, (metric, (colour, hatch)) in enumerate(BARS.items()):
         rows = only(ran, metric=metric)
         x = rows["target"].astype(float) + 0.25 * (place - 1)
         axis.bar(x, rows["reproduced"], 0.25, color=colour, hatch=hatch, label=metric.upper())
     axis.set(xlabel="true target", ylabel="%", ylim=(0, 104), xticks=sorted(set(ran["target"].astype(int))))
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 backdoor, overview = diagram(__file__, "backdoor"), diagram(__file__, "overview")

@@ -88,8 +88,7 @@ def bars(ran: pd.DataFrame) -> Figure:
             axis.bar(np.arange(len(SCORES)) + shift, heights, 0.4, color=colour, label=metric.upper(), hatch=hatch)
         axis.set_xticks(range(len(SCORES)), list(SCORES.values()), rotation=20, fontsize=8)
         axis.set(ylabel="%", ylim=(0, 102))
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @partial(drawing, titled=False, sweep=("steps",))
@@ -102,8 +101,7 @@ def steps(ran: pd.DataFrame) -> Figure:
             colour, dash, words = STEPS[step]
             line(axis, mine, "epoch", words, dash, color=colour)
         axis.set(ylim=panels.PERCENT, xlabel="round" if where["metric"] == "asr" else "")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 def _lines(ran: pd.DataFrame, names: Mapping[str, str], even: bool = False) -> Figure:
@@ -120,8 +118,7 @@ def _lines(ran: pd.DataFrame, names: Mapping[str, str], even: bool = False) -> F
             if even:
                 axis.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
             axis.set(xlabel=words, ylabel=f"{metric.upper()} (%)", ylim=panels.PERCENT)
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @partial(drawing, titled=False, sweep=("first", "second"))

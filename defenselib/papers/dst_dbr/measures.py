@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
 import numpy as np
@@ -13,7 +13,7 @@ from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.kept import kept_array
-from defenselib.papers.kit.measures import Points, Results, array_of, histogram, point
+from defenselib.papers.kit.measures import Points, Results, array_of, at_end, histogram, point
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 
@@ -66,11 +66,8 @@ def text_value(row: Row, result: Result) -> float:
     return counted[row["what"]] if row["what"] in counted else metric_of(row, result)
 
 
-def final_rows(cell: Cell, results: Results) -> Points:
-    """ACC and ASR at the end, and how pure the split was (Figs. 4, 6, 13)."""
-    rows = [point(name, *(getattr(result, name) for result in results)) for name in ("acc", "asr")]
-    pure = ("clean_precision", "poison_precision")
-    return rows + [point(name, *(result.metrics.get(name, np.nan) for result in results)) for name in pure]
+# ACC and ASR at the end, and how pure the split was (Figs. 4, 6, 13).
+final_rows = at_end("acc", "asr", "clean_precision", "poison_precision")
 
 
 def step_rows(cell: Cell, results: Results) -> Points:
@@ -84,16 +81,11 @@ def step_rows(cell: Cell, results: Results) -> Points:
     ]
 
 
-def fct_after_rows(cell: Cell, results: Results) -> Points:
-    """Fig. 3: `fct_rows` after the fine-tuning alone."""
-    return [row for row in fct_rows(cell, results) if row["moment"] == "after"]
-
-
-def fct_rows(cell: Cell, results: Results) -> Points:
+def fct_rows(cell: Cell, results: Results, moments: Iterable[str] = MOMENTS) -> Points:
     """Figs. 3 and 8, from the first seed: counts per bin, medians, and how often poison scores higher (percent)."""
     rows: Points = []
-    for moment, name in MOMENTS.items():
-        values = scores_of(results[0], name)
+    for moment in moments:
+        values = scores_of(results[0], MOMENTS[moment])
         if values is None:
             continue
         poisoned = poisoned_in(results[0], len(values))

@@ -19,8 +19,7 @@ from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.cells import Need, needs
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.grid import Grid
-from defenselib.papers.kit.request import Request, Thin
-from defenselib.papers.kit.spread import one_seed
+from defenselib.papers.kit.request import Request, Thin, one_seed
 from defenselib.papers.undefended import Case, looks_of
 from defenselib.plots import words as in_words
 

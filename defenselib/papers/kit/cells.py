@@ -107,9 +107,7 @@ def _of_row(table: Table, row: Row, mode: str) -> Need | None:
 def _of_series(exhibit: Series, profile: str) -> list[Need]:
     found = []
     for cell in exhibit.cells:
-        row: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
-        row |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate"), **exhibit.axes(cell)}
-        before = exhibit.before(cell)
+        row, before = exhibit.where(cell), exhibit.before(cell)
         gated = mode_of(profile) != "none" and "none" not in (cell.defense, cell.attack)
         found.append(Need(row, ((cell,),), *(((before,), _gates(exhibit, cell, before)) if gated else ())))
     return found

@@ -13,7 +13,7 @@ See `statements` for the expressions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import pandas as pd
@@ -22,11 +22,13 @@ from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.papers.kit.view import View
 from defenselib.plots import words as in_words
+from defenselib.plots.words import missing
 
 HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN = "holds", "holds so far", "fails", "undecided", "not run"
 OUTCOMES = (HOLDS, SO_FAR, FAILS, UNDECIDED, NOT_RUN)
 # The best evidence comes first; a claim is decided within one profile, never across two.
 RANK = ("paper", "gpu", "laptop")
+COLUMNS = ("claim", "statement", "source", "rule", "outcome", "numbers", "profile", "true", "of")
 NAMED = 6  # cells that an outcome names, of each kind
 State = Literal["true", "false", "open", "absent"]
 
@@ -66,25 +68,31 @@ class Claim:
     source: str
     expression: Statement
 
-    def points(self, frame: pd.DataFrame) -> list[Point]:
-        """The cells that the sentence speaks of, at the one profile of the frame; none where that is no evidence."""
-        view = Evidence.of(frame).view
-        return [] if view is None else self.expression.points(view)
-
     def judge(self, frame: pd.DataFrame) -> dict[str, Any]:
         """claim, statement, source, rule, outcome, numbers (what decided), profile, true, of (cells)."""
         return self.judged(Evidence.of(frame))
 
     def judged(self, evidence: Evidence) -> dict[str, Any]:
         """`judge`, of evidence that several claims are judged by."""
-        row = {"claim": self.key, "statement": self.sentence, "source": self.source, "rule": self.expression.rule}
-        row["profile"] = evidence.profile
+        outcome, points = self.found(evidence)
+        return {
+            "claim": self.key,
+            "statement": self.sentence,
+            "source": self.source,
+            "rule": self.expression.rule,
+            "outcome": outcome,
+            "numbers": evidence.said or words(points),
+            "profile": evidence.profile,
+            "true": sum(point.state == "true" for point in points),
+            "of": len(points),
+        }
+
+    def found(self, evidence: Evidence) -> tuple[str, list[Point]]:
+        """The outcome and the cells that the sentence speaks of; none of them where a profile is no evidence."""
         if evidence.view is None:
-            return {**row, "outcome": NOT_RUN, "numbers": evidence.said, "true": 0, "of": 0}
+            return NOT_RUN, []
         points = self.expression.points(evidence.view)
-        outcome = self.expression.decide(points)
-        true = sum(point.state == "true" for point in points)
-        return {**row, "outcome": outcome, "numbers": words(points), "true": true, "of": len(points)}
+        return self.expression.decide(points), points
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,9 @@ class Evidence:
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Evidence:
-        profile = _profile_of(frame)
+        counted = frame["profile"].value_counts()
+        # That of most rows: a frame holds those of one, and a stray row of another must not matter.
+        profile = str(counted.index[0]) if len(counted) else ""
         mode = "none" if profile not in RANK else profiles.load(profile).verdict
         if mode == "none":
             return cls(profile, None, "" if frame["reproduced"].isna().all() else f"{profile} is no evidence")
@@ -153,9 +163,7 @@ def words(points: Sequence[Point]) -> str:
 def listed(points: Sequence[Point], among: Sequence[Point], most: int = 3) -> str:
     """The first of some points by name and value, without reasons; among: all that a name must tell them apart from."""
     told = _telling(among)
-    names = [" ".join(part for part in (_name(point, told), point.value) if part) for point in points]
-    found = list(dict.fromkeys(filter(None, names)))
-    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+    return _named([replace(point, why="") for point in points], told, most)
 
 
 def _telling(points: Sequence[Point]) -> list[str]:
@@ -168,30 +176,22 @@ def _telling(points: Sequence[Point]) -> list[str]:
     return told
 
 
-def _named(points: Sequence[Point], told: Sequence[str]) -> str:
-    listed = list(dict.fromkeys(filter(None, (_said(point, told) for point in points))))
-    rest = len(listed) - NAMED
-    return ", ".join(listed[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _named(points: Sequence[Point], told: Sequence[str], most: int = NAMED) -> str:
+    found = list(dict.fromkeys(filter(None, (_said(point, told) for point in points))))
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def _said(point: Point, told: Sequence[str]) -> str:
-    why = f"({point.why})" if point.why else ""
-    return " ".join(part for part in (_name(point, told), point.value, why) if part)
-
-
-def _name(point: Point, told: Sequence[str]) -> str:
-    return "/".join(in_words.value(point.where[key], key) for key in told if not _blank(point.where.get(key)))
-
-
-def _blank(value: Any) -> bool:
-    return value is None or value == "" or value != value
+    """A cell by name, its number and what keeps it open."""
+    where = {key: point.where.get(key) for key in told}
+    name = "/".join(in_words.value(value, key) for key, value in where.items() if value != "" and not missing(value))
+    return " ".join(filter(None, (name, point.value, f"({point.why})" if point.why else "")))
 
 
 def table_of(claims: Sequence[Claim], frame: pd.DataFrame) -> pd.DataFrame:
     """One row a claim: claim, statement, source, rule, outcome, numbers, profile, true, of."""
-    columns = ["claim", "statement", "source", "rule", "outcome", "numbers", "profile", "true", "of"]
     evidence = Evidence.of(frame)
-    return pd.DataFrame([claim.judged(evidence) for claim in claims], columns=columns)
+    return pd.DataFrame([claim.judged(evidence) for claim in claims], columns=list(COLUMNS))
 
 
 def as_printed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -199,9 +199,3 @@ def as_printed(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = pd.to_numeric(frame["published"], errors="coerce")
     seeds = pd.Series([{} if number != number else {0: number} for number in numbers], index=frame.index, dtype=object)
     return frame.assign(reproduced=numbers, profile="paper", gate="", spread=0.0, by_seed=seeds)
-
-
-def _profile_of(frame: pd.DataFrame) -> str:
-    """The profile of most rows: a frame holds those of one, and a stray row of another must not matter."""
-    counted = frame["profile"].value_counts()
-    return str(counted.index[0]) if len(counted) else ""

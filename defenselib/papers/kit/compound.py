@@ -50,7 +50,7 @@ def _worse(one: Point, two: Point) -> Point:
 
 
 def _of_all(part: Statement) -> bool:
-    return isinstance(part, All) or (isinstance(part, _Seen) and _of_all(part.inner))
+    return isinstance(part, All) or (isinstance(part, _Seen) and not part.counted and _of_all(part.inner))
 
 
 def both(*parts: Statement) -> Both:
@@ -68,30 +68,34 @@ def as_one(points: Sequence[Point], outcome: str) -> Point:
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _Seen:
+    """A statement on another view of the numbers, or on so many of its cells. said: its rule, around that of the inner
+    one. counted: what decides, where it is not the inner one."""
+
     inner: Statement
-    called: str
-    rule_of: Callable[[Sequence[Point]], str]
+    said: str = "{}"
+    see: Callable[[View], View] = lambda view: view
+    counted: Callable[[Sequence[Point]], str] | None = None
 
     @property
     def rule(self) -> str:
-        return f"{self.called}: {self.inner.rule}"
+        return self.said.format(self.inner.rule)
 
     def points(self, view: View) -> list[Point]:
-        return self.inner.points(view)
+        return self.inner.points(self.see(view))
 
     def decide(self, points: Sequence[Point]) -> str:
-        return self.rule_of(points)
+        return (self.counted or self.inner.decide)(points)
 
 
 def most(inner: Statement) -> Statement:
     """True of more than half of the cells."""
-    return _Counted(inner, "in most cells", most_points)
+    return _Seen(inner, "in most cells: {}", counted=most_points)
 
 
 def one(inner: Statement) -> Statement:
     """True of one cell at least."""
-    return _Counted(inner, "in one cell at least", any_point)
+    return _Seen(inner, "in one cell at least: {}", counted=any_point)
 
 
 @dataclass(frozen=True)
@@ -116,35 +120,16 @@ def one_each(axis: str, inner: Statement) -> Statement:
     return _OneEach(axis, inner)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A statement on another view of the numbers."""
-
-    inner: Statement
-    said: str
-    see: Callable[[View], View]
-
-    @property
-    def rule(self) -> str:
-        return f"{self.inner.rule} ({self.said})" if self.said else self.inner.rule
-
-    def points(self, view: View) -> list[Point]:
-        return self.inner.points(self.see(view))
-
-    def decide(self, points: Sequence[Point]) -> str:
-        return self.inner.decide(points)
-
-
 def along(axis: str, how: str, inner: Statement, **where: Any) -> Statement:
     """On the first, last, mean, sum, max, min or span of the numbers along an axis; where: over these rows alone."""
     parts = "; ".join(on(key, value) for key, value in where.items())
     said = f"{how} over {words.axis(axis)}" + (f": {parts}" if parts else "")
-    return _Seen(inner, said, lambda view: (view.only(**where) if where else view).reduced(axis, how))
+    return _Seen(inner, f"{{}} ({said})", lambda view: (view.only(**where) if where else view).reduced(axis, how))
 
 
 def combined(name: str, weights: Mapping[str, float], inner: Statement) -> Statement:
     """On a weighted sum of metrics, called `name` in the inner statement."""
-    return _Seen(inner, "", lambda view: view.derived(name, weights))
+    return _Seen(inner, see=lambda view: view.derived(name, weights))
 
 
 @dataclass(frozen=True)

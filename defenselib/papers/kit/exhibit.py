@@ -19,12 +19,10 @@ from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
-from defenselib.papers.kit.frame import Row
 from defenselib.papers.kit.gating import Before, Gating, undefended_alone
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.kept import Frames, kept
-from defenselib.papers.kit.request import Cell, Request, Thin, checked_request
-from defenselib.papers.kit.spread import SeedRule, one_seed
+from defenselib.papers.kit.request import AXES, Cell, Request, SeedRule, Thin, checked_request, one_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +108,7 @@ class Exhibit:
         seconds or counts as `metric` says. Raises UnknownNameError or InvalidValueError for a name that neither profile
         nor paper knows.
         """
-        request = checked_request(self.paper, profile, run, datasets, attacks, defenses, seeds, store)
+        request = checked_request(self.paper, profile, run, (datasets, attacks, defenses), seeds, store)
         if profile == "best":
             return best_of(self._levels(request))
         return self._named(kept(self._frames, request, self._reproduce))
@@ -122,7 +120,7 @@ class Exhibit:
 
     def evidence(self, store: Any = None) -> dict[str, pd.DataFrame]:
         """The frames of every profile that counts (paper, gpu, laptop), as `reproduce` gives them."""
-        return self._levels(checked_request(self.paper, "best", False, None, None, None, None, store))
+        return self._levels(checked_request(self.paper, "best", store=store))
 
     def draw(self, frame: pd.DataFrame) -> Figure:
         """The figure of `frame`, as `reproduce` gave it."""
@@ -193,11 +191,15 @@ class Series(Exhibit):
         found = [{**row, "spread": chance.get(str(row.get("metric")), 0.0)} for row in found]
         return frames.finish(rows, found, request.profile)
 
+    def where(self, cell: Cell) -> dict[str, Any]:
+        """What a cell itself says of where its rows stand."""
+        names = {axis: getattr(cell, axis) for axis in AXES}
+        asked = {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate")}
+        return {**names, **asked, **self.axes(cell)}
+
     def _rows(self, cell: Cell, grid: Grid, gating: Gating) -> list[dict[str, Any]]:
         """The rows of one cell; without a result one that says why."""
-        where: dict[str, Any] = {"dataset": cell.dataset, "attack": cell.attack, "defense": cell.defense}
-        where |= {"target": cell.options.get("target"), "poisoning_rate": cell.options.get("rate")}
-        where |= self.axes(cell)
+        where = self.where(cell)
         answer = grid.answer(cell)
         points = self.measure(cell, answer.results) if answer.results else []
         if not points:
@@ -249,6 +251,3 @@ class Paper:
             for exhibit in self.exhibits
         ]
         return pd.DataFrame(rows)
-
-
-__all__ = ["Drawing", "Exhibit", "Paper", "Row", "Series", "Setting", "best_of"]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from defenselib.experiments.result import Result
 
@@ -76,7 +77,7 @@ def examine(
     dead = tuple(
         place for place, (now, then) in enumerate(zip(recall, before, strict=True)) if now < DEAD and then > ALIVE
     )
-    reasons = [took(_mean([one.asr for one in undefended]), printed, clean_label, clean_asr)]
+    reasons = [took(fmean([one.asr for one in undefended]), printed, clean_label, clean_asr)]
     target = defended[0].experiment["target"]
     if target is None and dead:
         reasons.append(f"classes {', '.join(map(str, dead))} are below {DEAD:g} %")
@@ -89,8 +90,4 @@ def examine(
 
 def _recall(results: Sequence[Result]) -> list[float]:
     """Percent by class, mean over the seeds."""
-    return [_mean(values) for values in zip(*(one.per_class for one in results), strict=True)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return [fmean(values) for values in zip(*(one.per_class for one in results), strict=True)]

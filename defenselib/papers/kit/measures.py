@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import entry, seed_of
+from defenselib.papers.kit.request import Cell
+from defenselib.papers.kit.table import number_of
 
 Results = tuple[Result, ...]
 Points = list[dict[str, Any]]
@@ -23,6 +25,11 @@ def point(metric: str, *values: float, **axes: Any) -> dict[str, Any]:
 def seeded(metric: str, values: Mapping[int, float], **axes: Any) -> dict[str, Any]:
     """A point that keeps the number of each seed, so that two of them are compared seed by seed."""
     return {**axes, "metric": metric, **entry(list(values.values()), seeds=list(values))}
+
+
+def at_end(*metrics: str) -> Callable[[Cell, Results], Points]:
+    """Measures these numbers of the final model, each the mean over the seeds that have it."""
+    return lambda cell, results: [point(name, *(number_of(one, name) for one in results)) for name in metrics]
 
 
 def by_epoch(results: Results, stage: str) -> Epochs:

@@ -1,8 +1,8 @@
-"""One question to the store, and which of an exhibit's questions a caller asks."""
+"""One question to the store, over which seeds it is asked, and which of an exhibit's questions a caller asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from defenselib.papers.kit import printed
 from defenselib.plots import words
 
 AXES = ("dataset", "attack", "defense")
+SEVERAL = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,27 @@ def _scaled(value: Any, factor: float) -> Any:
     return type(value)(round(factor * value, 6))
 
 
+SeedRule = Callable[[Cell, str], tuple[int, ...]]  # the seeds that a number is taken over
+
+
+def one_seed(cell: Cell, profile: str) -> tuple[int, ...]:
+    """The rule of what is no average."""
+    return (0,)
+
+
+def several(*defenses: str) -> SeedRule:
+    """The rule of a paper's exhibits: at `laptop` three seeds for these defenses (none named: for all) under BadNets as
+    the paper has it, where the spread is shown; one seed elsewhere, for variants and for longer schedules. What is
+    measured besides makes no variant."""
+
+    def seeds(cell: Cell, profile: str) -> tuple[int, ...]:
+        usual = not cell.times and set(cell.options) <= {"measure"}
+        shown = profile == "laptop" and cell.attack == "badnets" and (not defenses or cell.defense in defenses)
+        return SEVERAL if usual and shown else (0,)
+
+    return seeds
+
+
 @dataclass(frozen=True)
 class Thin:
     """Which part of a grid is wanted: names on each axis, None for all of it.
@@ -102,27 +124,21 @@ class Request:
 def checked_request(
     paper: str,
     profile: str,
-    run: bool,
-    datasets: Sequence[str] | None,
-    attack_names: Sequence[str] | None,
-    defense_names: Sequence[str] | None,
-    seeds: Sequence[int] | None,
-    store: Any,
+    run: bool = False,
+    names: Sequence[Sequence[str] | None] = (None, None, None),
+    seeds: Sequence[int] | None = None,
+    store: Any = None,
 ) -> Request:
-    """The request with every name checked against what the paper's exhibits know; errors name the nearest."""
-    wanted: dict[str, Any] = {}
-    for axis, names in zip(AXES, (datasets, attack_names, defense_names), strict=True):
-        wanted[f"{axis}s"] = None if names is None else _names(paper, axis, names)
+    """The request with every name checked against what the paper's exhibits know; errors name the nearest.
+
+    names: data sets, attacks, defenses; None for all.
+    """
+    asked = zip(AXES, names, strict=True)
+    wanted: list[Any] = [None if some is None else _names(paper, axis, some) for axis, some in asked]
     check_choice("profile", profile, (*profiles.available(), "best"))
     if run and profile == "best":
         raise InvalidValueError("profile 'best' only reads what is there; name a profile to run")
-    return Request(profile, run, Thin(**wanted), None if seeds is None else _seeds(seeds), store)
-
-
-def page_request(profile: str, thin: Thin, seeds: Sequence[int] | None, store: Any) -> Request:
-    """What a page that belongs to no paper looks up, its names checked already. Errors: as `checked_request`."""
-    check_choice("profile", profile, profiles.available())
-    return Request(profile, False, thin, None if seeds is None else _seeds(seeds), store)
+    return Request(profile, run, Thin(*wanted), checked_seeds(seeds), store)
 
 
 def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -134,7 +150,10 @@ def _names(paper: str, axis: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(check_choice("data set" if axis == "dataset" else axis, name, known) for name in names)
 
 
-def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+def checked_seeds(seeds: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Each seed once; None as it is. Errors: InvalidValueError."""
+    if seeds is None:
+        return None
     found = convert(seeds if isinstance(seeds, str) or not isinstance(seeds, Iterable) else list(seeds), list[int])
     if found is MISSING or not found:
         raise InvalidValueError(

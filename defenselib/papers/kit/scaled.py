@@ -12,8 +12,7 @@ import pandas as pd
 from defenselib.experiments.result import Result
 from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.grid import Answer, Grid
-from defenselib.papers.kit.request import Cell, Thin, checked_request
-from defenselib.papers.kit.spread import SEVERAL
+from defenselib.papers.kit.request import SEVERAL, Cell, Thin, checked_request
 from defenselib.papers.kit.table import number_of
 
 
@@ -62,7 +61,7 @@ def history(paper: str, cell: Cell, profile: str = "laptop", store: Any = None) 
 
 
 def _grid(paper: str, profile: str, store: Any) -> Grid:
-    request = checked_request(paper, profile, False, None, None, None, None, store)
+    request = checked_request(paper, profile, store=store)
     return Grid(paper, request, lambda cell, profile: SEVERAL, Thin())
 
 

@@ -208,16 +208,12 @@ def _compared(
     true: bool, beyond: float, spread: float, value: str, one: Row, two: Row, metric: str, keys: Sequence[str]
 ) -> Point:
     """A comparison of two rows; open within the spread, and where the lower ASR is nobody's merit."""
-    where = _where(two, keys)
     if metric == "asr":
         gate = str((one if float(one["reproduced"]) < float(two["reproduced"]) else two)["gate"])
     else:
         gate = "; ".join(dict.fromkeys(str(row["gate"]) for row in (one, two) if row["gate"]))
-    if gate:
-        return Point("open", value, where, gate)
-    if spread and abs(beyond) <= spread:
-        return Point("open", value, where, f"within the spread of {spread:.1f} points")
-    return Point("true" if true else "false", value, where)
+    within = f"within the spread of {spread:.1f} points" if spread and abs(beyond) <= spread else ""
+    return _settled(true, value, _where(two, keys), gate or within)
 
 
 def _unpaired(
@@ -247,8 +243,9 @@ def _absent(row: Row, keys: Sequence[str]) -> Point:
     return Point("absent", "", _where(row, keys))
 
 
-def _settled(true: bool, value: str, where: Mapping[str, Any], gate: str) -> Point:
-    return Point("open", value, where, gate) if gate else Point("true" if true else "false", value, where)
+def _settled(true: bool, value: str, where: Mapping[str, Any], why: str) -> Point:
+    """What is true or false, unless something keeps it open."""
+    return Point("open", value, where, why) if why else Point("true" if true else "false", value, where)
 
 
 def _where(row: Row, keys: Sequence[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from defenselib.papers.kit.request import Cell, Request
 from defenselib.plots import words
 
 GATED = ("acc", "asr", "der")
+BESIDE = ("drop", "no_attack", "acc", "gate", "false_target", "spread")  # of a number: what its verdict may need
 
 
 def number_of(result: Result, metric: str) -> float:
@@ -52,11 +53,16 @@ def no_attack(cell: Cell) -> Cell:
     return Cell(cell.dataset, "none", "none", {k: v for k, v in cell.options.items() if k == "model"})
 
 
+def paired(found: Answer, plain: Answer) -> dict[int, tuple[Result, Result]]:
+    """By seed, a result and the undefended model's, for the seeds that both have."""
+    before = {seed_of(result): result for result in plain.results}
+    return {seed_of(one): (one, before[seed_of(one)]) for one in found.results if seed_of(one) in before}
+
+
 def ders(found: Answer, plain: Answer) -> dict[int, float]:
     """DER by seed, in percent, over the seeds that the undefended model has as well."""
-    first = {seed_of(result): result for result in plain.results}
-    pairs = [(first[seed_of(r)], r) for r in found.results if seed_of(r) in first]
-    return {seed_of(other): der(one.acc, one.asr, other.acc, other.asr) for one, other in pairs}
+    pairs = paired(found, plain).items()
+    return {seed: der(before.acc, before.asr, one.acc, one.asr) for seed, (one, before) in pairs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +72,8 @@ class Table(Exhibit):
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
     it takes from a result. before: the undefended cells that a row's DER, drop of ACC and gate are taken against, see
-    `gating.Gating`. no_target: why a
-    printed number is none to be reached (a misprint); empty for the others.
-    instead: a cell whose result holds the same number, for where that one was run and this one was not.
+    `gating.Gating`. no_target: why a printed number is none to be reached (a misprint); empty for the others. instead:
+    a cell whose result holds the same number, for where that one was run and this one was not.
     """
 
     cell: Callable[[Row], Cell | str | None] = plain_cell
@@ -138,24 +143,20 @@ class _Answering:
     def _beside(self, cell: Cell, answer: Answer, row: Row) -> dict[str, Any]:
         """What the verdict needs beside a number."""
         metric = str(row["metric"])
-        beside: dict[str, Any] = {"acc_beside": fmean(result.acc for result in answer.results)}
+        beside: dict[str, Any] = {"acc": fmean(result.acc for result in answer.results)}
         rates = [result.metrics["false_target"] for result in answer.results if "false_target" in result.metrics]
         beside["false_target"] = fmean(rates) if rates else math.nan
         if metric == "acc" and cell.defense == "none" and self.mode == "order":
             clean = self.grid.answer(no_attack(cell), partner=True)
             beside["no_attack"] = _of(clean, row, self.table.value)["reproduced"]
         if metric == "acc" and cell.defense != "none" and self.mode == "order":
-            beside["drop"] = self._drop(cell, answer, row)
+            pairs = paired(answer, self.gating.plain(cell)).values()
+            drops = [self.table.value(row, before) - self.table.value(row, one) for one, before in pairs]
+            beside["drop"] = fmean(drops) if drops else math.nan
         if metric in GATED:
             gate = self.gating.gate(cell, answer)
             beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": gate.closed}
         return beside
-
-    def _drop(self, cell: Cell, answer: Answer, row: Row) -> float:
-        now = {seed_of(result): self.table.value(row, result) for result in answer.results}
-        then = {seed_of(result): self.table.value(row, result) for result in self.gating.plain(cell).results}
-        drops = [then[seed] - now[seed] for seed in now if seed in then]
-        return fmean(drops) if drops else math.nan
 
 
 def judged(
@@ -178,16 +179,13 @@ def judged(
             published=_number(row["published"]),
             reproduced=made["reproduced"],
             printed_undefended=printed.undefended(paper, references, dataset, attack, metric, same),
-            drop=made.get("drop", math.nan),
-            no_attack=made.get("no_attack", math.nan),
-            acc=made.get("acc_beside", math.nan),
-            printed_acc=_number(accuracies.get(_key(row), math.nan)),
-            gate=made.get("gate", ""),
-            false_target=made.get("false_target", math.nan),
-            spread=made["spread"],
+            printed_acc=_number(accuracies.get(_key(row))),
+            **{name: made[name] for name in BESIDE if name in made},
         )
         made["verdict"], reason = verdict.judge(case, mode)
-        made["reason"] = _joined(reason, made["reason"], _false_target(case))
+        known = metric == "asr" and not math.isnan(case.false_target)
+        called = f"of clean images of other classes {case.false_target:.1f} % are called the target" if known else ""
+        made["reason"] = _joined(reason, made["reason"], called)
     return frames.finish(rows, found, profile)
 
 
@@ -209,12 +207,6 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
-
-
-def _false_target(case: verdict.Comparison) -> str:
-    if case.metric != "asr" or math.isnan(case.false_target):
-        return ""
-    return f"of clean images of other classes {case.false_target:.1f} % are called the target"
 
 
 def _joined(*parts: str) -> str:

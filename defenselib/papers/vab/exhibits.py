@@ -21,9 +21,9 @@ from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import Row, mean_of, records
-from defenselib.papers.kit.request import Cell, Thin
+from defenselib.papers.kit.measures import at_end
+from defenselib.papers.kit.request import Cell, Thin, several
 from defenselib.papers.kit.scaled import Twice
-from defenselib.papers.kit.spread import several
 from defenselib.papers.kit.table import Table
 from defenselib.papers.vab import claims, figures, measures
 from defenselib.papers.vab.pipeline import pipeline
@@ -224,14 +224,14 @@ EXHIBITS: tuple[Exhibit, ...] = (
     series(1, figures.entropies, CHEAP, cells=tuple(map(warm_up, ATTACKS)), measure=measures.entropies,
            checks=claims.FIGURE_1),
     Exhibit(paper=KEY, key="figure-2", plot=pipeline),
-    series(3, figures.lines("t_m"), USUAL, axes=threshold_of, measure=measures.final, checks=claims.FIGURE_3,
+    series(3, figures.lines("t_m"), USUAL, axes=threshold_of, measure=at_end("acc", "asr"), checks=claims.FIGURE_3,
            cells=tuple(c for d in (CIFAR, IMAGENET) for a in ("badnets", "blend") for c in mixing_cells(a, d))),
     series(4, figures.mixture, CHEAP, cells=(warm_up("badnets"), warm_up("badnets", IMAGENET)),
            measure=measures.densities, checks=claims.FIGURE_4),
     series(5, figures.images, CHEAP, cells=tuple(Cell(CIFAR, attack, "none", {"rate": 0.0}) for attack in ATTACKS),
            measure=measures.looks),
-    series(6, figures.lines("poisoning_rate"), USUAL, axes=rate_of, measure=measures.final, checks=claims.FIGURE_6,
-           cells=tuple(cell for attack in RATED for cell in rate_cells(attack))),
+    series(6, figures.lines("poisoning_rate"), USUAL, axes=rate_of, measure=at_end("acc", "asr"),
+           checks=claims.FIGURE_6, cells=tuple(cell for attack in RATED for cell in rate_cells(attack))),
     Composed(paper=KEY, key="text-1", setting=USUAL, number=said, checks=claims.TEXT),
 )  # fmt: skip
 PAPER = Paper(KEY, EXHIBITS)

@@ -14,7 +14,7 @@ from defenselib.defenses.vab_victim import Mixture
 from defenselib.papers.examples import paper_figure
 from defenselib.papers.kit.frame import axes as axes_of
 from defenselib.plots import panels, style
-from defenselib.plots.canvas import empty, grid
+from defenselib.plots.canvas import empty, grid, stairs
 from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, names_of, only
 
 MARKERS = ("o", "s", "^", "D", "v", "*")
@@ -57,8 +57,7 @@ def entropies(ran: pd.DataFrame) -> Figure:
         for group, colour, mark in (("benign", style.BLUE, "o-"), ("poisoned", style.ORANGE, "s--")):
             panels.line(axis, only(rows, group=group), "epoch", group, mark, color=colour)
         axis.set(xlabel="epoch of the Victim", ylabel="entropy (nats)", ylim=(0, None))
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 @drawing
@@ -68,8 +67,7 @@ def mixture(ran: pd.DataFrame) -> Figure:
     for axis, rows, _ in found:
         _density(axis, rows)
         axis.set(xlabel="normalised entropy", ylabel="density")
-    legend(figure)
-    return figure
+    return legend(figure)
 
 
 def _density(axis: Axes, rows: pd.DataFrame) -> None:
@@ -77,10 +75,8 @@ def _density(axis: Axes, rows: pd.DataFrame) -> None:
     total = only(counts, group="all")["reproduced"].sum()
     for group, colour, words in (("all", style.BLUE, "all samples"), ("poisoned", style.GREY, "poisoned")):
         mine = only(counts, group=group)
-        edges = np.append(mine["low"].astype(float), float(mine["high"].iloc[-1]))
-        heights = mine["reproduced"].to_numpy() / (total * np.diff(edges))
-        hatch = style.HATCHES.get(group, "")
-        axis.stairs(heights, edges, fill=True, alpha=0.5, facecolor=colour, edgecolor=colour, hatch=hatch, label=words)
+        density = mine["reproduced"] / (total * (mine["high"] - mine["low"]))
+        stairs(axis, mine, density.to_numpy(dtype=float), group, colour, label=words, alpha=0.5)
     x = np.linspace(0.0, 1.0, 400)
     for density, (name, (colour, line)) in zip(_fitted(rows).density(x), COMPONENTS.items(), strict=True):
         axis.plot(x, density, line, color=colour, label=f"{name} component")
@@ -106,8 +102,7 @@ def lines(axis: str) -> Drawer:
                 panels.line(place, mine, axis, panels.named(attack, "attack"), **style.attack(attack))
             title = f"{panels.named(where['dataset'], 'dataset')}: {where['metric'].upper()}"
             place.set(title=title, xlabel=WORDS[axis], ylabel="%")
-        legend(figure)
-        return figure
+        return legend(figure)
 
     return drawing(body, titled=False, sweep=(axis,))
 

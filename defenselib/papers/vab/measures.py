@@ -76,11 +76,6 @@ def densities(cell: Cell, results: Results) -> Points:
     return [*rows, point("threshold", found.below(1.0)), point("apart", found.mean[1] - reach)]
 
 
-def final(cell: Cell, results: Results) -> Points:
-    """Figures 3 and 6: ACC and ASR of the final model."""
-    return [point(metric, *(getattr(one, metric) for one in results)) for metric in ("acc", "asr")]
-
-
 def looks(cell: Cell, results: Results) -> Points:
     """Figure 5 in numbers: how far the poisoned images are from the clean ones (dB, grey levels)."""
     found = results[0].metrics

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, SO_FAR, UNDECIDED, Claim
+from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, SO_FAR, UNDECIDED, Claim, Evidence
 from defenselib.papers.kit.compound import along, both, combined, most, one, one_each
 from defenselib.papers.kit.statements import change, every, leads, low
 from defenselib.papers.kit.view import other_than
@@ -149,11 +149,11 @@ def test_most_one_each_and_both() -> None:
 def test_a_cell_between_two_bounds_counts_once(value: float, expected: str) -> None:
     between = both(every("acc", ">=", 8.0), every("acc", "<=", 12.0))
     frame = table({("badnets", "asd"): value, ("blend", "asd"): 10.0}, "acc")
-    points = Claim("key", "", "", between).points(frame)
+    _, points = Claim("key", "", "", between).found(Evidence.of(frame))
     assert [point.state for point in points] == [expected, "true"]
     # Other cells, or another metric of the same ones, stay points of their own.
     apart = both(every("acc", ">=", 8.0, attack="badnets"), every("acc", "<=", 12.0, attack="blend"))
-    assert len(Claim("key", "", "", apart).points(frame)) == 2
+    assert len(Claim("key", "", "", apart).found(Evidence.of(frame))[1]) == 2
 
 
 def test_the_end_of_a_curve_and_sums_of_metrics() -> None:
