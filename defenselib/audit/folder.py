@@ -66,7 +66,7 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on damaged notes: what matters is reported by file
         found = find(place)
-        names = tuple(map(visible, found.classes))
+        names = _shown(found.classes, place)
         seen = list(_each(found, look, len(found.names), "looking", progress))
         headers = [item for item in seen if isinstance(item, Header)]
         if not headers:
@@ -80,7 +80,7 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
     good = [row for row in range(len(kept)) if row not in failed]
     skipped += [Skipped(found.names[kept[row]], reason) for row, reason in failed.items()]
     everything = sorted({*found.skipped, *skipped}, key=lambda item: item.file)
-    labels, classes, notes = _relabelled([found.labels[kept[row]] for row in good], names, place)
+    labels, classes, notes = _relabelled([found.labels[kept[row]] for row in good], names, place, everything)
     images = torch.from_numpy(pixels if not failed else pixels[good])
     return UserData(
         root=place,
@@ -156,13 +156,28 @@ def _nearest_size(headers: list[Header]) -> int:
     return min(SIZES, key=lambda size: (abs(size - median), size))
 
 
+def _shown(classes: tuple[str, ...], root: Path) -> tuple[str, ...]:
+    """The names of classes as a terminal can show them; refused where two become one by that."""
+    names = tuple(map(visible, classes))
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(f"{root} has {count} classes whose names read {name}; rename all but one of them")
+    return names
+
+
 def _relabelled(
-    labels: list[int], classes: tuple[str, ...], root: Path
+    labels: list[int], classes: tuple[str, ...], root: Path, skipped: list[Skipped]
 ) -> tuple[list[int], tuple[str, ...], list[str]]:
     """Labels without gaps, the names of the classes that have a picture, and notes on those that have one or none."""
     used = sorted(set(labels))
     if not 2 <= len(used) <= MOST_CLASSES:
-        raise DataError(f"{root} has {len(used)} classes with a readable image; 2 to {MOST_CLASSES} are allowed")
+        what = "no class" if not used else "one class" if len(used) == 1 else f"{len(used)} classes"
+        name = f", {classes[used[0]]}" if len(used) == 1 else ""
+        lost = {Path(item.file).parent: f"{visible(item.file)} ({item.reason})" for item in reversed(skipped)}
+        some = (
+            f"; not read, the first of each folder: {_some([*lost.values()][::-1])}" if lost and len(used) < 2 else ""
+        )
+        raise DataError(f"{root} has {what} with a readable image{name}; 2 to {MOST_CLASSES} are allowed{some}")
     place = {label: new for new, label in enumerate(used)}
     lone = [classes[label] for label, count in sorted(Counter(labels).items()) if count == 1]
     gone = [name for label, name in enumerate(classes) if label not in place]

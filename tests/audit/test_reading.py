@@ -250,3 +250,22 @@ def test_validation_images_beside_test_images_are_told(tmp_path: Path) -> None:
     (tmp_path / "class_list.txt").write_text("a\nb\n")
     plain(tmp_path / "train" / "x", ("y",)).rename(tmp_path / "train" / "dev")  # a class, and not one of the list
     assert set(reasons(read_folder(tmp_path))) == {"val", "train/dev"}
+
+
+def test_names_that_read_alike_are_refused(tmp_path: Path) -> None:
+    assert "2 classes whose names read a\\nb;" in refused(plain(tmp_path, ("a\nb", "a\\nb", "c")))
+
+
+def test_a_single_class_is_named_and_why_the_others_are_none(tmp_path: Path) -> None:
+    root = plain(tmp_path, ("a", "b", "c"))
+    (root / "d").mkdir()
+    for path in (root / "b").iterdir():
+        path.write_bytes(b"")
+    for path in (root / "c").iterdir():
+        path.write_bytes(path.read_bytes()[:500])
+    for i in range(9):
+        (root / "a" / f"{i}.txt").write_text("notes")
+    told = refused(root)
+    assert "one class with a readable image, a; 2 to 1000 are allowed" in told
+    for part in ("b/0.png (is empty (0 bytes))", "c/0.png (is damaged", "d (class folder without a file)"):
+        assert part in told
