@@ -7,13 +7,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from defenselib.audit.names import visible
 from defenselib.commands import batch, results
 from defenselib.commands.defend import defend_command
 from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
 from defenselib.commands.run import run_command
 from defenselib.commands.scan import scan_command
-from defenselib.errors import BusyError, DefenseLibError, TrainingDivergedError, printable
+from defenselib.errors import BusyError, DefenseLibError, TrainingDivergedError
 
 # What is no mistake of the command line; 75 is what other programs, too, say of what may be tried again later.
 CODES: dict[type[DefenseLibError], int] = {TrainingDivergedError: 1, BusyError: 75}
@@ -53,7 +54,7 @@ def _message(error: Exception) -> str:
 
 
 def _refused(message: str, code: int) -> typer.Exit:
-    typer.echo(f"error: {printable(' '.join(message.split()))}", err=True)
+    typer.echo(f"error: {visible(' '.join(message.split()))}", err=True)
     return typer.Exit(code)
 
 

@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from defenselib.audit.found import Found, Skipped
+from defenselib.audit.layouts import find
 from defenselib.audit.names import visible, write_table
 from defenselib.audit.pictures import Content, Header, decode, look
-from defenselib.audit.stored import find_stored
-from defenselib.audit.tree import find_tree
-from defenselib.data.sources.parquet import list_parquet
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, check_range
 from defenselib.folders import expanded
@@ -65,13 +63,15 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
     if image_size is not None:
         check_range("image_size", image_size, LEAST_SIZE, LARGEST_SIZE)
     place = _checked(root)
-    found = find_stored(place) or _tables(place) or find_tree(place)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on damaged notes: what matters is reported by file
+        found = find(place)
+        names = _shown(found.classes, place)
         seen = list(_each(found, look, len(found.names), "looking", progress))
         headers = [item for item in seen if isinstance(item, Header)]
         if not headers:
             reason = next((f"; the first: {visible(found.names[0])} {item}" for item in seen if item), "")
+            reason += next((f"; beside them: {visible(item.file)} ({item.reason})" for item in found.skipped), "")
             raise DataError(f"{place} has no readable image among {len(seen)} files{reason}")
         side = image_size or _nearest_size(headers)
         pixels, failed = _decoded(found, seen, side, progress)
@@ -79,9 +79,9 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
     kept = [i for i, item in enumerate(seen) if not isinstance(item, str)]
     good = [row for row in range(len(kept)) if row not in failed]
     skipped += [Skipped(found.names[kept[row]], reason) for row, reason in failed.items()]
-    labels, classes, notes = _relabelled([found.labels[kept[row]] for row in good], found.classes, place)
-    images = torch.from_numpy(pixels if not failed else pixels[good])
     everything = sorted({*found.skipped, *skipped}, key=lambda item: item.file)
+    labels, classes, notes = _relabelled([found.labels[kept[row]] for row in good], names, place, everything)
+    images = torch.from_numpy(pixels if not failed else pixels[good])
     return UserData(
         root=place,
         images=ImageSet(images, torch.tensor(labels, dtype=torch.int64)),
@@ -106,23 +106,6 @@ def _checked(root: str | Path) -> Path:
     except (OSError, ValueError) as error:
         what = f"cannot be looked at ({error})"
     raise DataError(f"{place} {what}; a folder of class folders, Parquet tables or a torchvision data set is needed")
-
-
-def _tables(root: Path) -> Found | None:
-    listing = list_parquet(root)
-    if listing is None:
-        return None
-    given, labels = np.unique(listing.train.labels(), return_inverse=True)
-    # A row may hold nothing; its place is known all the same.
-    places = [place for place, _ in listing.train.pictures()]
-
-    def contents() -> Iterator[Content]:
-        return (content for _, content in listing.train.pictures())
-
-    names = tuple(f"{path.relative_to(root).as_posix()}#{row}" for path, row in places)
-    classes = tuple(str(x) if listing.classes is None else listing.classes[x] for x in given.tolist())
-    notes = () if listing.test is None else ("the table of test images is not looked at",)
-    return Found(names, tuple(labels.tolist()), contents, tuple(map(visible, classes)), (), notes)
 
 
 def _each(
@@ -173,13 +156,28 @@ def _nearest_size(headers: list[Header]) -> int:
     return min(SIZES, key=lambda size: (abs(size - median), size))
 
 
+def _shown(classes: tuple[str, ...], root: Path) -> tuple[str, ...]:
+    """The names of classes as a terminal can show them; refused where two become one by that."""
+    names = tuple(map(visible, classes))
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(f"{root} has {count} classes whose names read {name}; rename all but one of them")
+    return names
+
+
 def _relabelled(
-    labels: list[int], classes: tuple[str, ...], root: Path
+    labels: list[int], classes: tuple[str, ...], root: Path, skipped: list[Skipped]
 ) -> tuple[list[int], tuple[str, ...], list[str]]:
     """Labels without gaps, the names of the classes that have a picture, and notes on those that have one or none."""
     used = sorted(set(labels))
     if not 2 <= len(used) <= MOST_CLASSES:
-        raise DataError(f"{root} has {len(used)} classes with a readable image; 2 to {MOST_CLASSES} are allowed")
+        what = "no class" if not used else "one class" if len(used) == 1 else f"{len(used)} classes"
+        name = f", {classes[used[0]]}" if len(used) == 1 else ""
+        lost = {Path(item.file).parent: f"{visible(item.file)} ({item.reason})" for item in reversed(skipped)}
+        some = (
+            f"; not read, the first of each folder: {_some([*lost.values()][::-1])}" if lost and len(used) < 2 else ""
+        )
+        raise DataError(f"{root} has {what} with a readable image{name}; 2 to {MOST_CLASSES} are allowed{some}")
     place = {label: new for new, label in enumerate(used)}
     lone = [classes[label] for label, count in sorted(Counter(labels).items()) if count == 1]
     gone = [name for label, name in enumerate(classes) if label not in place]

@@ -97,11 +97,17 @@ def _refused(image: Image.Image) -> str:
     if frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or a second eye: the first is the picture
         return f"is animated or has several pages ({frames})"
     deep = image.mode in _DEEP or image.mode.startswith("I;")
-    if deep or any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+    if deep or any(_cut_to_8(*tile) for tile in getattr(image, "tile", ())):
         return "has more than 8 bits a channel; convert it to 8"
     if image.mode == "CMYK":
         return "has CMYK colours, whose look depends on the reader; convert it to RGB"
     return ""
+
+
+def _cut_to_8(decoder: str, _extents: object, _offset: object, given: object) -> bool:
+    """Whether a decoder quietly makes 8 bits of more: its raw mode says so, that of PPM is told the largest value."""
+    largest = given[1] if decoder.startswith("ppm") and isinstance(given, tuple) else 0
+    return largest > 255 or ";16" in str(given)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
+import os
 import pickle
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defenselib.audit.found import Found
+from defenselib.data.sources.folder import subfolders
 from defenselib.errors import DataError
 
 _CIFAR = {
     "cifar-10-batches-py": (tuple(f"data_batch_{i}" for i in range(1, 6)), "batches.meta", "label_names", "labels"),
     "cifar-100-python": (("train",), "meta", "fine_label_names", "fine_labels"),
 }
-_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+_IDX = (
+    ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    ("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int"),
+)
+_KINDS = {8: "u1", 12: ">i4"}  # of an IDX file's values
+_DEFLATE = 1032  # bytes that one byte of a .gz file can become, at most
+_CHUNK = 1 << 20
+_MOST_LABEL = 255
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -33,26 +47,44 @@ _ALLOWED = {
 }
 
 
-def find_stored(root: Path) -> Found | None:
+@dataclass(frozen=True)
+class Stored:
+    """A data set that lies in a user's folder: its training files, and what reads them."""
+
+    files: tuple[Path, ...]
+    read: Callable[[], Found]
+
+
+def find_stored(root: Path, wanted: Callable[[Path], bool]) -> Stored | None:
     """The training images of CIFAR-10, CIFAR-100, MNIST, FashionMNIST, KMNIST or QMNIST stored in `root`; else None.
 
-    Errors: DataError, naming the file, for one that is damaged or holds anything else.
+    wanted: which files count as being there. `read` raises DataError, naming the file, for one that is damaged or holds
+    anything else.
     """
-    for name, layout in _CIFAR.items():
+
+    def there(path: Path) -> bool:
+        return os.path.isfile(path) and wanted(path)
+
+    for name, (batches, meta, *keys) in _CIFAR.items():
         for base in (root, root / name):
-            if base.name == name and base.is_dir() and (base / layout[1]).is_file():
-                return _cifar(root, base, *layout)
-    for base in (root, root / "raw", *sorted(root.glob("*MNIST/raw"))):
-        found = [next((base / f"{name}{end}" for end in ("", ".gz") if (base / f"{name}{end}").is_file()), None)
-                 for name in _IDX]  # fmt: skip
-        if found[0] is not None and found[1] is not None:
-            return _mnist(root, found[0], found[1])
+            if base.name == name and there(base / meta):
+                parts = [base / batch for batch in batches if there(base / batch)]
+                missing = [f"{name}/{batch} is missing" for batch in batches if base / batch not in parts]
+                return Stored((base / meta, *parts), partial(_cifar, root, base / meta, parts, missing, *keys))
+    for base in (root, root / "raw", *(root / name / "raw" for name in subfolders(root) if name.endswith("MNIST"))):
+        for pair in _IDX:
+            images, labels = (next(filter(there, (base / name, base / f"{name}.gz")), None) for name in pair)
+            if images is not None and labels is not None:
+                return Stored((images, labels), partial(_mnist, root, images, labels))
     return None
 
 
-def _cifar(root: Path, base: Path, batches: tuple[str, ...], meta: str, names: str, labels: str) -> Found:
-    classes = tuple(map(str, _pickled(base / meta, names)))
-    parts = [base / batch for batch in batches if (base / batch).is_file()]
+def _cifar(root: Path, meta: Path, parts: list[Path], missing: list[str], names: str, labels: str) -> Found:
+    classes = _pickled(meta, names)
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{meta} is damaged: its {names!r} must be a list of texts; download the data set again")
+    if not parts:
+        raise DataError(f"{meta} has none of its batches beside it; download the data set again")
     given = [_cifar_labels(path, labels, len(classes)) for path in parts]
     rows = [f"{path.relative_to(root).as_posix()}#{row}" for path, part in zip(parts, given, strict=True)
             for row in range(len(part))]  # fmt: skip
@@ -61,8 +93,7 @@ def _cifar(root: Path, base: Path, batches: tuple[str, ...], meta: str, names: s
         for path, part in zip(parts, given, strict=True):
             yield from _cifar_pixels(path, len(part))
 
-    missing = [f"{base.name}/{name} is missing" for name in batches if not (base / name).is_file()]
-    return Found(tuple(rows), tuple(x for part in given for x in part), contents, classes, (), tuple(missing))
+    return Found(tuple(rows), tuple(x for part in given for x in part), contents, tuple(classes), (), tuple(missing))
 
 
 def _cifar_labels(path: Path, key: str, classes: int) -> list[int]:
@@ -91,34 +122,56 @@ def _pickled(path: Path, key: str) -> Any:
         content = _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
         return content[key]
     except Exception as error:  # damaged pickles raise anything
-        raise DataError(f"{path} is damaged or no batch of CIFAR ({type(error).__name__}: {error})") from error
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"{path} is damaged or no batch of CIFAR ({why})") from error
 
 
 def _mnist(root: Path, images: Path, labels: Path) -> Found:
-    given = _idx(labels, 1)
-    if len(given) != len(_idx(images, 3)):
+    given = _idx(labels)
+    given = given[:, 0] if given.ndim == 2 else given  # QMNIST's other columns: who wrote it, and where
+    if given.ndim != 1 or given.min() < 0 or given.max() > _MOST_LABEL:
+        raise DataError(f"{labels} is damaged: its labels must be numbers from 0 to {_MOST_LABEL}, one an image")
+    pixels = _idx(images)
+    if pixels.ndim != 3 or pixels.dtype != np.uint8:
+        raise DataError(f"{images} is damaged: it must hold images of bytes")
+    if len(given) != len(pixels):
         raise DataError(f"{images} and {labels} hold different numbers of images; download the data set again")
     row = images.relative_to(root).as_posix()
 
     def contents() -> Iterator[NDArray[np.uint8]]:
-        return (np.repeat(image[:, :, None], 3, axis=2) for image in _idx(images, 3))
+        return (np.repeat(image[:, :, None], 3, axis=2) for image in _idx(images))
 
-    classes = tuple(map(str, range(int(given.max(initial=0)) + 1)))
+    classes = tuple(map(str, range(int(given.max()) + 1)))
     return Found(tuple(f"{row}#{i}" for i in range(len(given))), tuple(given.tolist()), contents, classes)
 
 
-def _idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """The array of an IDX file: magic number, sizes (big-endian), bytes."""
-    content = _bytes(path)
-    head = 4 + 4 * axes
-    shape = tuple(np.frombuffer(content[4:head], ">u4").tolist())
-    if content[:4] != bytes((0, 0, 8, axes)) or len(content) - head != int(np.prod(shape)):
-        raise DataError(f"{path} is damaged or no table of MNIST; download the data set again")
-    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
-
-
-def _bytes(path: Path) -> bytes:
+def _idx(path: Path) -> NDArray[Any]:
+    """The array of an IDX file: two zeros, kind of value, number of axes; sizes (big-endian); values."""
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, ValueError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _KINDS or not 1 <= head[3] <= 3:
+                raise DataError(f"{path} is damaged or no table of MNIST; download the data set again")
+            sizes = file.read(4 * head[3])
+            if len(sizes) < 4 * head[3]:
+                raise DataError(f"{path} is damaged: it ends within its header; download the data set again")
+            shape = struct.unpack(f">{head[3]}I", sizes)
+            kind = np.dtype(_KINDS[head[2]])
+            promised = math.prod(shape) * kind.itemsize
+            held = path.stat().st_size * (_DEFLATE if path.suffix == ".gz" else 1)
+            content = _at_most(file, promised + 1) if promised <= held else b""
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); download the data set again") from error
+    if len(content) != promised or not promised:
+        size = "x".join(map(str, shape))
+        raise DataError(f"{path} is damaged: its header tells of {size} values, and it holds others; download it again")
+    return np.frombuffer(content, kind).reshape(shape)
+
+
+def _at_most(file: io.BufferedIOBase, most: int) -> bytes:
+    """The next bytes of a file, so that no more than `most` are ever unpacked."""
+    parts = []
+    while most > 0 and (part := file.read(min(most, _CHUNK))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)

@@ -2,51 +2,90 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from defenselib.audit.found import Found, Skipped
 from defenselib.audit.names import visible
-from defenselib.data.sources.folder import CLASS_LIST, class_folders, listed_classes, split_kind, splits, unwrapped
+from defenselib.data.sources.folder import CLASS_LIST, class_folders, listed_classes, splits, unwrapped
 from defenselib.errors import DataError
 
+_TABLE = "a table beside class folders is not read"
+_OUT = "symbolic link out of the folder"
 
-def find_tree(root: Path) -> Found:
+
+def within(root: Path) -> Callable[[Path], bool]:
+    """Whether a path lies in `root` once links are followed, and can be listed if it is a folder."""
+    real = os.path.realpath(root)
+
+    def inside(path: Path) -> bool:
+        target = Path(os.path.realpath(path))
+        return target.is_relative_to(real) and (not os.path.isdir(target) or os.access(target, os.R_OK))
+
+    return inside
+
+
+def find_tree(root: Path, tables: Collection[Path] = ()) -> Found:
     """The pictures in the class folders of `root`, of its training folder where it has one, or of the one folder in it.
 
-    Everything in a class folder counts for it, however deep. Links are followed to files inside `root` alone. Errors:
-    DataError where there is no class folder, or where names of splits say something unclear.
+    Everything in a class folder counts for it, however deep, but for `tables` and Parquet files. Links are followed to
+    files inside `root` alone. Errors: DataError where there is no class folder, where names of splits say something
+    unclear, or where the training folder or its list of classes is a link out of `root`.
     """
     walk = _Walk(root)
     base = unwrapped(root)
     train, test = splits(base)
+    for place in (base, train, base / CLASS_LIST):
+        if not Path(os.path.realpath(place)).is_relative_to(walk.real):
+            raise DataError(f"{place} is a {_OUT}, which is not followed; give its target, or copy that to its place")
     names = [name for name in class_folders(train) if not (train / name).is_symlink()]
     chosen = listed_classes(base, names)
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(chosen):
+        told = len(walk.skipped)
         found = sorted(walk.files(train / name))
-        if not found:
+        if not found and len(walk.skipped) == told:
             walk.skip(train / name, "class folder without a file")
-        files += found
-        labels += [label] * len(found)
-    if not files:
-        raise DataError(f"{root} has no images in class folders; expected CLASS/*.png or train/CLASS/*.png")
+        beside = {file for file in found if file.endswith(".parquet") or root / file in tables}
+        walk.skipped += [Skipped(file, _TABLE) for file in sorted(beside)]
+        files += [file for file in found if file not in beside]
+        labels += [label] * (len(found) - len(beside))
     passed = {train / name for name in chosen} | ({train} if train != base else set()) | ({base} - {root})
     for place in dict.fromkeys((root, base, train)):
-        walk.rest(place, passed, "not in class_list.txt" if chosen != names and place == train else "", base != train)
+        walk.rest(place, passed | {test}, "not in class_list.txt" if chosen != names and place == train else "")
+    if not files:
+        link = next((item for item in walk.skipped if item.reason.startswith("symbolic link")), None)
+        more = f"; {visible(link.file)} is a symbolic link, which is not followed" if link else ""
+        raise DataError(f"{root} has no images in class folders; expected CLASS/*.png or train/CLASS/*.png{more}")
     notes = [] if test is None else [f"{visible(walk.relative(test))}/ holds test images, which are not looked at"]
     return Found(
         names=tuple(files),
         labels=tuple(labels),
         contents=lambda: (root / name for name in files),
-        classes=tuple(map(visible, chosen)),
+        classes=tuple(chosen),
         skipped=tuple(walk.skipped),
         notes=tuple(notes + walk.notes()),
     )
+
+
+def below(root: Path) -> list[str]:
+    """Relative paths of all files below `root` that a tree could hold."""
+    return sorted(_Walk(root).files(root))
+
+
+def others(root: Path, read: Collection[Path], reason: Callable[[Path], str]) -> tuple[Skipped, ...]:
+    """What lies below `root` beside the files `read`, each with its reason."""
+    walk = _Walk(root)
+    known = {Path(os.path.realpath(path)) for path in read}
+    for name in walk.files(root):
+        walk.skip(root / name, reason(root / name))
+    known |= {parent for path in known for parent in path.parents}  # a link to a folder that was read through
+    return tuple(item for item in walk.skipped if Path(os.path.realpath(root / item.file)) not in known)
 
 
 @dataclass
@@ -72,7 +111,7 @@ class _Walk:
         waiting = [folder]
         while waiting:
             for path in self._entries(waiting.pop()):
-                if path.is_dir() and not path.is_symlink():
+                if os.path.isdir(path) and not path.is_symlink():
                     if path.name.startswith("."):
                         self.skip(path, "hidden folder")
                     else:
@@ -80,21 +119,19 @@ class _Walk:
                 elif self._taken(path):
                     yield self.relative(path)
 
-    def rest(self, folder: Path, passed: set[Path], reason: str, has_splits: bool) -> None:
-        """Report what lies in `folder` beside what was read."""
+    def rest(self, folder: Path, passed: Collection[Path | None], reason: str) -> None:
+        """Report what lies in `folder` beside what was read or is told in a note."""
         for path in self._entries(folder):
             if path in passed:
                 continue
             if path.is_symlink():
-                where = "to a folder, not followed" if path.is_dir() else "outside of the class folders"
+                where = "to a folder, not followed" if os.path.isdir(path) else "outside of the class folders"
                 self.skip(path, f"symbolic link {where}")
-            elif path.is_dir():
-                if has_splits and split_kind(path.name) in ("test", "val"):
-                    continue  # told in a note, or no part of the training data
+            elif os.path.isdir(path):
                 hidden = path.name.startswith((".", "__"))
                 self.skip(path, "hidden folder" if hidden else reason or "folder beside the training images")
             elif path.name != CLASS_LIST:
-                self.skip(path, "file outside of the class folders")
+                self.skip(path, _TABLE if path.suffix == ".parquet" else "file outside of the class folders")
 
     def _entries(self, folder: Path) -> list[Path]:
         try:
@@ -109,7 +146,7 @@ class _Walk:
             if path.is_symlink():
                 real = path.resolve(strict=True)
                 if not real.is_relative_to(self.real):
-                    self.skip(path, "symbolic link out of the folder")
+                    self.skip(path, _OUT)
                     return False
                 if real.is_dir():
                     self.skip(path, "symbolic link to a folder")
@@ -119,6 +156,14 @@ class _Walk:
                 return True
             self.skip(path, "no regular file (a pipe, socket or device)")
         except (OSError, RuntimeError) as error:
-            broken = isinstance(error, FileNotFoundError)
-            self.skip(path, "symbolic link to nothing" if broken else f"cannot be read ({error})")
+            self.skip(path, _lost(error))
         return False
+
+
+def _lost(error: OSError | RuntimeError) -> str:
+    """Why a path cannot be followed; Python 3.11 and 3.12 have a RuntimeError for a circle of links."""
+    if isinstance(error, FileNotFoundError):
+        return "symbolic link to nothing"
+    if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+        return "symbolic link that leads in a circle"
+    return f"cannot be read ({error.strerror})"

@@ -257,7 +257,7 @@ def test_what_holds_no_data_set_is_refused_in_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "broken").glob("*/*.png"):
         path.write_bytes(b"")
     told = {"file": "is a file", "none": "does not exist", "void": "no images", "flat": "no images"}
-    told |= {"one": "1 classes", "broken": "no readable image", "x" * 300: "cannot be looked at"}
+    told |= {"one": "one class", "broken": "no readable image", "x" * 300: "cannot be looked at"}
     for name, words in told.items():
         with pytest.raises(DefenseLibError, match=words) as raised:
             read_folder(tmp_path / name)

@@ -90,11 +90,18 @@ def subfolders(folder: Path) -> list[str]:
     """Names of the folders below `folder`; hidden ones and `__MACOSX` are passed over."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(item.name for item in entries if item.is_dir() and not item.name.startswith((".", "__")))
+            return sorted(item.name for item in entries if _is_folder(item) and not item.name.startswith((".", "__")))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DataError(f"{folder} cannot be read ({error.strerror})") from error
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link that leads in a circle, or to a name that is none
+        return False
 
 
 def class_folders(folder: Path) -> list[str]:

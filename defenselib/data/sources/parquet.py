@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -24,14 +24,14 @@ _BATCH = 512
 Names = tuple[str, ...]
 
 
-def list_parquet(folder: Path, deep: bool = True) -> Listing | None:
+def list_parquet(folder: Path, deep: bool = True, wanted: Callable[[Path], bool] = lambda _: True) -> Listing | None:
     """The data set in the Parquet files of `folder` (see `group_tables`); None where there is none.
 
     Test images are those of the test tables, else of the validation tables. Labels are those of the first table that
     names its classes; where another one names them in another order, its labels are matched by name. Errors: DataError
     for a damaged file, a missing column, or tables that name different classes.
     """
-    files = group_tables(folder, deep)
+    files = group_tables(folder, deep, wanted)
     if not files:
         return None
     train = files.get("train") or (files.get("other") if len(files) == 1 else None)
@@ -48,6 +48,15 @@ def list_parquet(folder: Path, deep: bool = True) -> Listing | None:
         test=_split(test, orders) if test else None,
         classes=None if classes is None else tuple(map(printable, classes)),
     )
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a Parquet file can be read and has columns of images and labels."""
+    try:
+        file = _open(path)
+        return bool(_column(file, path, IMAGE_COLUMNS, "Image") and _column(file, path, LABEL_COLUMNS, "ClassLabel"))
+    except DataError:
+        return False
 
 
 def _order(path: Path, names: Names, classes: Names) -> NDArray[np.int64]:

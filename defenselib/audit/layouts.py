@@ -1,0 +1,97 @@
+"""Which layout a user's folder has: class folders, Parquet tables, or a data set as torchvision stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from defenselib.audit.found import Found
+from defenselib.audit.names import visible
+from defenselib.audit.pictures import Content, Header, look
+from defenselib.audit.stored import find_stored
+from defenselib.audit.tree import below, find_tree, others, within
+from defenselib.data.sources.parquet import holds_pictures, list_parquet
+from defenselib.data.sources.tables import group_tables, table_files
+from defenselib.errors import DataError
+
+_BESIDE = "file outside of the training images that are read"
+_SPLITS = {kind: f"holds {kind} images, which are not looked at" for kind in ("test", "val")}
+
+
+def find(root: Path) -> Found:
+    """The pictures of `root`, and what lies beside them.
+
+    Two class folders with a readable picture go before tables below `root`, which are then told as skipped. Errors:
+    DataError where such folders stand beside a table in `root` itself, for either could be meant, or where they are no
+    layout that is known; and for a folder that holds neither.
+    """
+    stored = find_stored(root, within(root))
+    tables = table_files(root, True, within(root))
+    files = (*(() if stored is None else stored.files), *tables)
+    if not files:
+        return find_tree(root)
+    first = visible(files[0].relative_to(root).as_posix())
+    known, tree = set(files), None
+    try:
+        tree = find_tree(root, known)
+        folders = _pictured((tree.classes[label] for label in tree.labels), tree.contents())
+    except DataError as error:
+        names = [name for name in below(root) if root / name not in known]
+        folders = _pictured((str(Path(name).parent) for name in names), (root / name for name in names))
+        if len(folders) > 1:
+            told = " and ".join(map(visible, folders))
+            raise DataError(
+                f"{error}; move {first} elsewhere, or the images in {told}: one data set is read"
+            ) from error
+    if tree is None or len(folders) < 2:
+        if stored is None:
+            return _tables(root)
+        return replace(stored.read(), skipped=others(root, stored.files, lambda _: _BESIDE))
+    either = [path for path in files if path.parent == root and (path not in tables or holds_pictures(path))]
+    if either:
+        told = " and ".join(map(visible, folders))
+        raise DataError(
+            f"{root} holds both a table, {visible(either[0].name)}, and class folders with images, as {told}; move "
+            "one of the two elsewhere"
+        )
+    return replace(tree, notes=(*tree.notes, f"tables beside the class folders are not read, the first: {first}"))
+
+
+def _pictured(groups: Iterable[str], contents: Iterable[Content]) -> list[str]:
+    """The first two groups of which a picture can be read."""
+    found: list[str] = []
+    for group, content in zip(groups, contents, strict=True):
+        if group not in found and isinstance(look(content), Header):
+            found.append(group)
+            if len(found) == 2:
+                break
+    return found
+
+
+def _tables(root: Path) -> Found:
+    listing = list_parquet(root, wanted=within(root))
+    assert listing is not None  # some were found
+    kinds = {path: kind for kind, paths in group_tables(root, wanted=within(root)).items() for path in paths}
+    read = [path for path in listing.files if kinds[path] not in _SPLITS]
+    given, labels = np.unique(listing.train.labels(), return_inverse=True)
+    # A row may hold nothing; its place is known all the same.
+    places = [place for place, _ in listing.train.pictures()]
+
+    def contents() -> Iterator[Content]:
+        return (content for _, content in listing.train.pictures())
+
+    if listing.classes is not None and given[-1:] >= len(listing.classes):
+        raise DataError(
+            f"{root} has label {given[-1]} in a table, and another one names {len(listing.classes)} classes"
+        )
+    return Found(
+        names=tuple(f"{path.relative_to(root).as_posix()}#{row}" for path, row in places),
+        labels=tuple(labels.tolist()),
+        contents=contents,
+        classes=tuple(str(x) if listing.classes is None else listing.classes[x] for x in given.tolist()),
+        skipped=others(root, read, lambda path: _SPLITS.get(kinds.get(path, ""), _BESIDE)),
+        notes=() if listing.test is None else ("the table of test images is not looked at",),
+    )
