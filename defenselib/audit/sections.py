@@ -120,9 +120,11 @@ def model(data: UserData, delivery: Delivery) -> str:
     seen = delivery.accuracy
     parts = [table(("", ""), list(delivery.settings.items()), "How it was made", texts=(0, 1))]
     if seen is None:
-        parts.append(paragraph("Accuracy is not known: nothing was held out and there is no test folder."))
+        parts.append(paragraph(f"Accuracy is {delivery.measured}."))
     else:
         parts.append(paragraph(f"Accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %."))
+        if seen.copies:
+            parts.append(paragraph(f"Accuracy is {delivery.measured}."))
         if seen.where == "held-out part":
             parts.append(
                 paragraph(

@@ -95,6 +95,8 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     from defenselib.audit.defend import REPORT
 
     seen = delivery.accuracy
+    if seen is None or seen.copies:
+        typer.echo(f"accuracy is {delivery.measured}")
     if seen is not None:
         typer.echo(f"accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %")
         if plan.test is None:
