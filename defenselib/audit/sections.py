@@ -11,13 +11,16 @@ from defenselib.audit.forecast import spoken
 from defenselib.audit.markup import bullets, folded, number, paragraph, shown, table
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible
+from defenselib.audit.patterns import searched
+from defenselib.audit.phrases import NEEDED
 from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import speaks_against
 from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
 LONG = 30  # rows; longer tables are folded
-WORDS = {"calm": "No sign of poison", "look": "Look at these files", "alarm": "This data set looks poisoned"}
+WORDS = {"calm": "No sign of poison", "look": "Look at these files", "unknown": "Too few images to tell",
+         "alarm": "This data set looks poisoned"}  # fmt: skip
 NOT_CHECKED = (
     "Labels that are simply wrong are not looked for; such files may stand among the suspects.",
     "A trigger that the network of the scan does not learn leaves no trace in most signs.",
@@ -48,7 +51,7 @@ def suspects(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str
     first = scan.rank[:SUSPECTS]
     some = paragraph(
         "Every folder has files that look stranger than the rest. Nothing says that these are poisoned."
-        if scan.alarm == "calm"
+        if scan.quiet
         else "The files that the signs agree on most, and beside them files of the same label that look ordinary."
     )
     order = list(dict.fromkeys(labels[first].tolist()))
@@ -96,11 +99,11 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
         parts.append(f"<p>The signs point at the class <code>{name}</code> as the target of an attack.</p>")
     if delivery is not None and delivery.target is not None:
         name = shown(data.classes[delivery.target])
-        says = "This method names a class whatever the data; " if scan.alarm == "calm" else ""
+        says = "This method names a class whatever the data; " if scan.quiet else ""
         parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
     if scan.pattern is None:
         parts.append(paragraph("There is no pattern that could be drawn."))
-    elif scan.alarm == "calm":
+    elif scan.quiet:
         parts.append(paragraph("The strongest pattern is no stronger than patterns of clean data are."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
@@ -196,7 +199,7 @@ def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     parts = ["<h3>Data</h3>", bullets(data.notes), "<h3>Looked for</h3>", bullets(done)]
     if took:
         parts.append(paragraph(f"It took: {took}.", "muted"))
-    parts += ["<h3>Not looked for</h3>", bullets(NOT_CHECKED)]
+    parts += ["<h3>Not looked for</h3>", bullets([*NOT_CHECKED, *_not_searched(data)])]
     if delivery is not None:
         parts.append("<h3>The cleaned list</h3>")
         parts.append(
@@ -208,6 +211,13 @@ def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
             )
         )
     return "".join(parts)
+
+
+def _not_searched(data: UserData) -> list[str]:
+    """A sentence that names the classes that were too small to be searched."""
+    labels = set(searched(data.images.labels))
+    names = [name for label, name in enumerate(data.classes) if label not in labels]
+    return [f"A pattern that only one class has ({NEEDED}), in class {', '.join(names)}."] if names else []
 
 
 def skipped(data: UserData) -> str:

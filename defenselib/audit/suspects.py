@@ -24,12 +24,12 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 def removed_by_rule(scan: ScanReport, labels: Tensor, suspects: Tensor, predicted: Tensor) -> Tensor:
     """Which files the cleaned list leaves out, bool (N,).
 
-    Those that the scan flags. Where the scan is not calm and names a target, also files of that label that the defense
+    Those that the scan flags. Where the scan is not quiet and names a target, also files of that label that the defense
     suspects and that the delivered model takes for another class: two witnesses that do not know each other. What a
     method alone suspects stays, for some suspect half of the data by design.
     """
     removed = scan.flagged.clone()
-    if scan.alarm != "calm" and scan.target is not None:
+    if not scan.quiet and scan.target is not None:
         removed |= suspects & (predicted != labels) & (labels == scan.target)
     return removed
 
@@ -46,7 +46,8 @@ def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
     by = tables.columns(delivery.scan).index("flagged_by")
     for row, i in zip(tables.rows(data, delivery.scan), delivery.scan.rank.tolist(), strict=True):
         found, held = list(row), bool(delivery.held_out[i])
-        who = (str(row[by]), delivery.defense if speaks_against(data, delivery, i) else "")
+        speaks = bool(delivery.scan.flagged[i]) and speaks_against(data, delivery, i)
+        who = (str(row[by]), delivery.defense if speaks else "")
         found[by] = " ".join(filter(None, who))
         found += [] if delivery.score is None else [_number(float(delivery.score[i]))]
         found += [None if held else _yes(delivery.suspects[i]), data.classes[int(delivery.predicted[i])]]
