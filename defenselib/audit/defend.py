@@ -27,6 +27,7 @@ from defenselib.audit.page import write_report
 from defenselib.audit.scan import scan, seconds_for
 from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import CLEANED, SUSPECTS, removed_by_rule, write_cleaned, write_suspects
+from defenselib.audit.tables import summary
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
@@ -262,8 +263,8 @@ def _accuracy(plan: Plan, found: ScanReport, fit: Fit, predicted: Tensor) -> Acc
 
 
 def _about(plan: Plan, delivery: Delivery) -> dict[str, Any]:
-    """What model.json says beside the network."""
-    seen = delivery.accuracy
+    """What model.json says beside the network: the scan's verdict, and apart from it what the method guesses."""
+    seen, guess, said = delivery.accuracy, delivery.target, summary(plan.data, delivery.scan)
     told: dict[str, Any] | None = None
     if seen is not None:
         told = {"on": seen.where, "images": seen.images, "percent": round(seen.percent, 3)}
@@ -278,7 +279,8 @@ def _about(plan: Plan, delivery: Delivery) -> dict[str, Any]:
         "accuracy_words": delivery.measured,
         "settings": dict(delivery.settings),
         "request": plan.request(),
-        "target_guess": None if delivery.target is None else plan.data.classes[delivery.target],
+        "scan": {key: said[key] for key in ("alarm", "words", "target", "target_votes", "flagged", "not_searched")},
+        "method": {"name": delivery.defense, "target_guess": None if guess is None else plan.data.classes[guess]},
         "seconds": dict(delivery.seconds),
         "versions": provenance.versions(),
         "machine": provenance.machine(chosen_device(plan.device)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defenselib.commands.output import console, resumable, table
+from defenselib.commands.output import console, resumable, table, verdict
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     from defenselib.audit.defend import REPORT
 
     seen = delivery.accuracy
+    verdict(delivery.scan)
     if seen is None or seen.copies:
         typer.echo(f"accuracy is {delivery.measured}")
     if seen is not None:

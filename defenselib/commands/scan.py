@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from defenselib.commands.output import console, resumable
+from defenselib.commands.output import console, resumable, verdict
 from defenselib.errors import check_choice, check_range
 from defenselib.report.parameters import convert
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from defenselib.audit.folder import UserData
     from defenselib.audit.signs import ScanReport
 
-COLOURS = {"calm": "green", "look": "yellow", "alarm": "bold red"}
 SHOWN = 10  # suspects in the terminal
 
 
@@ -108,6 +107,6 @@ def _show(data: UserData, report: ScanReport, out: Path | None) -> None:
             label = data.classes[int(data.images.labels[place])]
             files.add_row(Text(visible(data.files[place])), Text(label), f"{float(report.score[place]):.2f}")
         to.print(files)
-    to.print(Text(report.alarm.upper(), style=COLOURS[report.alarm]), Text(report.words))
+    verdict(report)
     if out is not None:
         to.print(Text(f"Written: {visible(str(out))}/report.html, suspects.csv, skipped.csv, scan.json"))
