@@ -39,6 +39,7 @@ from defenselib.experiments.store import Store
 from defenselib.learning.evaluation import predict
 
 HELD_OUT = 0.1
+COMPARED = 16  # images on which the written programs must say what the model says
 REPORT, SKIPPED = "report.html", "skipped.csv"
 Scanner = Callable[..., ScanReport]
 
@@ -204,7 +205,9 @@ def defend(
         write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
         write_skipped(place / SKIPPED, plan.data)
-        files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))
+        every = max(1, len(plan.pictures) // COMPARED)
+        some, about = plan.data.images.images[::every][:COMPARED], _about(plan, delivery)
+        files = write_model(place, delivery.model, plan.architecture, plan.data.classes, about, some)
         delivery = replace(delivery, files=files)
         write_report(place / REPORT, plan.data, found, delivery)
     return delivery
