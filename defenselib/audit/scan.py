@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from defenselib.audit.trigger import estimate, success
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import InvalidValueError, check_choice
+from defenselib.folders import expanded, make, writing
 from defenselib.learning import checkpoints
 from defenselib.learning.context import Context
 
@@ -44,17 +46,19 @@ def scan(
     budget: str | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
-    out: Path | None = None,
+    out: str | Path | None = None,
+    save: Callable[[ScanReport], object] | None = None,
 ) -> ScanReport:
     """Look for poison in `data`.
 
     budget: "quick" looks for shared patterns, copies and sizes alone; "standard" (None) trains two small networks too.
     out: a folder for what an unfinished scan keeps; the same call goes on there, with the same result. It must not lie
-    in the data. Errors: UnknownNameError, InvalidValueError, FolderError.
+    in the data. save: gets the report before what is kept there is deleted, to write it. Errors: UnknownNameError,
+    InvalidValueError, FolderError.
     """
     budget = check_choice("budget", budget or "standard", BUDGETS)
     place = chosen_device(device)
-    folder = None if out is None else _unfinished(data, seed, budget, out)
+    folder = None if out is None else _unfinished(data, seed, budget, expanded(out))
     seconds: dict[str, float] = {}
     images = data.images.to(place)
     with _timed(seconds, "counts"):
@@ -72,18 +76,21 @@ def scan(
     verdict = agree({item.key: item for item in signs}, labels, data.classes, patterns, second, taken)
     lead = leading(patterns, taken)
     pattern, mask = (None, None) if not patterns else estimate(images, patterns[lead], seed)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # another scan's is in it
-            folder.parent.rmdir()
     tried = {"taken with the pattern": taken[lead][0], "taken without": taken[lead][1]} if taken else {}
-    return ScanReport(
+    report = ScanReport(
         **vars(verdict) | {"null": verdict.null | tried},
         signs=tuple(signs),
         pattern=None if pattern is None else pattern.cpu(),
         mask=None if mask is None else mask.cpu(),
         seconds=seconds,
     )
+    if save is not None:
+        save(report)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another scan's is in it
+            folder.parent.rmdir()
+    return report
 
 
 def seconds_for(data: UserData, budget: str | None = None, device: torch.device | str | None = None) -> float:
@@ -103,9 +110,12 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _unfinished(data: UserData, seed: int, budget: str, out: Path) -> Path:
-    """Where this very scan keeps what it has done. Another one's is left alone."""
+    """Where this very scan keeps what it has done. Another one's is left alone. Errors: FolderError where nothing can
+    be written, before any work."""
     if out.absolute().resolve().is_relative_to(data.root.resolve()):
         raise InvalidValueError(f"out is {out}, which lies in the data; give a folder elsewhere")
+    with writing(make(out)):
+        tempfile.TemporaryFile(dir=out).close()
     what = f"{_VERSION} {digest_of(data.images)} {seed} {budget}"
     return out / _UNFINISHED / hashlib.sha256(what.encode()).hexdigest()[:16]
 
