@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from defenselib import folders
 from defenselib.audit import kept, outfolder
 from defenselib.audit.amount import PROFILES, Work, work_for
 from defenselib.audit.counts import pictures
 from defenselib.audit.delivery import Accuracy, Delivery
 from defenselib.audit.export import write_model
-from defenselib.audit.folder import UserData, write_skipped
+from defenselib.audit.folder import UserData
 from defenselib.audit.forecast import Meter, costs, seconds_an_image
 from defenselib.audit.inputs import matched
 from defenselib.audit.measured import Measured, accuracy, held_out, unseen
@@ -27,7 +28,7 @@ from defenselib.audit.page import write_report
 from defenselib.audit.scan import scan, seconds_for
 from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import CLEANED, SUSPECTS, removed_by_rule, write_cleaned, write_suspects
-from defenselib.audit.tables import summary
+from defenselib.audit.tables import summary, write_skipped
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
@@ -83,6 +84,12 @@ class Plan:
         check_defense(self.settings.defense, clean=self.clean is not None)
         # Made once, and whatever is wrong with them is raised here.
         _ = (self.clean_images, self.test_images, self.work)
+
+    @property
+    def folders(self) -> dict[str, UserData]:
+        """What was read, by the name that reports and tables have for it."""
+        read = {"data": self.data, "clean": self.clean, "test": self.test}
+        return {name: part for name, part in read.items() if part is not None}
 
     @cached_property
     def clean_images(self) -> ImageSet | None:
@@ -194,7 +201,7 @@ def defend(
     A run that is stopped goes on where it was when it is asked for again, with the same result. Errors:
     InvalidValueError for a folder that is not free, FolderError where nothing can be written.
     """
-    place = Path(out)
+    place = folders.expanded(out)
     with outfolder.working_in(place, plan.request()) as work:
         seed, device = plan.settings.seed, chosen_device(plan.device)
         look = partial(scanner or scan, plan.data, seed=seed, device=device, progress=progress, out=work / "scan")
@@ -204,7 +211,7 @@ def defend(
         delivery = judged(plan, found, fit)
         write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
-        write_skipped(place / SKIPPED, plan.data)
+        write_skipped(place / SKIPPED, plan.folders)
         every = max(1, len(plan.pictures) // COMPARED)
         some, about = plan.data.images.images[::every][:COMPARED], _about(plan, delivery)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, about, some)
@@ -236,6 +243,7 @@ def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
         accuracy=_accuracy(plan, found, fit, predicted),
         settings=described(plan),
         measured=plan.measured.words,
+        beside={name: part for name, part in plan.folders.items() if name != "data"},
         seconds=fit.seconds,
     )
 

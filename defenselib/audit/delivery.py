@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from defenselib.audit.folder import UserData
 from defenselib.audit.signs import ScanReport
 from defenselib.models import Classifier
 
@@ -37,7 +38,8 @@ class Delivery:
     takes for the attacker's. predicted: int64 (N,), what the model takes each file for. held_out: bool (N,), not
     trained on. removed: bool (N,), what the cleaned list leaves out. accuracy: None where there was nothing to measure
     on; measured: on how many, or why on none, in words. settings: what was asked for, in words.
-    files: what was written, with a line on each.
+    beside: the other folders that were read,
+    by name. files: what was written, with a line on each.
     """
 
     defense: str
@@ -52,5 +54,6 @@ class Delivery:
     accuracy: Accuracy | None
     settings: Mapping[str, str]
     measured: str = ""
+    beside: Mapping[str, UserData] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)

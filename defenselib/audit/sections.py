@@ -14,7 +14,7 @@ from defenselib.audit.names import visible
 from defenselib.audit.patterns import searched
 from defenselib.audit.phrases import NEEDED
 from defenselib.audit.signs import ScanReport
-from defenselib.audit.suspects import speaks_against
+from defenselib.audit.suspects import speaks_against, unjudged
 from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
@@ -32,8 +32,9 @@ NOT_CHECKED = (
 def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """The answer, and the numbers that one asks for first."""
     count, flagged = len(data.files), int(scan.flagged.sum())
+    left = sum(len(part.skipped) for _, part in _folders(data, delivery))
     facts = {"files": number(count), "classes": number(len(data.classes)), "side": f"{data.images.image_size} px"}
-    facts |= {"flagged": number(flagged), "not read": number(len(data.skipped))}
+    facts |= {"flagged": number(flagged), "not read": number(left)}
     if delivery is not None and delivery.accuracy is not None:
         facts[f"accuracy, {delivery.accuracy.where}"] = f"{delivery.accuracy.percent:.1f} %"
     if delivery is not None:
@@ -104,7 +105,7 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     if scan.pattern is None:
         parts.append(paragraph("There is no pattern that could be drawn."))
     elif scan.quiet:
-        parts.append(paragraph("The strongest pattern is no stronger than patterns of clean data are."))
+        parts.append(paragraph("The strongest pattern is below the limit from which on one is told."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
         parts.append(f'<figure class="trigger">{picture}</figure>')
@@ -191,12 +192,18 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
     return f'{note}<div class="signs">{cards}</div>'
 
 
+def _folders(data: UserData, delivery: Delivery | None) -> list[tuple[str, UserData]]:
+    return [("data", data), *(() if delivery is None else delivery.beside.items())]
+
+
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """What was done to the data, what was looked for, and what was not."""
     counts = [(sign.title, int(torch.isfinite(sign.scores).sum())) for sign in scan.signs]
     done = [f"{title}, on {count} files" if count else f"{title}, by class" for title, count in counts]
+    notes = [note if part is data else f"{name}: {note}"
+             for name, part in _folders(data, delivery) for note in part.notes]  # fmt: skip
     took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
-    parts = ["<h3>Data</h3>", bullets(data.notes), "<h3>Looked for</h3>", bullets(done)]
+    parts = ["<h3>Data</h3>", bullets(notes), "<h3>Looked for</h3>", bullets(done)]
     if took:
         parts.append(paragraph(f"It took: {took}.", "muted"))
     parts += ["<h3>Not looked for</h3>", bullets([*NOT_CHECKED, *_not_searched(data)])]
@@ -210,6 +217,8 @@ def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
                 "files for another class, and more is left out than should be."
             )
         )
+        if bool(delivery.held_out.any()):
+            parts.append(paragraph(f"{unjudged(delivery)}."))
     return "".join(parts)
 
 
@@ -220,10 +229,11 @@ def _not_searched(data: UserData) -> list[str]:
     return [f"A pattern that only one class has ({NEEDED}), in class {', '.join(names)}."] if names else []
 
 
-def skipped(data: UserData) -> str:
+def skipped(data: UserData, delivery: Delivery | None) -> str:
     """Every file that was not read, and why."""
-    if not data.skipped:
+    rows = [(item.file, item.reason, name) for name, part in _folders(data, delivery) for item in part.skipped]
+    if not rows:
         return paragraph("Every file was read.")
-    rows = [(item.file, item.reason) for item in data.skipped]
-    found = table(("file", "why"), rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1))
+    head = ("file", "why", "folder")
+    found = table(head, rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1, 2))
     return folded(f"{len(rows)} files", found) if len(rows) > LONG else found

@@ -12,7 +12,6 @@ from defenselib import folders
 from defenselib.audit import tables
 from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import write_table
 from defenselib.audit.signs import ScanReport
 from defenselib.errors import printable
 
@@ -39,7 +38,7 @@ def write_suspects(path: Path, data: UserData, delivery: Delivery) -> None:
     name = delivery.defense
     more = [f"{name}_score"] * (delivery.score is not None)
     more += [f"{name}_suspect", "model_says", "held_out", "kept"]
-    write_table(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
+    tables.write_quoted(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
 
 
 def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
@@ -57,6 +56,16 @@ def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
 def speaks_against(data: UserData, delivery: Delivery, i: int) -> bool:
     """Whether the defense suspects file `i` and its model takes it for another class than its label."""
     return bool(delivery.suspects[i]) and int(delivery.predicted[i]) != int(data.images.labels[i])
+
+
+def unjudged(delivery: Delivery) -> str:
+    """What the kept files are to be known by: not all were looked at by the defense."""
+    held = delivery.held_out
+    kept = int((held & ~delivery.removed).sum())
+    return (
+        f"{int(held.sum())} held-out files were not judged by the defense, for it was not trained on them; {kept} of "
+        "them are kept because the scan does not flag them"
+    )
 
 
 def _yes(value: object) -> str:
