@@ -87,9 +87,7 @@ def scan(
     if save is not None:
         save(report)
     if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # another scan's is in it
-            folder.parent.rmdir()
+        _forget(folder)
     return report
 
 
@@ -118,6 +116,13 @@ def _unfinished(data: UserData, seed: int, budget: str, out: Path) -> Path:
         tempfile.TemporaryFile(dir=out).close()
     what = f"{_VERSION} {digest_of(data.images)} {seed} {budget}"
     return out / _UNFINISHED / hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
+def _forget(folder: Path) -> None:
+    """Delete what a finished scan has kept, and leave another one's alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
 
 
 def _patterns(images: ImageSet, seed: int, folder: Path | None) -> list[Pattern]:
