@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from defenselib.audit import phrases
 from defenselib.audit.counts import ranks
-from defenselib.audit.patterns import MOST, Pattern
+from defenselib.audit.patterns import MOST, Pattern, searched
 from defenselib.audit.signs import Sign, Verdict
 
 # Strength of a pattern from which on it is told, and from which on it is an alarm. Chosen on CIFAR-10 and GTSRB, on
@@ -25,16 +26,22 @@ LIFT, SHARE = 3.0, 0.6
 TAKEN = 0.5  # more of the other images that the pattern turns to its class: then a told pattern is an alarm
 SUSPECTS = 0.02  # of the images are a sign's suspects
 _COUNTED = ("pattern", "loss", "entropy", "fct", "spectral")
+Taken = tuple[float, float]  # share of other images that a network takes for the pattern's class, with it and without
 
 
 def top(scores: Tensor) -> Tensor:
-    """The suspects of a sign: bool (N,), the highest 2 % of what it speaks of, 10 at least, ties in order."""
+    """The suspects of a sign: bool (N,), the highest 2 % of what it speaks of, 10 at least.
+
+    All that tie with the last of them are among them, and none of these where they are most images: which files come
+    first must be without effect.
+    """
     known = int((~scores.isnan()).sum())
     count = min(known, max(10, round(SUSPECTS * known)))
-    order = scores.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True)[:count]
-    found = torch.zeros(len(scores), dtype=torch.bool)
-    found[order] = True
-    return found
+    if not count:
+        return torch.zeros(len(scores), dtype=torch.bool)
+    cut = scores.nan_to_num(nan=-torch.inf).sort(descending=True).values[count - 1]
+    found = scores >= cut
+    return found if int(found.sum()) <= max(count, known // 2) else scores > cut
 
 
 def shares(suspects: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -42,35 +49,63 @@ def shares(suspects: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels[suspects], minlength=classes).float() / max(1, int(suspects.sum()))
 
 
+def told(patterns: Sequence[Pattern]) -> list[Pattern]:
+    """Those that are told, of all, strongest first."""
+    return [item for item in patterns if item.strength >= LOOK]
+
+
+def is_alarm(pattern: Pattern, taken: Taken | None) -> bool:
+    """Whether a told pattern alone is an alarm. taken: where a network was asked."""
+    each = pattern.strength / min(len(pattern.members), MOST) ** 0.5
+    return (pattern.strength >= ALARM and each >= EACH) or (taken is not None and taken[0] - taken[1] >= TAKEN)
+
+
+def leading(patterns: Sequence[Pattern], taken: Sequence[Taken] = ()) -> int:
+    """Which pattern speaks for the data: the strongest that is an alarm, else the strongest of all.
+
+    A large natural group may be stronger than a trigger, and no alarm. taken: of the first of the patterns.
+    """
+    asked = [*taken, *[None] * len(patterns)]
+    return next((i for i, item in enumerate(told(patterns)) if is_alarm(item, asked[i])), 0)
+
+
 def agree(
     signs: Mapping[str, Sign],
     labels: Tensor,
     classes: tuple[str, ...],
-    patterns: list[Pattern],
+    patterns: Sequence[Pattern],
     second: int | None,
-    success: tuple[float, float] | None,
+    taken: Sequence[Taken] = (),
 ) -> Verdict:
-    """Weigh the signs. second: BSD's vote; success: the strongest pattern's, with it and without. Labels on the CPU."""
-    told = [item for item in patterns if item.strength >= LOOK]
+    """Weigh the signs. patterns: strongest first; second: BSD's vote; taken: of the first patterns. Labels on the
+    CPU."""
+    shown, lead = told(patterns), leading(patterns, taken)
+    asked = [*taken, *[None] * len(patterns)]
     member = torch.zeros(len(labels), dtype=torch.bool)
-    for item in told:
+    for item in shown:
         member[item.members.cpu()] = True
     counted = torch.stack([ranks(signs[key].scores.cpu().float()) for key in _COUNTED if key in signs])
     score = (counted.nanmean(0).nan_to_num(0.0) + member.float()) / 2
-    votes, consensus = _votes(signs, labels, classes, told, second)
-    if told:
-        target, flagged = told[0].label, member
-        each = told[0].strength / min(len(told[0].members), MOST) ** 0.5
-        sure = (told[0].strength >= ALARM and each >= EACH) or (
-            success is not None and success[0] - success[1] >= TAKEN
-        )
-        alarm = "alarm" if sure else "look"
+    votes, consensus = _votes(signs, labels, classes, shown[lead] if shown else None, second)
+    null = _null(patterns, lead)
+    missed = [classes[label] for label in sorted(set(range(len(classes))) - set(searched(labels)))]
+    limits = phrases.Limits(LOOK, ALARM, EACH)
+    target, flagged, alarm = None, torch.zeros(len(labels), dtype=torch.bool), "calm"
+    if shown:
+        target, flagged = shown[lead].label, member
+        alarm = "alarm" if is_alarm(shown[lead], asked[lead]) else "look"
+        order = [lead, *(i for i in range(len(shown)) if i != lead)]
+        groups = [phrases.Group(classes[shown[i].label], len(shown[i].members), shown[i].strength, asked[i])
+                  for i in order]  # fmt: skip
+        words = phrases.patterns(alarm == "alarm", groups, limits)
     elif consensus is not None:
         hits = torch.stack([top(signs[key].scores.cpu()) for key in ("loss", "entropy")]).all(0)
         target, flagged, alarm = consensus, hits & (labels == consensus), "look"
+        words = phrases.consensus(classes[consensus], int(flagged.sum()), null["strength"])
+    elif not patterns:
+        alarm, words = "unknown", phrases.UNKNOWN
     else:
-        target, flagged, alarm = None, torch.zeros(len(labels), dtype=torch.bool), "calm"
-    null = _null(patterns)
+        words = phrases.calm(null["strength"], null["strongest in other classes"], limits)
     return Verdict(
         score=score,
         rank=score.argsort(descending=True, stable=True),
@@ -78,21 +113,21 @@ def agree(
         target=target,
         target_votes=votes,
         alarm=alarm,
-        words=_words(alarm, told, null, classes, target, success, int(flagged.sum())),
+        words=words + (phrases.not_searched(missed) if len(missed) < len(classes) else ""),
         null=null,
     )
 
 
 def _votes(
-    signs: Mapping[str, Sign], labels: Tensor, classes: tuple[str, ...], told: list[Pattern], second: int | None
+    signs: Mapping[str, Sign], labels: Tensor, classes: tuple[str, ...], lead: Pattern | None, second: int | None
 ) -> tuple[dict[str, str], int | None]:
     """The class that each sign points to, and the one on which those of the network agree beyond LIFT and SHARE."""
-    votes = {"pattern": classes[told[0].label]} if told else {}
+    votes = {} if lead is None else {"pattern": classes[lead.label]}
     usual = torch.bincount(labels, minlength=len(classes)).float() / len(labels)
     clear: list[int] = [] if second is None else [second]
     for key in ("loss", "entropy"):
-        if key in signs:
-            found = shares(top(signs[key].scores.cpu()), labels, len(classes))
+        if key in signs and bool((suspects := top(signs[key].scores.cpu())).any()):
+            found = shares(suspects, labels, len(classes))
             label = int((found - usual).argmax())
             votes[key] = classes[label]
             clear.append(label if found[label] >= SHARE and found[label] >= LIFT * usual[label] else -1)
@@ -101,8 +136,8 @@ def _votes(
     return votes, clear[0] if len(clear) == 3 and len(set(clear)) == 1 else None
 
 
-def _null(patterns: list[Pattern]) -> dict[str, Any]:
-    first = patterns[0] if patterns else None
+def _null(patterns: Sequence[Pattern], lead: int) -> dict[str, Any]:
+    first = patterns[lead] if patterns else None
     others = [item.strength for item in patterns if first is not None and item.label != first.label]
     return {
         "strength": 0.0 if first is None else first.strength,
@@ -110,34 +145,3 @@ def _null(patterns: list[Pattern]) -> dict[str, Any]:
         "told from": LOOK,
         "alarm from": ALARM,
     }
-
-
-def _words(
-    alarm: str,
-    told: list[Pattern],
-    null: Mapping[str, float],
-    classes: tuple[str, ...],
-    target: int | None,
-    success: tuple[float, float] | None,
-    flagged: int,
-) -> str:
-    found = f"{null['strength']:.1f}, in the other classes {null['strongest in other classes']:.1f} at most"
-    usual = f"clean sets stayed below {LOOK:g} when the limits were set"
-    if alarm == "calm":
-        return (
-            f"Nothing stands out. The strongest pattern that only one class has scores {found}; {usual}. "
-            "A trigger without a fixed pattern, or a handful of files, can be missed."
-        )
-    name = classes[target] if target is not None else ""
-    if not told:
-        return (
-            f"No shared pattern (strength {found}), but what a network learns first, what it is surest of and its "
-            f"second choice all point to class {name}: {flagged} files to look at. Easy classes can look like this."
-        )
-    tried = "" if success is None else (
-        f" Put on images of other classes, it makes a network say {name} for {success[0]:.0%} of them "
-        f"({success[1]:.0%} without it)."
-    )  # fmt: skip
-    sure = f"an alarm is from {ALARM:g}, and {EACH:g} times the root of their number; {usual}"
-    begin = "Very likely poisoned." if alarm == "alarm" else "Worth a look."
-    return f"{begin} {len(told[0].members)} files of class {name} share a pattern of strength {found} ({sure}).{tried}"

@@ -12,6 +12,11 @@ from defenselib.audit.signs import Sign
 from defenselib.data.types import ImageSet
 
 
+def pictures(images: Tensor) -> list[bytes]:
+    """A key of each image uint8 (N, 3, S, S): equal where all pixels are."""
+    return [hashlib.sha256(image.contiguous().numpy().tobytes()).digest() for image in images.cpu()]
+
+
 def class_sizes(data: ImageSet, classes: tuple[str, ...]) -> Sign:
     """How many images each class has: poison with false labels makes its class larger."""
     counts = torch.bincount(data.labels.cpu(), minlength=len(classes))
@@ -27,8 +32,8 @@ def class_sizes(data: ImageSet, classes: tuple[str, ...]) -> Sign:
 def duplicates(data: ImageSet, classes: tuple[str, ...]) -> Sign:
     """Images of exactly the same pixels: 1 where a copy has another label, 0.5 where all have this one, else 0."""
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for place, image in enumerate(data.images.cpu()):
-        groups[hashlib.sha256(image.contiguous().numpy().tobytes()).digest()].append(place)
+    for place, key in enumerate(pictures(data.images)):
+        groups[key].append(place)
     labels, found = data.labels.cpu(), torch.zeros(len(data))
     per_class = dict.fromkeys(classes, 0.0)
     torn = 0

@@ -13,21 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from defenselib import folders
 from defenselib.audit import kept, outfolder
 from defenselib.audit.amount import PROFILES, Work, work_for
+from defenselib.audit.counts import pictures
 from defenselib.audit.delivery import Accuracy, Delivery
 from defenselib.audit.export import write_model
-from defenselib.audit.folder import UserData, write_skipped
+from defenselib.audit.folder import UserData
 from defenselib.audit.forecast import Meter, costs, seconds_an_image
 from defenselib.audit.inputs import matched
+from defenselib.audit.measured import Measured, accuracy, held_out, unseen
 from defenselib.audit.methods import check_defense, needs_clean
 from defenselib.audit.page import write_report
 from defenselib.audit.scan import scan, seconds_for
 from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import CLEANED, SUSPECTS, removed_by_rule, write_cleaned, write_suspects
+from defenselib.audit.tables import summary, write_skipped
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
-from defenselib.data.subset import stratified_index
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import check_choice, check_range
 from defenselib.experiments import provenance
@@ -37,6 +40,7 @@ from defenselib.experiments.store import Store
 from defenselib.learning.evaluation import predict
 
 HELD_OUT = 0.1
+COMPARED = 16  # images on which the written programs must say what the model says
 REPORT, SKIPPED = "report.html", "skipped.csv"
 Scanner = Callable[..., ScanReport]
 
@@ -81,6 +85,12 @@ class Plan:
         # Made once, and whatever is wrong with them is raised here.
         _ = (self.clean_images, self.test_images, self.work)
 
+    @property
+    def folders(self) -> dict[str, UserData]:
+        """What was read, by the name that reports and tables have for it."""
+        read = {"data": self.data, "clean": self.clean, "test": self.test}
+        return {name: part for name, part in read.items() if part is not None}
+
     @cached_property
     def clean_images(self) -> ImageSet | None:
         if self.clean is None or not needs_clean(self.settings.defense):
@@ -92,15 +102,29 @@ class Plan:
         return None if self.test is None else matched(self.test, self.data, "--test")
 
     @cached_property
+    def pictures(self) -> list[bytes]:
+        """A key of each file's pixels."""
+        return pictures(self.data.images.images)
+
+    @cached_property
     def held_out(self) -> Tensor:
-        """bool (N,): drawn by seed in class proportions; the last image of a class is never taken."""
-        labels = self.data.images.labels
-        held = torch.zeros(len(labels), dtype=torch.bool)
-        if self.test is None:
-            keep = max(len(self.data.classes), len(labels) - round(self.settings.holdout * len(labels)))
-            held[:] = True
-            held[stratified_index(labels, keep, self.settings.seed, "held-out")] = False
-        return held
+        """bool (N,): drawn by seed in class proportions, copies together; the last image of a class is never taken."""
+        labels, chosen = self.data.images.labels, self.settings
+        if self.test is not None:
+            return torch.zeros(len(labels), dtype=torch.bool)
+        return held_out(labels, self.pictures, chosen.holdout, chosen.seed)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What accuracy is measured on: test images or held-out ones, without those that are trained on too."""
+        trained = {key for key, out in zip(self.pictures, self.held_out.tolist(), strict=True) if not out}
+        if self.clean_images is not None:
+            trained.update(pictures(self.clean_images.images))
+        if self.test_images is not None:
+            new = unseen(pictures(self.test_images.images), trained)
+            return Measured("test folder", new, int((~new).sum()))
+        new = unseen(self.pictures, trained)
+        return Measured("held-out part", self.held_out & new, int((self.held_out & ~new).sum()))
 
     @cached_property
     def train(self) -> ImageSet:
@@ -128,6 +152,7 @@ class Plan:
             **self.work.describe(),
             "seed": chosen.seed,
             "held out": chosen.holdout if self.test is None else 0.0,
+            "held-out files": hashlib.sha256(bytes(self.held_out.tolist())).hexdigest(),
             "flip": chosen.flip,
         }
 
@@ -176,7 +201,7 @@ def defend(
     A run that is stopped goes on where it was when it is asked for again, with the same result. Errors:
     InvalidValueError for a folder that is not free, FolderError where nothing can be written.
     """
-    place = Path(out)
+    place = folders.expanded(out)
     with outfolder.working_in(place, plan.request()) as work:
         seed, device = plan.settings.seed, chosen_device(plan.device)
         look = partial(scanner or scan, plan.data, seed=seed, device=device, progress=progress, out=work / "scan")
@@ -186,8 +211,10 @@ def defend(
         delivery = judged(plan, found, fit)
         write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
-        write_skipped(place / SKIPPED, plan.data)
-        files = write_model(place, delivery.model, plan.architecture, plan.data.classes, _about(plan, delivery))
+        write_skipped(place / SKIPPED, plan.folders)
+        every = max(1, len(plan.pictures) // COMPARED)
+        some, about = plan.data.images.images[::every][:COMPARED], _about(plan, delivery)
+        files = write_model(place, delivery.model, plan.architecture, plan.data.classes, about, some)
         delivery = replace(delivery, files=files)
         write_report(place / REPORT, plan.data, found, delivery)
     return delivery
@@ -215,6 +242,8 @@ def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
         removed=removed_by_rule(found, labels, suspects, predicted),
         accuracy=_accuracy(plan, found, fit, predicted),
         settings=described(plan),
+        measured=plan.measured.words,
+        beside={name: part for name, part in plan.folders.items() if name != "data"},
         seconds=fit.seconds,
     )
 
@@ -230,6 +259,7 @@ def described(plan: Plan) -> dict[str, str]:
         f"{work.reference}",
         "clean images": "none" if plan.clean_images is None else f"{len(plan.clean_images)}, put to the training set",
         "held out": held,
+        "accuracy": plan.measured.words,
         "network": f"{work.model}, width {work.width}, {work.precision}",
         "mirrored images": "keep their label" if chosen.flip else "are not used",
         "seed": str(chosen.seed),
@@ -237,46 +267,31 @@ def described(plan: Plan) -> dict[str, str]:
 
 
 def _accuracy(plan: Plan, found: ScanReport, fit: Fit, predicted: Tensor) -> Accuracy | None:
-    classes = len(plan.data.classes)
-    if plan.test_images is not None:
-        said = predict(fit.model, plan.test_images.images).cpu()
-        return _measured("test folder", said, plan.test_images.labels, classes)
-    held = plan.held_out
-    if not bool(held.any()):
-        return None
-    labels = plan.data.images.labels
-    plain = held & ~found.flagged
-    unflagged = None
-    if bool((held & found.flagged).any()) and bool(plain.any()):
-        unflagged = _percent(predicted[plain] == labels[plain])
-    return _measured("held-out part", predicted[held], labels[held], classes, unflagged)
-
-
-def _measured(where: str, said: Tensor, labels: Tensor, classes: int, unflagged: float | None = None) -> Accuracy:
-    right = said == labels
-    per_class = tuple(_percent(right[labels == label]) for label in range(classes))
-    return Accuracy(where, len(labels), _percent(right), per_class, unflagged)
-
-
-def _percent(right: Tensor) -> float:
-    return 100.0 * right.double().mean().item() if len(right) else float("nan")
+    classes, test = len(plan.data.classes), plan.test_images
+    if test is not None:
+        return accuracy(plan.measured, predict(fit.model, test.images).cpu(), test.labels, classes)
+    return accuracy(plan.measured, predicted, plan.data.images.labels, classes, found.flagged)
 
 
 def _about(plan: Plan, delivery: Delivery) -> dict[str, Any]:
-    """What model.json says beside the network."""
-    seen = delivery.accuracy
-    accuracy = None
+    """What model.json says beside the network: the scan's verdict, and apart from it what the method guesses."""
+    seen, guess, said = delivery.accuracy, delivery.target, summary(plan.data, delivery.scan)
+    told: dict[str, Any] | None = None
     if seen is not None:
-        accuracy = {"on": seen.where, "images": seen.images, "percent": round(seen.percent, 3)}
+        told = {"on": seen.where, "images": seen.images, "percent": round(seen.percent, 3)}
         if seen.where == "held-out part":
-            accuracy["note"] = "drawn from the suspect data, and possibly poisoned itself"
+            told["note"] = "drawn from the suspect data, and possibly poisoned itself"
         if seen.unflagged is not None:
-            accuracy["percent without flagged files"] = round(seen.unflagged, 3)
+            told["percent without flagged files"] = round(seen.unflagged, 3)
+        if seen.copies:
+            told["not counted, copies of images trained on"] = seen.copies
     return {
-        "accuracy": accuracy,
+        "accuracy": told,
+        "accuracy_words": delivery.measured,
         "settings": dict(delivery.settings),
         "request": plan.request(),
-        "target_guess": None if delivery.target is None else plan.data.classes[delivery.target],
+        "scan": {key: said[key] for key in ("alarm", "words", "target", "target_votes", "flagged", "not_searched")},
+        "method": {"name": delivery.defense, "target_guess": None if guess is None else plan.data.classes[guess]},
         "seconds": dict(delivery.seconds),
         "versions": provenance.versions(),
         "machine": provenance.machine(chosen_device(plan.device)),

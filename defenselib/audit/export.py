@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from defenselib import folders, tensor_files
-from defenselib.errors import DataError
+from defenselib.audit.names import visible
+from defenselib.errors import DataError, DefenseLibError
 from defenselib.models import Classifier, build_model
 
 WEIGHTS, ABOUT, PROGRAM, ONNX = "model.safetensors", "model.json", "model.pt2", "model.onnx"
@@ -26,6 +28,7 @@ RESIZING = (
     "turn the picture upright by its EXIF note, convert it to RGB, resize it as a whole (no crop) to the side, bilinear"
 )
 FORMAT = 1
+_TIE, _MOST = 1e-3, 200  # of the largest logit: no difference; characters of an exporter's message
 
 
 class Deployed(nn.Module):
@@ -41,23 +44,32 @@ class Deployed(nn.Module):
 
 
 def write_model(
-    folder: Path, model: Classifier, architecture: Mapping[str, Any], classes: Sequence[str], about: Mapping[str, Any]
+    folder: Path,
+    model: Classifier,
+    architecture: Mapping[str, Any],
+    classes: Sequence[str],
+    about: Mapping[str, Any],
+    images: Tensor | None = None,
 ) -> dict[str, str]:
     """Write model.safetensors, model.pt2, model.onnx where its packages are installed, and last model.json.
 
-    architecture: the arguments of `build_model` that make the network. about: what else model.json says. Returns a line
-    on each file, or why it is not there. Errors: FolderError.
+    architecture: the arguments of `build_model` that make the network. about: what else model.json says. images: uint8
+    (N, 3, S, S), a few on which a program must say what the model says; noise if None. Returns a line on each file, or
+    why it is not there: a program that cannot be made costs neither the weights nor the others. Errors: FolderError.
     """
     model = model.cpu().eval()
     side = int(architecture["image_size"])
     folders.make(folder)
     with folders.writing(folder / WEIGHTS):
         tensor_files.save(folder / WEIGHTS, model.state_dict())
-    files = {
-        WEIGHTS: "weights, read by defenselib.audit.load_model",
-        PROGRAM: write_program(model, side, folder / PROGRAM),
-        ONNX: write_onnx(model, side, folder / ONNX),
-    }
+    noise = torch.randint(256, (8, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = (noise if images is None else images).cpu()
+    files = {WEIGHTS: "weights, read by defenselib.audit.load_model"}
+    for name, write in ((PROGRAM, write_program), (ONNX, write_onnx)):
+        try:
+            files[name] = write(model, seen, folder / name)
+        except Exception as error:  # an exporter may raise whatever it likes, after hours of training
+            files[name] = f"not written: {_reason(error)}"
     content = {
         "format": FORMAT,
         "classes": list(classes),
@@ -79,32 +91,72 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     folders.write_text(path, text + "\n")
 
 
-def write_program(model: Classifier, side: int, path: Path) -> str:
-    """A `torch.export` program: `torch.export.load(path).module()(images)` needs torch alone."""
+def write_program(model: Classifier, images: Tensor, path: Path) -> str:
+    """A `torch.export` program: `torch.export.load(path).module()(images)` needs torch alone.
+
+    Raises whatever the exporter does, and DataError where the file does not say of `images` what the model says.
+    """
     with folders.writing(path), folders.atomic(path) as temporary:
         # The name decides the format for torch, so the temporary file has its ending too.
         whole = temporary.with_suffix(".pt2")
         try:
             with _quiet():
-                torch.export.save(_program(model, side), whole)
+                torch.export.save(_program(model, images), whole)
+                program = torch.export.load(whole).module()
+                check_same(model, images, program)
             whole.replace(temporary)
         finally:
             whole.unlink(missing_ok=True)
     return "program for torch.export.load; needs torch alone"
 
 
-def write_onnx(model: Classifier, side: int, path: Path) -> str:
-    """An ONNX graph, for onnxruntime and others; the answer says where packages are missing."""
+def write_onnx(model: Classifier, images: Tensor, path: Path) -> str:
+    """An ONNX graph, for onnxruntime and others; the answer says where packages are missing.
+
+    Raises as `write_program`; without onnxruntime the file is not compared with the model.
+    """
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         return f"not written: {' and '.join(missing)} missing; pip install 'defenselib[export]'"
     with folders.writing(path), folders.atomic(path) as temporary, _quiet():
         graph = torch.onnx.export(
-            _program(model, side), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
+            _program(model, images), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
         )
         assert graph is not None
         graph.save(str(temporary), external_data=False)
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "ONNX graph; needs onnxruntime alone; not compared with the model, for onnxruntime is missing"
+        check_same(model, images, _graph(temporary))
     return "ONNX graph; needs onnxruntime alone"
+
+
+def check_same(model: Classifier, images: Tensor, program: Callable[[Tensor], Tensor]) -> None:
+    """Raise DataError where `program` takes an image for another class than the model, in a batch of one or of several.
+
+    Classes whose logits are as good as equal may change places: the arithmetic is in another order.
+    """
+    with torch.no_grad():
+        logits = Deployed(model).eval()(images)
+        said = torch.cat([program(part) for part in (images[:1], images[1:]) if len(part)]).argmax(1)
+    best, theirs = logits.max(1).values, logits.gather(1, said[:, None])[:, 0]
+    other = int((best - theirs > _TIE * best.abs().clamp_min(1)).sum())
+    if other:
+        raise DataError(f"it takes {other} of {len(images)} images for another class than the model does")
+
+
+def _graph(path: Path) -> Callable[[Tensor], Tensor]:
+    """An ONNX graph as a function."""
+    runtime = importlib.import_module("onnxruntime")  # it has no types
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong."""
+    lines = str(error).strip().splitlines() or [""]
+    return (
+        visible(f"{type(error).__name__}: {lines[0]}"[:_MOST]) if not isinstance(error, DefenseLibError) else lines[0]
+    )
 
 
 def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
@@ -129,9 +181,9 @@ def load_model(folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
     return model.eval(), about
 
 
-def _program(model: Classifier, side: int) -> torch.export.ExportedProgram:
+def _program(model: Classifier, images: Tensor) -> torch.export.ExportedProgram:
     # Two images: with one, torch would take the batch for fixed.
-    example = torch.zeros(2, 3, side, side, dtype=torch.uint8)
+    example = torch.zeros(2, *images.shape[1:], dtype=torch.uint8)
     batch = {INPUT: {0: torch.export.Dim("batch")}}
     return torch.export.export(Deployed(model).eval(), (example,), dynamic_shapes=batch)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,15 +15,29 @@ from defenselib.learning import checkpoints
 FILE = "scan.safetensors"
 
 
-def scanned(folder: Path, make: Callable[[], ScanReport]) -> ScanReport:
-    """The report that `folder` keeps, or the one that `make` gives, kept from now on. Errors: FolderError."""
+def scanned(folder: Path, make: Callable[..., ScanReport]) -> ScanReport:
+    """The report that `folder` keeps, or the one that `make` gives, kept from now on. Errors: FolderError.
+
+    make: is called with `save`, that it may keep the report before it deletes what it has it from.
+    """
     path = folder / FILE
     if path.exists():
         try:
-            content = checkpoints.load(path, torch.device("cpu"))
-            return ScanReport(**content | {"signs": tuple(Sign(**sign) for sign in content["signs"])})
+            return read(folder)
         except (DamagedFileError, KeyError, TypeError):
             path.unlink()
-    report = make()
-    checkpoints.save(path, vars(report) | {"signs": [vars(sign) for sign in report.signs]})
+    report = make(save=partial(write, folder))
+    if not path.exists():
+        write(folder, report)
     return report
+
+
+def write(folder: Path, report: ScanReport) -> None:
+    """Keep a report. Errors: FolderError."""
+    checkpoints.save(folder / FILE, vars(report) | {"signs": [vars(sign) for sign in report.signs]})
+
+
+def read(folder: Path) -> ScanReport:
+    """The report that is kept. Errors: DamagedFileError, KeyError, TypeError."""
+    content = checkpoints.load(folder / FILE, torch.device("cpu"))
+    return ScanReport(**content | {"signs": tuple(Sign(**sign) for sign in content["signs"])})

@@ -1,8 +1,10 @@
-"""The folder that a delivery is written to: new, or one whose run is unfinished and was asked for in the same words."""
+"""The folder that is written to: a delivery's is new, or its run is unfinished and was asked for in the same words; a
+scan's is new, or holds what an earlier scan has written."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from defenselib.audit.export import write_json
 from defenselib.errors import InvalidValueError
 
 UNFINISHED, REQUEST, LOCK = ".unfinished", "request.json", "lock"
+SCANNED = ("scan.json", "suspects.csv", "skipped.csv", "report.html")  # of a scan, by the first it is known
 Request = Mapping[str, Any]
 
 
@@ -31,17 +34,54 @@ def check_free(out: Path) -> Path:
     """The folder of a new or an unfinished run. Errors: InvalidValueError for a file, a finished delivery, or a folder
     with anything else in it."""
     place = folders.expanded(out)
-    try:
-        if place.exists() and not place.is_dir():
-            raise InvalidValueError(f"--out {out} is a file; choose a folder that does not exist yet")
-        there = sorted(item.name for item in place.iterdir()) if place.is_dir() else []
-    except OSError as error:
-        raise InvalidValueError(f"--out {out} cannot be looked at ({error.strerror})") from error
-    if there and UNFINISHED not in there:
+    there = _content(place, out)
+    if there and not _is_run(place) and _kept(place):
+        raise InvalidValueError(f"--out {out} holds an unfinished scan; choose another folder")
+    if there and not _is_run(place) and there != [UNFINISHED]:
         raise InvalidValueError(
             f"--out {out} is not empty (it holds {there[0]}), and nothing in it is written over; choose another folder"
         )
     return place
+
+
+def check_scan(out: Path) -> Path:
+    """The folder of a scan: new, empty, or with what a scan has written or not finished. Errors: InvalidValueError for
+    a file, and for a folder with anything else in it."""
+    place = folders.expanded(out)
+    there = _content(place, out)
+    strange = [name for name in there if name not in (UNFINISHED, *SCANNED)]
+    own = SCANNED[0] in there or (UNFINISHED in there and not strange and not _is_run(place))
+    if there and not own:
+        raise InvalidValueError(
+            f"--out {out} is not empty (it holds {(strange or there)[0]}) and has no {SCANNED[0]} of an earlier scan, "
+            "which alone is written over; choose another folder"
+        )
+    return place
+
+
+def _content(place: Path, out: Path) -> list[str]:
+    """Names of what lies there, sorted; none where there is nothing yet, but something can be made."""
+    try:
+        above = next(path for path in (place, *place.absolute().parents) if path.exists())
+        if not above.is_dir():
+            what = "is a file" if above == place else f"lies below {above}, which is a file"
+            raise InvalidValueError(f"--out {out} {what}; choose a folder that does not exist yet")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise InvalidValueError(f"--out {out}: you may not write in {above}; choose another folder")
+        return sorted(item.name for item in place.iterdir()) if place.is_dir() else []
+    except OSError as error:
+        raise InvalidValueError(f"--out {out} cannot be looked at ({error.strerror})") from error
+
+
+def _kept(place: Path) -> list[str]:
+    """Names of what an unfinished run or scan keeps there."""
+    work = place / UNFINISHED
+    return sorted(item.name for item in work.iterdir()) if work.is_dir() else []
+
+
+def _is_run(place: Path) -> bool:
+    """Whether a delivery is unfinished there; a scan keeps other files."""
+    return not {REQUEST, LOCK}.isdisjoint(_kept(place))
 
 
 @contextmanager

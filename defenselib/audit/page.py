@@ -51,5 +51,5 @@ def _parts(data: UserData, scan: ScanReport, delivery: Delivery | None) -> Seque
         ("classes", "Counts a class", sections.classes(data, scan, delivery)),
         ("signs", "The signs", sections.signs(scan, delivery)),
         ("checked", "What was checked, and what was not", sections.checked(data, scan, delivery)),
-        ("skipped", "Files that were not read", sections.skipped(data)),
+        ("skipped", "Files that were not read", sections.skipped(data, delivery)),
     ]

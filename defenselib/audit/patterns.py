@@ -24,8 +24,10 @@ MOST = 256  # more members add nothing to a pattern's strength
 CHANCE = 0.01  # patterns as pure under random labels, in all comparisons together, below which it is no chance
 APART = 4.5  # robust deviations of the other classes from which on an image stands apart
 _DIRECTIONS, _ROUNDS, _KEPT = 6, 10, 3
+LEAST_IMAGES = 2 * LEAST  # of a class, below which it is not searched
 LEAST_OTHERS = 32  # images of other classes, below which they are no measure
 _STARTS, _OTHERS = 800, 1500  # images of a class, and of the others, that are looked at while searching
+_CHUNK = 64
 _LOW = 8  # side in pixels at which images are compared as wholes
 
 
@@ -71,17 +73,26 @@ class Pattern:
         return self.apart * contrast**3 * min(len(self.members), MOST) ** 0.5 * self.own**2 * self.diversity
 
 
+def searched(labels: Tensor) -> list[int]:
+    """The labels whose classes are large enough to be searched, in ascending order."""
+    sizes = enumerate(torch.bincount(labels).tolist())
+    return [label for label, size in sizes if size >= LEAST_IMAGES and len(labels) - size >= LEAST_OTHERS]
+
+
 def find_patterns(vectors: Tensor, data: ImageSet, seed: int) -> list[Pattern]:
     """The strongest patterns of each class, strongest first. vectors: unit rows (N, D) of `whitened`."""
-    low = F.adaptive_avg_pool2d(data.images.float(), _LOW).flatten(1)
+    low = _averaged(data.images)
     found = []
-    classes = data.labels.unique().tolist()
-    for label in classes:
-        inside = data.labels == label
-        if int(inside.sum()) >= 2 * LEAST and int((~inside).sum()) >= LEAST_OTHERS:
-            stream = generator(seed, "audit", "patterns", label)
-            found += _of_class(vectors, low, inside, label, stream, len(classes))
+    classes = len(data.labels.unique())
+    for label in searched(data.labels):
+        stream = generator(seed, "audit", "patterns", label)
+        found += _of_class(vectors, low, data.labels == label, label, stream, classes)
     return sorted(found, key=lambda item: -item.strength)
+
+
+def _averaged(images: Tensor) -> Tensor:
+    """Images uint8 as float rows (N, 3 * 8 * 8), a few at a time: as floats all of them are four times as large."""
+    return torch.cat([F.adaptive_avg_pool2d(part.float(), _LOW) for part in images.split(_CHUNK)]).flatten(1)
 
 
 def seconds_for(count: int, classes: int, width: int) -> float:

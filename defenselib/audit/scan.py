@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,16 +16,18 @@ import torch
 from torch import Tensor
 
 from defenselib.audit import network, whitening
-from defenselib.audit.agree import agree, shares, top
+from defenselib.audit.agree import Taken, agree, leading, shares, told, top
 from defenselib.audit.counts import class_sizes, duplicates
 from defenselib.audit.folder import UserData
 from defenselib.audit.patterns import Pattern, find_patterns
 from defenselib.audit.patterns import seconds_for as seconds_of_search
+from defenselib.audit.phrases import UNKNOWN
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.audit.trigger import estimate, success
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import InvalidValueError, check_choice
+from defenselib.folders import expanded, make, writing
 from defenselib.learning import checkpoints
 from defenselib.learning.context import Context
 
@@ -43,17 +46,19 @@ def scan(
     budget: str | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
-    out: Path | None = None,
+    out: str | Path | None = None,
+    save: Callable[[ScanReport], object] | None = None,
 ) -> ScanReport:
     """Look for poison in `data`.
 
     budget: "quick" looks for shared patterns, copies and sizes alone; "standard" (None) trains two small networks too.
     out: a folder for what an unfinished scan keeps; the same call goes on there, with the same result. It must not lie
-    in the data. Errors: UnknownNameError, InvalidValueError, FolderError.
+    in the data. save: gets the report before what is kept there is deleted, to write it. Errors: UnknownNameError,
+    InvalidValueError, FolderError.
     """
     budget = check_choice("budget", budget or "standard", BUDGETS)
     place = chosen_device(device)
-    folder = None if out is None else _unfinished(data, seed, budget, out)
+    folder = None if out is None else _unfinished(data, seed, budget, expanded(out))
     seconds: dict[str, float] = {}
     images = data.images.to(place)
     with _timed(seconds, "counts"):
@@ -61,27 +66,29 @@ def scan(
     with _timed(seconds, "patterns"):
         patterns = _patterns(images, seed, folder)
     signs.insert(0, _pattern_sign(patterns, data))
-    second, tried = None, None
+    second, taken = None, list[Taken]()
     if budget == "standard":
         context = network.context_for(images, place, seed, folder, progress)
         with _timed(seconds, "networks"):
-            more, second, tried = _with_networks(data, images, patterns, context, seed)
+            more, second, taken = _with_networks(data, images, patterns, context, seed)
         signs += more
     labels = data.images.labels.cpu()
-    verdict = agree({item.key: item for item in signs}, labels, data.classes, patterns, second, tried)
-    pattern, mask = (None, None) if not patterns else estimate(images, patterns[0], seed)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # another scan's is in it
-            folder.parent.rmdir()
-    null = verdict.null | ({} if tried is None else {"taken with the pattern": tried[0], "taken without": tried[1]})
-    return ScanReport(
-        **vars(verdict) | {"null": null},
+    verdict = agree({item.key: item for item in signs}, labels, data.classes, patterns, second, taken)
+    lead = leading(patterns, taken)
+    pattern, mask = (None, None) if not patterns else estimate(images, patterns[lead], seed)
+    tried = {"taken with the pattern": taken[lead][0], "taken without": taken[lead][1]} if taken else {}
+    report = ScanReport(
+        **vars(verdict) | {"null": verdict.null | tried},
         signs=tuple(signs),
         pattern=None if pattern is None else pattern.cpu(),
         mask=None if mask is None else mask.cpu(),
         seconds=seconds,
     )
+    if save is not None:
+        save(report)
+    if folder is not None:
+        _forget(folder)
+    return report
 
 
 def seconds_for(data: UserData, budget: str | None = None, device: torch.device | str | None = None) -> float:
@@ -101,11 +108,21 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _unfinished(data: UserData, seed: int, budget: str, out: Path) -> Path:
-    """Where this very scan keeps what it has done. Another one's is left alone."""
+    """Where this very scan keeps what it has done. Another one's is left alone. Errors: FolderError where nothing can
+    be written, before any work."""
     if out.absolute().resolve().is_relative_to(data.root.resolve()):
         raise InvalidValueError(f"out is {out}, which lies in the data; give a folder elsewhere")
+    with writing(make(out)):
+        tempfile.TemporaryFile(dir=out).close()
     what = f"{_VERSION} {digest_of(data.images)} {seed} {budget}"
     return out / _UNFINISHED / hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
+def _forget(folder: Path) -> None:
+    """Delete what a finished scan has kept, and leave another one's alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
 
 
 def _patterns(images: ImageSet, seed: int, folder: Path | None) -> list[Pattern]:
@@ -134,24 +151,25 @@ def _pattern_sign(patterns: list[Pattern], data: UserData) -> Sign:
         scores[labels == item.label] = item.deviations.cpu() * (item.strength / max(strongest, 1e-9))
         per_class[data.classes[item.label]] = item.strength
     if not patterns:
-        words = "No class can be searched for a shared pattern: that takes 8 images of it and 32 of others."
+        words = UNKNOWN
     else:
         first = patterns[0]
         words = (
             f"The strongest pattern that only one class has: {len(first.members)} images of "
             f"{data.classes[first.label]}, {first.apart:.1f} deviations from the others, strength {first.strength:.1f}."
         )
+        words += f" {len(told(patterns))} patterns are told." if len(told(patterns)) > 1 else ""
     return Sign("pattern", "Shared patch or overlay", scores, per_class, words)
 
 
 def _with_networks(
     data: UserData, images: ImageSet, patterns: list[Pattern], context: Context, seed: int
-) -> tuple[list[Sign], int, tuple[float, float] | None]:
-    """The networks' signs, BSD's target, and how the strongest pattern works on other images (`success`)."""
+) -> tuple[list[Sign], int, list[Taken]]:
+    """The networks' signs, BSD's target, and how the told patterns, the strongest at least, work on other images."""
     seen = network.look(images, context, seed)
     second = max(set(seen.votes), key=lambda vote: (seen.votes.count(vote), -vote))
-    tried = success(seen.model, images, patterns[0], context, seed) if patterns else None
-    return _network_signs(seen, data), second, tried
+    shown = patterns[: max(1, len(told(patterns)))]
+    return _network_signs(seen, data), second, [success(seen.model, images, one, context, seed) for one in shown]
 
 
 def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
@@ -164,9 +182,12 @@ def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
         ("fct", "Features change when turned (D-ST)", seen.fct),
         ("spectral", "Spectral signature", seen.spectral),
     ):
-        found = shares(top(values.cpu()), labels, len(data.classes))
+        suspects = top(values.cpu())
+        found = shares(suspects, labels, len(data.classes))
         first = int(found.argmax())
         words = f"{found[first]:.0%} of its suspects are of class {data.classes[first]}."
+        if not bool(suspects.any()):
+            words = "Most images have the same, highest score: no suspects."
         per_class = dict(zip(data.classes, found.tolist(), strict=True))
         signs.append(Sign(key, title, values.float().cpu(), per_class, words))
     votes = Tensor([seen.votes.count(label) / len(seen.votes) for label in range(len(data.classes))])

@@ -11,13 +11,16 @@ from defenselib.audit.forecast import spoken
 from defenselib.audit.markup import bullets, folded, number, paragraph, shown, table
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible
+from defenselib.audit.patterns import searched
+from defenselib.audit.phrases import NEEDED
 from defenselib.audit.signs import ScanReport
-from defenselib.audit.suspects import speaks_against
+from defenselib.audit.suspects import speaks_against, unjudged
 from defenselib.plots import style
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
 LONG = 30  # rows; longer tables are folded
-WORDS = {"calm": "No sign of poison", "look": "Look at these files", "alarm": "This data set looks poisoned"}
+WORDS = {"calm": "No sign of poison", "look": "Look at these files", "unknown": "Too few images to tell",
+         "alarm": "This data set looks poisoned"}  # fmt: skip
 NOT_CHECKED = (
     "Labels that are simply wrong are not looked for; such files may stand among the suspects.",
     "A trigger that the network of the scan does not learn leaves no trace in most signs.",
@@ -29,8 +32,9 @@ NOT_CHECKED = (
 def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """The answer, and the numbers that one asks for first."""
     count, flagged = len(data.files), int(scan.flagged.sum())
+    left = sum(len(part.skipped) for _, part in _folders(data, delivery))
     facts = {"files": number(count), "classes": number(len(data.classes)), "side": f"{data.images.image_size} px"}
-    facts |= {"flagged": number(flagged), "not read": number(len(data.skipped))}
+    facts |= {"flagged": number(flagged), "not read": number(left)}
     if delivery is not None and delivery.accuracy is not None:
         facts[f"accuracy, {delivery.accuracy.where}"] = f"{delivery.accuracy.percent:.1f} %"
     if delivery is not None:
@@ -48,7 +52,7 @@ def suspects(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str
     first = scan.rank[:SUSPECTS]
     some = paragraph(
         "Every folder has files that look stranger than the rest. Nothing says that these are poisoned."
-        if scan.alarm == "calm"
+        if scan.quiet
         else "The files that the signs agree on most, and beside them files of the same label that look ordinary."
     )
     order = list(dict.fromkeys(labels[first].tolist()))
@@ -96,12 +100,12 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
         parts.append(f"<p>The signs point at the class <code>{name}</code> as the target of an attack.</p>")
     if delivery is not None and delivery.target is not None:
         name = shown(data.classes[delivery.target])
-        says = "This method names a class whatever the data; " if scan.alarm == "calm" else ""
+        says = "This method names a class whatever the data; " if scan.quiet else ""
         parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
     if scan.pattern is None:
         parts.append(paragraph("There is no pattern that could be drawn."))
-    elif scan.alarm == "calm":
-        parts.append(paragraph("The strongest pattern is no stronger than patterns of clean data are."))
+    elif scan.quiet:
+        parts.append(paragraph("The strongest pattern is below the limit from which on one is told."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
         parts.append(f'<figure class="trigger">{picture}</figure>')
@@ -120,9 +124,11 @@ def model(data: UserData, delivery: Delivery) -> str:
     seen = delivery.accuracy
     parts = [table(("", ""), list(delivery.settings.items()), "How it was made", texts=(0, 1))]
     if seen is None:
-        parts.append(paragraph("Accuracy is not known: nothing was held out and there is no test folder."))
+        parts.append(paragraph(f"Accuracy is {delivery.measured}."))
     else:
         parts.append(paragraph(f"Accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %."))
+        if seen.copies:
+            parts.append(paragraph(f"Accuracy is {delivery.measured}."))
         if seen.where == "held-out part":
             parts.append(
                 paragraph(
@@ -186,15 +192,21 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
     return f'{note}<div class="signs">{cards}</div>'
 
 
+def _folders(data: UserData, delivery: Delivery | None) -> list[tuple[str, UserData]]:
+    return [("data", data), *(() if delivery is None else delivery.beside.items())]
+
+
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """What was done to the data, what was looked for, and what was not."""
     counts = [(sign.title, int(torch.isfinite(sign.scores).sum())) for sign in scan.signs]
     done = [f"{title}, on {count} files" if count else f"{title}, by class" for title, count in counts]
+    notes = [note if part is data else f"{name}: {note}"
+             for name, part in _folders(data, delivery) for note in part.notes]  # fmt: skip
     took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
-    parts = ["<h3>Data</h3>", bullets(data.notes), "<h3>Looked for</h3>", bullets(done)]
+    parts = ["<h3>Data</h3>", bullets(notes), "<h3>Looked for</h3>", bullets(done)]
     if took:
         parts.append(paragraph(f"It took: {took}.", "muted"))
-    parts += ["<h3>Not looked for</h3>", bullets(NOT_CHECKED)]
+    parts += ["<h3>Not looked for</h3>", bullets([*NOT_CHECKED, *_not_searched(data)])]
     if delivery is not None:
         parts.append("<h3>The cleaned list</h3>")
         parts.append(
@@ -205,13 +217,23 @@ def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
                 "files for another class, and more is left out than should be."
             )
         )
+        if bool(delivery.held_out.any()):
+            parts.append(paragraph(f"{unjudged(delivery)}."))
     return "".join(parts)
 
 
-def skipped(data: UserData) -> str:
+def _not_searched(data: UserData) -> list[str]:
+    """A sentence that names the classes that were too small to be searched."""
+    labels = set(searched(data.images.labels))
+    names = [name for label, name in enumerate(data.classes) if label not in labels]
+    return [f"A pattern that only one class has ({NEEDED}), in class {', '.join(names)}."] if names else []
+
+
+def skipped(data: UserData, delivery: Delivery | None) -> str:
     """Every file that was not read, and why."""
-    if not data.skipped:
+    rows = [(item.file, item.reason, name) for name, part in _folders(data, delivery) for item in part.skipped]
+    if not rows:
         return paragraph("Every file was read.")
-    rows = [(item.file, item.reason) for item in data.skipped]
-    found = table(("file", "why"), rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1))
+    head = ("file", "why", "folder")
+    found = table(head, rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1, 2))
     return folded(f"{len(rows)} files", found) if len(rows) > LONG else found

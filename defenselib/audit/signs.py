@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+QUIET = ("calm", "unknown")
+
 
 @dataclass(frozen=True)
 class Sign:
@@ -29,7 +31,8 @@ class Verdict:
 
     rank: int64 (N,), positions from the most to the least suspicious; score: float (N,) in [0, 1]; flagged: bool (N,).
     target: the class that the signs point to, None where they point to none; target_votes: class name by sign.
-    alarm: "calm", "look" or "alarm"; words: how sure that is, and measured against what.
+    alarm: "calm", "look" or "alarm", or "unknown" where the images are too few to be searched; words: how sure that is,
+    and measured against what.
     null: what clean data score, and what this data's other classes score.
     """
 
@@ -41,6 +44,11 @@ class Verdict:
     alarm: str
     words: str
     null: dict[str, Any]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing stands out: there is nothing, or too little to find something in."""
+        return self.alarm in QUIET
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from defenselib import folders
 from defenselib.audit import tables
 from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import write_table
 from defenselib.audit.signs import ScanReport
 from defenselib.errors import printable
 
@@ -24,12 +23,12 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 def removed_by_rule(scan: ScanReport, labels: Tensor, suspects: Tensor, predicted: Tensor) -> Tensor:
     """Which files the cleaned list leaves out, bool (N,).
 
-    Those that the scan flags. Where the scan is not calm and names a target, also files of that label that the defense
+    Those that the scan flags. Where the scan is not quiet and names a target, also files of that label that the defense
     suspects and that the delivered model takes for another class: two witnesses that do not know each other. What a
     method alone suspects stays, for some suspect half of the data by design.
     """
     removed = scan.flagged.clone()
-    if scan.alarm != "calm" and scan.target is not None:
+    if not scan.quiet and scan.target is not None:
         removed |= suspects & (predicted != labels) & (labels == scan.target)
     return removed
 
@@ -39,14 +38,15 @@ def write_suspects(path: Path, data: UserData, delivery: Delivery) -> None:
     name = delivery.defense
     more = [f"{name}_score"] * (delivery.score is not None)
     more += [f"{name}_suspect", "model_says", "held_out", "kept"]
-    write_table(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
+    tables.write_quoted(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
 
 
 def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
     by = tables.columns(delivery.scan).index("flagged_by")
     for row, i in zip(tables.rows(data, delivery.scan), delivery.scan.rank.tolist(), strict=True):
         found, held = list(row), bool(delivery.held_out[i])
-        who = (str(row[by]), delivery.defense if speaks_against(data, delivery, i) else "")
+        speaks = bool(delivery.scan.flagged[i]) and speaks_against(data, delivery, i)
+        who = (str(row[by]), delivery.defense if speaks else "")
         found[by] = " ".join(filter(None, who))
         found += [] if delivery.score is None else [_number(float(delivery.score[i]))]
         found += [None if held else _yes(delivery.suspects[i]), data.classes[int(delivery.predicted[i])]]
@@ -56,6 +56,16 @@ def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:
 def speaks_against(data: UserData, delivery: Delivery, i: int) -> bool:
     """Whether the defense suspects file `i` and its model takes it for another class than its label."""
     return bool(delivery.suspects[i]) and int(delivery.predicted[i]) != int(data.images.labels[i])
+
+
+def unjudged(delivery: Delivery) -> str:
+    """What the kept files are to be known by: not all were looked at by the defense."""
+    held = delivery.held_out
+    kept = int((held & ~delivery.removed).sum())
+    return (
+        f"{int(held.sum())} held-out files were not judged by the defense, for it was not trained on them; {kept} of "
+        "them are kept because the scan does not flag them"
+    )
 
 
 def _yes(value: object) -> str:

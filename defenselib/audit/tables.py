@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from defenselib import folders
 from defenselib.audit.agree import top
-from defenselib.audit.folder import UserData, write_skipped
-from defenselib.audit.names import listed, write_table
+from defenselib.audit.folder import UserData
+from defenselib.audit.names import listed
+from defenselib.audit.patterns import searched
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.version import __version__
 
 
 def write_scan(out: Path, data: UserData, report: ScanReport) -> None:
     """Write all three files into `out`. Errors: FolderError."""
-    write_table(out / "suspects.csv", columns(report), rows(data, report))
-    write_skipped(out / "skipped.csv", data)
+    write_quoted(out / "suspects.csv", columns(report), rows(data, report))
+    write_skipped(out / "skipped.csv", {"data": data})
     folders.write_text(out / "scan.json", json.dumps(summary(data, report), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_skipped(path: Path, parts: Mapping[str, UserData]) -> None:
+    """Write skipped.csv: file, reason, and in which of the folders by name. Errors: FolderError."""
+    found = ((item.file, item.reason, name) for name, part in parts.items() for item in part.skipped)
+    write_quoted(path, ("file", "reason", "folder"), found)
+
+
+def write_quoted(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file that appears whole or not at all. None is an empty cell. Errors: FolderError.
+
+    All cells are in quotes: a spreadsheet that separates at semicolons too must not find a formula in `x;=1+1.png`.
+    """
+    folders.make(path.parent)
+    with (
+        folders.writing(path),
+        folders.atomic(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerow(names)
+        writer.writerows([listed(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
 
 
 def columns(report: ScanReport) -> tuple[str, ...]:
@@ -34,16 +60,25 @@ def _scored(report: ScanReport) -> list[Sign]:
 
 
 def rows(data: UserData, report: ScanReport) -> Iterator[tuple[object, ...]]:
-    """A row an image, in the order of `report.rank`, the most suspicious first."""
+    """A row an image, in the order of `report.rank`, the most suspicious first.
+
+    flagged_by: the signs that hold a flagged file; empty for one that is not flagged.
+    """
     scored = _scored(report)
-    by = [(item.key, report.flagged if item.key == "pattern" else top(item.scores)) for item in scored]
-    by = [(key, suspects) for key, suspects in by if key != "duplicates"]
+    by = [(item.key, held) for item in scored if (held := _held(report, item)) is not None]
     for position, place in enumerate(report.rank.tolist()):
-        names = " ".join(key for key, suspects in by if bool(suspects[place]))
+        names = " ".join(key for key, held in by if bool(held[place]))
         numbers = [_number(float(item.scores[place])) for item in scored]
         label = data.classes[int(data.images.labels[place])]
         shown = (round(float(report.score[place]), 4), "yes" if bool(report.flagged[place]) else "no", names)
         yield (position + 1, data.files[place], label, *shown, *numbers)
+
+
+def _held(report: ScanReport, sign: Sign) -> Tensor | None:
+    """Which of the flagged files a sign holds, bool (N,); None for one that flags nothing."""
+    if sign.key == "pattern":  # it flags the files of told patterns, and votes where there is one
+        return report.flagged if "pattern" in report.target_votes else None
+    return None if sign.key == "duplicates" else report.flagged & top(sign.scores)
 
 
 def _number(value: float) -> float | None:
@@ -53,6 +88,7 @@ def _number(value: float) -> float | None:
 
 def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
     """The scan as plain values."""
+    large = set(searched(data.images.labels))
     return {
         "format": 1,
         "version": __version__,
@@ -66,6 +102,7 @@ def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
         "words": report.words,
         "target": None if report.target is None else data.classes[report.target],
         "target_votes": report.target_votes,
+        "not_searched": [name for label, name in enumerate(data.classes) if label not in large],
         "flagged": int(report.flagged.sum()),
         "null": {key: _number(value) for key, value in report.null.items()},
         "signs": [

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defenselib.commands.output import console, resumable, table
+from defenselib.commands.output import console, resumable, table, verdict
+from defenselib.folders import expanded
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def defend_command(
     from defenselib.audit.outfolder import check_apart, check_free
     from defenselib.cpu.devices import chosen_device
 
+    out = expanded(out)
     share, number = convert(holdout, float, "--holdout"), convert(seed, int, "--seed")
     settings = Settings(defense=defense, profile=profile, seed=number, holdout=share, flip=flip)
     side = None if image_size is None else convert(image_size, int, "--image-size")
@@ -74,10 +76,12 @@ def _announce(plan: Plan) -> None:
     from defenselib.audit.defend import described, expected_seconds
     from defenselib.audit.forecast import spoken
 
-    for note in plan.data.notes:
-        typer.echo(note)
-    if plan.data.skipped:
-        typer.echo(f"{len(plan.data.skipped)} files are not read; skipped.csv will say why")
+    for name, part in plan.folders.items():
+        begin = "" if name == "data" else f"{name}: "
+        for note in part.notes:
+            typer.echo(f"{begin}{note}")
+        if part.skipped:
+            typer.echo(f"{begin}{len(part.skipped)} files are not read; skipped.csv will say why")
     if plan.clean is not None and plan.clean_images is None:
         typer.echo(f"{plan.settings.defense} makes no use of clean images; --clean is not used")
     trained = table("what is trained", ("stage", "steps", "passes over the data"), ["stage"])
@@ -93,13 +97,19 @@ def _announce(plan: Plan) -> None:
 def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     """What was found and written."""
     from defenselib.audit.defend import REPORT
+    from defenselib.audit.suspects import unjudged
 
     seen = delivery.accuracy
+    verdict(delivery.scan)
+    if seen is None or seen.copies:
+        typer.echo(f"accuracy is {delivery.measured}")
     if seen is not None:
         typer.echo(f"accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %")
         if plan.test is None:
             typer.echo("the held-out part is as suspect as the rest; --test DIR measures on images that you trust")
     typer.echo(f"left out of the cleaned list: {int(delivery.removed.sum())} of {len(plan.data.files)} files")
+    if bool(delivery.held_out.any()):
+        typer.echo(unjudged(delivery))
     for name, text in delivery.files.items():
         typer.echo(f"{out / name}: {text}")
     typer.echo(f"report: {out / REPORT}")

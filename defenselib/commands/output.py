@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from defenselib.audit.signs import ScanReport
+
+COLOURS = {"calm": "green", "look": "yellow", "unknown": "yellow", "alarm": "bold red"}
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -41,6 +45,11 @@ def show(frame: pd.DataFrame, title: str) -> None:
     for row in frame.itertuples(index=False):
         shown.add_row(*("" if value is None or value != value else str(value) for value in row))
     console().print(shown)
+
+
+def verdict(scan: ScanReport) -> None:
+    """Print what a scan came to, in one line."""
+    console().print(Text(scan.alarm.upper(), style=COLOURS[scan.alarm]), Text(scan.words))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from defenselib.commands.output import console, resumable
+from defenselib.commands.output import console, resumable, verdict
 from defenselib.errors import check_choice, check_range
 from defenselib.report.parameters import convert
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from defenselib.audit.folder import UserData
     from defenselib.audit.signs import ScanReport
 
-COLOURS = {"calm": "green", "look": "yellow", "alarm": "bold red"}
 SHOWN = 10  # suspects in the terminal
 
 
@@ -43,15 +43,16 @@ def scan_command(
 ) -> None:
     """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
     from defenselib.audit.folder import read_folder
-    from defenselib.audit.page import write_report
+    from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
-    from defenselib.audit.tables import summary, write_scan
+    from defenselib.audit.tables import summary
     from defenselib.cpu.devices import chosen_device
 
     check_choice("budget", budget, BUDGETS)
     chosen_device(device)
     number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
     size = None if image_size is None else convert(image_size, int, "--image-size")
+    out = None if out is None else check_scan(out)
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run or not as_json:
@@ -61,16 +62,22 @@ def scan_command(
         _tell_reading(data)
         return
     with resumable("the same command goes on" if out is not None else "with --out the same command would go on"):
-        report = scan(data, seed=number, budget=budget, device=device, progress=progress, out=out)
-        if out is not None:
-            write_scan(out, data, report)
-            write_report(out / "report.html", data, report)
+        save = None if out is None else partial(_write, out, data)
+        report = scan(data, seed=number, budget=budget, device=device, progress=progress, out=out, save=save)
     if as_json:
         typer.echo(json.dumps(summary(data, report), ensure_ascii=True))
     else:
         _show(data, report, out)
     if fail_on_alarm and report.alarm == "alarm":
         raise typer.Exit(1)
+
+
+def _write(out: Path, data: UserData, report: ScanReport) -> None:
+    from defenselib.audit.page import write_report
+    from defenselib.audit.tables import write_scan
+
+    write_report(out / "report.html", data, report)
+    write_scan(out, data, report)
 
 
 def _tell_reading(data: UserData) -> None:
@@ -108,6 +115,6 @@ def _show(data: UserData, report: ScanReport, out: Path | None) -> None:
             label = data.classes[int(data.images.labels[place])]
             files.add_row(Text(visible(data.files[place])), Text(label), f"{float(report.score[place]):.2f}")
         to.print(files)
-    to.print(Text(report.alarm.upper(), style=COLOURS[report.alarm]), Text(report.words))
+    verdict(report)
     if out is not None:
         to.print(Text(f"Written: {visible(str(out))}/report.html, suspects.csv, skipped.csv, scan.json"))

@@ -20,6 +20,7 @@ from defenselib.learning.evaluation import predict
 from defenselib.models import build_model
 
 SIDE, CLASSES = 48, ("cat", "dog", "a\nb", "ü")
+NOISE = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 ALONE = """
 import sys
 
@@ -108,10 +109,60 @@ def test_without_its_packages_there_is_no_graph_and_a_line_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
-    said = export.write_onnx(build_model("resnet10", 2, 16, width=4).eval(), 16, tmp_path / "model.onnx")
+    said = export.write_onnx(build_model("resnet10", 2, 16, width=4).eval(), NOISE, tmp_path / "model.onnx")
     assert (
         "pip install 'defenselib[export]'" in said and "onnxscript" in said and not (tmp_path / "model.onnx").exists()
     )
+
+
+SMALL = dict(name="resnet10", num_classes=3, image_size=16, width=4)
+
+
+def test_a_program_that_cannot_be_made_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no operator \x1b[31mfoo\nand a long tale")
+
+    monkeypatch.setattr(torch.export, "export", broken)
+    files = write_model(tmp_path, build_model(**SMALL), SMALL, "abc", {"more": 1})
+    assert files["model.pt2"] == "not written: RuntimeError: no operator \\x1b[31mfoo"
+    assert files["model.onnx"].startswith("not written: ")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+    assert load_model(tmp_path)[1]["files"] == files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.pt2", "model.onnx"])
+def test_a_program_that_says_something_else_than_the_model_is_not_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "model.onnx" and any(map(lambda one: importlib.util.find_spec(one) is None, export.ONNX_PACKAGES)):
+        pytest.skip("pip install 'defenselib[export]'")
+    made = export._program
+
+    def other(model: torch.nn.Module, images: torch.Tensor) -> torch.export.ExportedProgram:
+        turned = build_model(**SMALL)
+        turned.load_state_dict(model.state_dict())
+        with torch.no_grad():  # another class for every image
+            turned.head.bias -= 100 * torch.nn.functional.one_hot(predict(model, images).mode().values, 3)
+        return made(turned.eval(), images)
+
+    monkeypatch.setattr(export, "_program", other)
+    files = write_model(tmp_path, build_model(**SMALL), SMALL, "abc", {}, NOISE)
+    assert files[name].startswith("not written: it takes ") and "another class than the model" in files[name]
+    assert not (tmp_path / name).exists() and not list(tmp_path.glob(".*"))
+
+
+def test_programs_are_compared_by_class_but_not_where_two_are_as_good_as_equal() -> None:
+    model = build_model(**SMALL).eval()
+    plain = export.Deployed(model).eval()
+    export.check_same(model, NOISE, plain)
+    export.check_same(model, NOISE[:1], lambda images: plain(images) + 5)
+    with pytest.raises(DataError, match="8 of 8 images"):
+        export.check_same(model, NOISE, lambda images: -plain(images))
+    with torch.no_grad():
+        model.head.weight[1] = model.head.weight[0]
+        model.head.bias[1] = model.head.bias[0] = model.head.bias[2] + 9
+    export.check_same(model, NOISE, lambda images: plain(images) + torch.tensor([0.0, 1e-6, 0.0]))
 
 
 def test_a_folder_without_a_model_or_with_another_one_is_refused(tmp_path: Path) -> None:

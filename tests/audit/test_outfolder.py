@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from defenselib.audit.outfolder import UNFINISHED, check_apart, check_free, working_in
+from defenselib.audit.outfolder import UNFINISHED, check_apart, check_free, check_scan, working_in
 from defenselib.errors import InvalidValueError
 
 REQUEST = {"defense": {"name": "bsd"}, "seed": 1}
@@ -38,6 +39,49 @@ def test_another_request_is_refused_by_name(tmp_path: Path, change: dict[str, ob
     with pytest.raises(InvalidValueError, match=match), working_in(out, REQUEST | change):
         pytest.fail("it was let in")
     assert (out / UNFINISHED / "state").exists()
+
+
+def scanned(out: Path, *names: str) -> Path:
+    """A folder in which a scan was stopped, and what it had written by then."""
+    state = out / UNFINISHED / "0123456789abcdef"
+    state.mkdir(parents=True)
+    (state / "patterns.safetensors").write_text("half")
+    for name in names:
+        (out / name).write_text("")
+    return out
+
+
+def test_a_scan_writes_over_what_a_scan_has_written_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "new" / "er", tmp_path / "empty", scanned(tmp_path / "stopped")):
+        assert check_scan(out) == out
+    assert check_scan(scanned(tmp_path / "writing", "report.html", "suspects.csv"))
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    for name in ("scan.json", "report.html", "suspects.csv", "skipped.csv", "my notes"):
+        (finished / name).write_text("")
+    assert check_scan(finished)
+    (finished / "scan.json").unlink()
+    for out in (finished, scanned(tmp_path / "and mine", "holiday.jpg"), left_behind(tmp_path / "run")):
+        with pytest.raises(InvalidValueError, match=r"no scan.json of an earlier scan") as caught:
+            check_scan(out)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_scan_that_is_unfinished_is_no_place_for_a_delivery(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match="holds an unfinished scan"):
+        check_free(scanned(tmp_path / "out"))
+    (tmp_path / "just made" / UNFINISHED).mkdir(parents=True)
+    assert check_free(tmp_path / "just made")
+
+
+@pytest.mark.parametrize("check", [check_free, check_scan])
+def test_a_file_in_the_way_is_named_in_one_line_without_a_wrong_remedy(check: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidValueError, match="is a file; choose a folder") as caught:
+            check(out)
+        assert "DEFENSELIB" not in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
