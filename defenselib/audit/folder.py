@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from defenselib.audit.found import Found, Skipped
 from defenselib.audit.layouts import find
-from defenselib.audit.names import visible, write_table
+from defenselib.audit.names import visible
 from defenselib.audit.pictures import Content, Header, decode, look
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, check_range
@@ -33,7 +33,7 @@ _IN_MEMORY = 2 << 30  # bytes of pixels; more lie in a file without a name, whic
 _CHUNK = 64
 T = TypeVar("T")
 
-__all__ = ["SIZES", "Skipped", "UserData", "read_folder", "write_skipped"]
+__all__ = ["SIZES", "Skipped", "UserData", "read_folder"]
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,6 @@ def read_folder(root: str | Path, image_size: int | None = None, *, progress: bo
         skipped=tuple(everything),
         notes=(*found.notes, *_notes([headers[row] for row in good], side, image_size), *notes),
     )
-
-
-def write_skipped(path: Path, data: UserData) -> None:
-    """Write `skipped.csv`: file, reason."""
-    write_table(path, ("file", "reason"), ((item.file, item.reason) for item in data.skipped))
 
 
 def _checked(root: str | Path) -> Path:

@@ -36,14 +36,17 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file (UTF-8, quoted where needed, a newline in a name stays in its cell) that appears whole or not at
-    all. None is an empty cell. Errors: FolderError."""
+    """Write a CSV file (UTF-8, a newline in a name stays in its cell) that appears whole or not at all. None is an
+    empty cell. Errors: FolderError.
+
+    All cells are in quotes: a spreadsheet that separates at semicolons too must not find a formula in `x;=1+1.png`.
+    """
     folders.make(path.parent)
     with (
         folders.writing(path),
         folders.atomic(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(columns)
         writer.writerows([listed(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)

@@ -12,6 +12,7 @@ from defenselib import folders
 from defenselib.audit import tables
 from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
+from defenselib.audit.names import write_table
 from defenselib.audit.signs import ScanReport
 from defenselib.errors import printable
 
@@ -38,7 +39,7 @@ def write_suspects(path: Path, data: UserData, delivery: Delivery) -> None:
     name = delivery.defense
     more = [f"{name}_score"] * (delivery.score is not None)
     more += [f"{name}_suspect", "model_says", "held_out", "kept"]
-    tables.write_quoted(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
+    write_table(path, (*tables.columns(delivery.scan), *more), _rows(data, delivery))
 
 
 def _rows(data: UserData, delivery: Delivery) -> Iterator[list[object]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from defenselib import folders
 from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import listed
+from defenselib.audit.names import listed, write_table
 from defenselib.audit.patterns import searched
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.version import __version__
@@ -22,7 +21,7 @@ from defenselib.version import __version__
 
 def write_scan(out: Path, data: UserData, report: ScanReport) -> None:
     """Write all three files into `out`. Errors: FolderError."""
-    write_quoted(out / "suspects.csv", columns(report), rows(data, report))
+    write_table(out / "suspects.csv", columns(report), rows(data, report))
     write_skipped(out / "skipped.csv", {"data": data})
     folders.write_text(out / "scan.json", json.dumps(summary(data, report), indent=1, ensure_ascii=False) + "\n")
 
@@ -30,23 +29,7 @@ def write_scan(out: Path, data: UserData, report: ScanReport) -> None:
 def write_skipped(path: Path, parts: Mapping[str, UserData]) -> None:
     """Write skipped.csv: file, reason, and in which of the folders by name. Errors: FolderError."""
     found = ((item.file, item.reason, name) for name, part in parts.items() for item in part.skipped)
-    write_quoted(path, ("file", "reason", "folder"), found)
-
-
-def write_quoted(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file that appears whole or not at all. None is an empty cell. Errors: FolderError.
-
-    All cells are in quotes: a spreadsheet that separates at semicolons too must not find a formula in `x;=1+1.png`.
-    """
-    folders.make(path.parent)
-    with (
-        folders.writing(path),
-        folders.atomic(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerow(names)
-        writer.writerows([listed(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    write_table(path, ("file", "reason", "folder"), found)
 
 
 def columns(report: ScanReport) -> tuple[str, ...]:

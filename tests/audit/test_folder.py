@@ -17,8 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from defenselib.audit.folder import UserData, read_folder, write_skipped
+from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.names import listed, visible, write_table
+from defenselib.audit.tables import write_skipped
 from defenselib.errors import DefenseLibError
 
 
@@ -135,10 +136,10 @@ def test_names_of_any_kind_survive_the_table_and_say_nothing_to_a_terminal(tmp_p
     (root / os.fsdecode(b"=1+1/\xff.png")).write_bytes(b"no image")
     data = read_folder(root)
     assert len(data.skipped) == len(NAMES) + 1 and data.classes == ("=1+1", "do\\ng")
-    write_skipped(tmp_path / "skipped.csv", data)
+    write_skipped(tmp_path / "skipped.csv", {"data": data})
     with (tmp_path / "skipped.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["file", "reason"]
+    assert rows[0] == ["file", "reason", "folder"]
     assert {row[0] for row in rows[1:]} == {f"./=1+1/{name}" for name in [*NAMES, "\\xff.png"]}
     for item in data.skipped:
         assert visible(item.file).isprintable()
@@ -148,7 +149,7 @@ def test_a_cell_is_never_a_formula_and_stays_the_same_path(tmp_path: Path) -> No
     for name in ("=a/b.png", "+a", "-a", "@a", "\ta", "a=b"):
         assert listed(name)[0] not in "=+-@\t" and os.path.normpath(listed(name)) == name
     write_table(tmp_path / "new" / "t.csv", ("a", "b"), [("=x", 1.5), ("y", None)])
-    assert (tmp_path / "new" / "t.csv").read_text() == "a,b\n./=x,1.5\ny,\n"
+    assert (tmp_path / "new" / "t.csv").read_text() == '"a","b"\n"./=x","1.5"\n"y",""\n'
 
 
 def test_every_file_is_listed_or_reported(tmp_path: Path) -> None:

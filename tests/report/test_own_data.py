@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -70,3 +71,18 @@ def test_a_folder_is_drawn_only_where_none_is_given(tmp_path: Path) -> None:
     assert example is not None and len(list(place.glob("*/*.png"))) == 40 and bool(example.is_poisoned.any())
     _, plain = own_data.folder_of("", tmp_path / "plain", 40, "none", 0)
     assert plain is not None and plain.triggered is None and not plain.is_poisoned.any()
+
+
+def test_what_the_chapter_says_of_the_committed_scans() -> None:
+    rows = pd.read_csv(Path(__file__).parents[2] / "book" / "results" / "audit" / own_data.SCANS)
+    poisoned, clean = rows[rows["attack"] != "none"], rows[rows["attack"] == "none"]
+    told = poisoned[poisoned["alarm"] != "calm"]
+    assert (told["precision"] == 1).all() and (clean["alarm"] == "calm").all()
+    assert set(clean.groupby(["dataset", "budget"])["seed"].nunique()) == {10}
+    looked = poisoned[(poisoned["budget"] == "standard") & (poisoned["dataset"] == "cifar10")]
+    loss = looked.pivot_table(index="attack", columns="rate", values="hit_loss")
+    assert all(0.45 <= loss.loc[name, 0.05] <= 0.5 for name in ("badnets", "clb")) and loss.loc["sig", 0.05] > 0.85
+    assert (loss.loc[["blend", "wanet"], 0.05] <= 0.02).all() and (loss[0.01] <= 0.05).all()
+    sig = poisoned[(poisoned["attack"] == "sig") & (poisoned["dataset"] == "cifar10") & (poisoned["rate"] == 0.05)]
+    assert dict(zip(sig["budget"], sig["alarm"], strict=True)) == {"quick": "look", "standard": "alarm"}
+    assert (poisoned[poisoned["attack"] == "wanet"]["alarm"] == "calm").all()
