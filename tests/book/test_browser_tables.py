@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import toc_pages
+
 SCREEN = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -43,14 +45,12 @@ OUT_OF_SIGHT = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("screen", [SCREEN, PHONE], ids=["screen", "phone"])
-def test_no_verdict_and_no_number_is_out_of_sight(opened: Any, screen: dict[str, int]) -> None:
-    before = opened.page.viewport_size
-    opened.page.set_viewport_size(screen)
-    try:
-        assert opened.page.evaluate(OUT_OF_SIGHT) == []
-    finally:
-        opened.page.set_viewport_size(before)
+@pytest.mark.parametrize("name", toc_pages())
+def test_no_verdict_and_no_number_is_out_of_sight(visit: Any, name: str) -> None:
+    page = visit(name, viewport=SCREEN).page
+    assert page.evaluate(OUT_OF_SIGHT) == [], "on a screen"
+    page.set_viewport_size(PHONE)
+    assert page.evaluate(OUT_OF_SIGHT) == [], "on a phone"
 
 
 def test_a_wide_table_stands_row_by_row_on_a_phone_alone(visit: Any) -> None:

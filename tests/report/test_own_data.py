@@ -86,3 +86,15 @@ def test_what_the_chapter_says_of_the_committed_scans() -> None:
     sig = poisoned[(poisoned["attack"] == "sig") & (poisoned["dataset"] == "cifar10") & (poisoned["rate"] == 0.05)]
     assert dict(zip(sig["budget"], sig["alarm"], strict=True)) == {"quick": "look", "standard": "alarm"}
     assert (poisoned[poisoned["attack"] == "wanet"]["alarm"] == "calm").all()
+
+
+def test_what_the_chapter_says_of_delivered_models() -> None:
+    rows = pd.read_csv(Path(__file__).parents[2] / "book" / "results" / "audit" / own_data.DELIVERED)
+    assert (rows[rows["images"] == 3000]["asr"] < 50).all()
+    large = rows[(rows["images"] == 20_000) & (rows["attack"] == "badnets")].set_index("defense")
+    assert large.loc["none", "asr"] > 99 and round(large.loc["abl", "asr"]) == 8
+    assert round(large.loc["none", "acc"] - large.loc["abl", "acc"]) == 4
+    for _, row in large.iterrows():
+        gone = round(row["removed"] / 100 * row["images"], 1)
+        assert row["poisoned"] - round(row["removed_poisoned"] / 100 * row["poisoned"]) == 1
+        assert abs(gone - (row["poisoned"] - 1)) <= 1
