@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
-UNITS := --dist loadgroup tests --ignore=tests/book
+UNITS := tests --ignore=tests/book
 
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # One page a paper comes from the same notebook.

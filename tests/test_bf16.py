@@ -43,7 +43,7 @@ def test_bf16_where_the_processor_has_it_float32_elsewhere(name: str, monkeypatc
         with autocast("cpu", wanted):
             assert layer(torch.zeros(1, 3, 4, 4)).dtype == (torch.bfloat16 if expected and wanted else torch.float32)
     for precision in ("bf16", "fp32"):
-        with Context(model_factory=lambda: dl.build_model("resnet10", width=2), precision=precision).autocast():
+        with Context(model_factory=lambda: dl.build_model("resnet10", width=8), precision=precision).autocast():
             assert torch.is_autocast_enabled("cpu") is (expected and precision == "bf16")
     assert arithmetic("cpu") == machine(torch.device("cpu"))["bf16"] == ("hardware" if expected else "as fp32")
 

@@ -126,7 +126,7 @@ def test_which_way(channels: int, size: int, expected: Any) -> None:
 @pytest.mark.parametrize("has", [True, False])
 def test_networks_take_them_where_the_processor_has_no_bf16(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_maps, "hardware_has_bf16", lambda: has)
-    kinds = {type(layer) for layer in build_model("resnet10", width=2).modules() if isinstance(layer, torch.nn.Conv2d)}
+    kinds = {type(layer) for layer in build_model("resnet10", width=8).modules() if isinstance(layer, torch.nn.Conv2d)}
     assert kinds == {torch.nn.Conv2d if has else Conv2d}
 
 

@@ -56,7 +56,7 @@ def dataset() -> Dataset:
 
 
 def case_of(name: str, preset: str | None) -> Any:
-    marks = (pytest.mark.slow, pytest.mark.xdist_group(name)) if name in TRAINED else ()
+    marks = pytest.mark.slow if name in TRAINED else ()
     return pytest.param((name, preset), marks=marks, id=f"{name}-{preset}")
 
 

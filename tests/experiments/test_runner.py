@@ -307,12 +307,14 @@ def test_a_trigger_is_tried_on_the_clean_model_without_training_it_again(
 ) -> None:
     clean = run_once(attack="none")
     tried = run_once(attack="blend", rate=0.0)
-    assert tried.acc == clean.acc and tried.asr != clean.asr and tried.poisoned_count == 0
+    assert tried.acc == clean.acc and tried.poisoned_count == 0
     assert tried.experiment["upstream"] == clean.hash and "train" in clean.stages and "train" not in tried.stages
     same = run_once(attack="badnets", rate=0.0)
     assert same.asr == clean.asr  # the trigger of `none` is that of BadNets
     assert same.metrics["triggered_linf"] > tried.metrics["triggered_linf"] > 0
     assert tried.arrays["look/triggered"].shape == tried.arrays["look/test"].shape == (4, 3, 32, 32)
+    # What so short a model says to another trigger may be the same; the pictures that it is asked about are not.
+    assert (tried.arrays["look/triggered"] != same.arrays["look/triggered"]).any()
 
 
 def test_what_an_experiment_trains_on_can_be_looked_at(

@@ -108,7 +108,7 @@ def test_endless_passes_over_the_pool(n, batch, batches):
 
 def test_merged_passes_give_what_separate_ones_give_where_no_statistics_are_taken():
     torch.manual_seed(0)
-    model, mixed, targets = build_model("resnet10", width=2).eval(), torch.rand(12, 3, 32, 32), torch.rand(12, 10)
+    model, mixed, targets = build_model("resnet10", width=8).eval(), torch.rand(12, 3, 32, 32), torch.rand(12, 10)
     apart, merged = MixMatch(batch_size=4), MixMatch(batch_size=4, merged=True)
     models = [model] * 3
     guesses = [learner.guess(models, mixed.split(4), context()) for learner in (apart, merged)]
@@ -123,7 +123,7 @@ def test_merged_passes_are_two_with_the_statistics_of_larger_batches_and_off_by_
     train = ImageSet(images, torch.arange(40) % 10)
     sizes = {}
     for merged in (False, True):
-        model = build_model("resnet10", width=2)
+        model = build_model("resnet10", width=8)
         seen: list[int] = []
         model.stem.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
         trainee = Trainee(model, torch.optim.SGD(model.parameters(), 0.01), train, context(), Augment())
