@@ -267,7 +267,7 @@ def test_the_interval_of_checkpoints(text: str, monkeypatch: pytest.MonkeyPatch)
     [
         (b"\x80\x81", ("mine.toml", "utf-8")),
         (b"name = 'mine'\nwidth = 3\n", ("'width'", "available")),
-        (b"name = 'mine'\n[model]\nwidth = 1000000\n", ("width is 1000000", "[1, 1024]")),
+        (b"name = 'mine'\n[model]\nwidth = 1000000\n", ("width is 1000000", "[8, 1024]")),
         (b"name = 'mine'\n[defense.asd]\nepochs = '3'\n", ("epochs is '3'", "a whole number")),
     ],
 )
