@@ -174,7 +174,6 @@ SAID: list[tuple[str, str, Callable[[], bool]]] = [
     ("asd", "it keeps the backdoor out", lambda: gtsrb_asr_of_asd() <= 10),
     ("asd", "hundreds of poisoned samples are admitted", lambda: 200 <= admitted_on_gtsrb() < 2000),
     ("asd", "to a tenth", lambda: all(abs(difference) <= 0.1 for difference in against_asd("nad").values())),
-    ("asd", "leaves the attack whole", lambda: against_asd("fp")["asr"] > 99 and against_asd("fp")["acc"] > 13),
     ("bsd", "fails on the paper's own Table 1", lambda: outcomes("bsd", "table-1", printed=True)["over-20"] == "fails"),
     ("bsd", "it holds in Table 2", lambda: outcomes("bsd", "table-2", printed=True)["over-20"] == "holds"),
     ("bsd", "ablation cannot be judged", lambda: set(outcomes("bsd", "table-6").values()) <= {"undecided", "not run"}),
