@@ -10,7 +10,7 @@ from torch import Tensor
 
 from defenselib.audit import phrases
 from defenselib.audit.counts import ranks
-from defenselib.audit.patterns import MOST, Pattern, searched
+from defenselib.audit.patterns import MOST, Pattern, not_searched
 from defenselib.audit.signs import Sign, Verdict
 
 # Strength of a pattern from which on it is told, and from which on it is an alarm. Chosen on CIFAR-10 and GTSRB, on
@@ -60,12 +60,17 @@ def is_alarm(pattern: Pattern, taken: Taken | None) -> bool:
     return (pattern.strength >= ALARM and each >= EACH) or (taken is not None and taken[0] - taken[1] >= TAKEN)
 
 
+def _asked(patterns: Sequence[Pattern], taken: Sequence[Taken]) -> list[Taken | None]:
+    """What a network made of each pattern; None of those that it was not asked about."""
+    return [*taken, *[None] * (len(patterns) - len(taken))]
+
+
 def leading(patterns: Sequence[Pattern], taken: Sequence[Taken] = ()) -> int:
     """Which pattern speaks for the data: the strongest that is an alarm, else the strongest of all.
 
     A large natural group may be stronger than a trigger, and no alarm. taken: of the first of the patterns.
     """
-    asked = [*taken, *[None] * len(patterns)]
+    asked = _asked(patterns, taken)
     return next((i for i, item in enumerate(told(patterns)) if is_alarm(item, asked[i])), 0)
 
 
@@ -80,7 +85,7 @@ def agree(
     """Weigh the signs. patterns: strongest first; second: BSD's vote; taken: of the first patterns. Labels on the
     CPU."""
     shown, lead = told(patterns), leading(patterns, taken)
-    asked = [*taken, *[None] * len(patterns)]
+    asked = _asked(patterns, taken)
     member = torch.zeros(len(labels), dtype=torch.bool)
     for item in shown:
         member[item.members.cpu()] = True
@@ -88,7 +93,7 @@ def agree(
     score = (counted.nanmean(0).nan_to_num(0.0) + member.float()) / 2
     votes, consensus = _votes(signs, labels, classes, shown[lead] if shown else None, second)
     null = _null(patterns, lead)
-    missed = [classes[label] for label in sorted(set(range(len(classes))) - set(searched(labels)))]
+    missed = not_searched(labels, classes)
     limits = phrases.Limits(LOOK, ALARM, EACH)
     target, flagged, alarm = None, torch.zeros(len(labels), dtype=torch.bool), "calm"
     if shown:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,12 @@ def searched(labels: Tensor) -> list[int]:
     """The labels whose classes are large enough to be searched, in ascending order."""
     sizes = enumerate(torch.bincount(labels).tolist())
     return [label for label, size in sizes if size >= LEAST_IMAGES and len(labels) - size >= LEAST_OTHERS]
+
+
+def not_searched(labels: Tensor, classes: Sequence[str]) -> list[str]:
+    """The names of the other classes."""
+    large = set(searched(labels))
+    return [name for label, name in enumerate(classes) if label not in large]
 
 
 def find_patterns(vectors: Tensor, data: ImageSet, seed: int) -> list[Pattern]:

@@ -11,7 +11,7 @@ from defenselib.audit.forecast import spoken
 from defenselib.audit.markup import bullets, folded, number, paragraph, shown, table
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible
-from defenselib.audit.patterns import searched
+from defenselib.audit.patterns import not_searched
 from defenselib.audit.phrases import NEEDED
 from defenselib.audit.signs import ScanReport
 from defenselib.audit.suspects import speaks_against, unjudged
@@ -224,8 +224,7 @@ def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
 
 def _not_searched(data: UserData) -> list[str]:
     """A sentence that names the classes that were too small to be searched."""
-    labels = set(searched(data.images.labels))
-    names = [name for label, name in enumerate(data.classes) if label not in labels]
+    names = not_searched(data.images.labels, data.classes)
     return [f"A pattern that only one class has ({NEEDED}), in class {', '.join(names)}."] if names else []
 
 

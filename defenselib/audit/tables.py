@@ -14,7 +14,7 @@ from defenselib import folders
 from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData
 from defenselib.audit.names import listed, write_table
-from defenselib.audit.patterns import searched
+from defenselib.audit.patterns import not_searched
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.version import __version__
 
@@ -71,7 +71,6 @@ def _number(value: float) -> float | None:
 
 def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
     """The scan as plain values."""
-    large = set(searched(data.images.labels))
     return {
         "format": 1,
         "version": __version__,
@@ -85,7 +84,7 @@ def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
         "words": report.words,
         "target": None if report.target is None else data.classes[report.target],
         "target_votes": report.target_votes,
-        "not_searched": [name for label, name in enumerate(data.classes) if label not in large],
+        "not_searched": not_searched(data.images.labels, data.classes),
         "flagged": int(report.flagged.sum()),
         "null": {key: _number(value) for key, value in report.null.items()},
         "signs": [

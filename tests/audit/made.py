@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from defenselib.audit.examples import Example, drawn_folder
-from defenselib.audit.folder import UserData
+from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.signs import ScanReport, Sign
+from defenselib.errors import DataError
 
 
 def drawn(folder: Path, images: int = 200) -> Example:
@@ -50,3 +52,17 @@ def reported(data: UserData, flagged: Tensor | None = None, **changes: Any) -> S
 def scanner(data: UserData, **_: Any) -> ScanReport:
     """Stands for `scan`: flags nothing."""
     return reported(data)
+
+
+def refused(root: Path) -> str:
+    """The one line with which a folder is not read."""
+    with pytest.raises(DataError) as raised:
+        read_folder(root)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def reasons(data: UserData) -> dict[str, str]:
+    """Why each file was skipped, every one told once."""
+    assert len({item.file for item in data.skipped}) == len(data.skipped)
+    return {item.file: item.reason for item in data.skipped}

@@ -17,10 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from defenselib.audit.folder import UserData, read_folder
+from defenselib.audit.folder import read_folder
 from defenselib.audit.names import listed, visible, write_table
 from defenselib.audit.tables import write_skipped
 from defenselib.errors import DefenseLibError
+from tests.audit.made import reasons
 
 
 def picture(seed: int = 0, side: int = 32, mode: str = "RGB") -> Image.Image:
@@ -34,11 +35,6 @@ def plain(root: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 3)
         for i in range(count):
             picture(10 * label + i).save(root / name / f"{i}.png")
     return root
-
-
-def reasons(data: UserData) -> dict[str, str]:
-    assert len({item.file for item in data.skipped}) == len(data.skipped)
-    return {item.file: item.reason for item in data.skipped}
 
 
 def bomb(width: int, height: int) -> bytes:

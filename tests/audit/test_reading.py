@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from defenselib.audit.folder import UserData, read_folder
+from defenselib.audit.folder import read_folder
 from defenselib.cli import app
 from defenselib.data.sources.folder import list_folder
-from defenselib.errors import DataError
+from tests.audit.made import reasons, refused
 
 
 def plain(root: Path, classes: tuple[str, ...] = ("a", "b"), count: int = 3) -> Path:
@@ -33,18 +33,6 @@ def plain(root: Path, classes: tuple[str, ...] = ("a", "b"), count: int = 3) -> 
 
 def images(classes: tuple[str, ...] = ("a", "b"), count: int = 3) -> tuple[str, ...]:
     return tuple(f"{name}/{i}.png" for name in classes for i in range(count))
-
-
-def reasons(data: UserData) -> dict[str, str]:
-    assert len({item.file for item in data.skipped}) == len(data.skipped)
-    return {item.file: item.reason for item in data.skipped}
-
-
-def refused(root: Path) -> str:
-    with pytest.raises(DataError) as raised:
-        read_folder(root)
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
 
 
 def test_maps_of_more_than_8_bits_are_refused_whatever_their_kind(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from defenselib.audit import stored
 from defenselib.audit.folder import read_folder
 from defenselib.audit.layouts import find
 from defenselib.errors import DataError
+from tests.audit.made import refused
 
 COUNT = 20
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 28, 28), dtype=np.uint8)
@@ -40,13 +41,6 @@ def cifar(root: Path, names: Any, batches: int = 1) -> Path:
     for i in range(1, batches + 1):
         (base / f"data_batch_{i}").write_bytes(pickle.dumps({"labels": [i % 2 for i in range(COUNT)], "data": data}))
     return root
-
-
-def refused(root: Path) -> str:
-    with pytest.raises(DataError) as raised:
-        read_folder(root)
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
 
 
 def broken(content: bytes) -> bytes:
