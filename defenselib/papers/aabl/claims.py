@@ -5,6 +5,7 @@ Some statements do not hold in the paper's own tables: `claims.as_printed` shows
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from defenselib.papers.kit.claims import Claim, Point, State, Statement
@@ -28,11 +29,10 @@ def benign_kept(view: View) -> list[Point]:
     """gamma (1 - rho_vul) / (1 - rho), rho = 5 % for CLB, which poisons half of a class of ten, else 10 %."""
     found = []
     for attack in BOTH:
-        parts = [view.select(m, dataset="cifar10", attack=attack)["reproduced"].dropna() for m in ("gamma", "rho_vul")]
-        numbers = [float(part.iloc[0]) for part in parts if len(part)]
-        kept = numbers[0] * (100 - numbers[1]) / (95 if attack == "clb" else 90) if len(numbers) == 2 else 0.0
-        state: State = "absent" if len(numbers) < 2 else "true" if kept > 85 else "false"
-        found.append(Point(state, f"{kept:.1f}" if kept else "", {"attack": attack}))
+        gamma, rho = (view.number(metric, dataset="cifar10", attack=attack) for metric in ("gamma", "rho_vul"))
+        kept = gamma * (100 - rho) / (95 if attack == "clb" else 90)
+        state: State = "absent" if math.isnan(kept) else "true" if kept > 85 else "false"
+        found.append(Point(state, "" if math.isnan(kept) else f"{kept:.1f}", {"attack": attack}))
     return found
 
 
@@ -175,8 +175,8 @@ FIGURE_7 = (
 def _losses(view: View, how: str, panel: str, **where: float) -> tuple[float, float] | None:
     """Loss of clean and of poisoned samples, the mean or last over the epochs; None where one is missing."""
     seen = view.reduced("epoch", how)
-    parts = [seen.select("loss", panel=panel, group=group, **where)["reproduced"].dropna() for group in GROUPS]
-    return None if any(part.empty for part in parts) else (float(parts[0].iloc[0]), float(parts[1].iloc[0]))
+    clean, poisoned = (seen.number("loss", panel=panel, group=group, **where) for group in GROUPS)
+    return None if math.isnan(clean + poisoned) else (clean, poisoned)
 
 
 def _point(found: tuple[float, float] | None, holds: Callable[[float, float], bool], **where: float) -> Point:
@@ -206,10 +206,9 @@ def stays_out(view: View) -> list[Point]:
 def both_rise(view: View) -> list[Point]:
     found = []
     for metric in ("acc", "ra"):
-        curves = [view.reduced("epoch", how).select(metric, panel="accuracy") for how in ("first", "last")]
-        ends = [float(curve["reproduced"].iloc[0]) for curve in curves if curve["reproduced"].notna().any()]
-        state: State = "absent" if len(ends) < 2 else "true" if ends[1] > ends[0] else "false"
-        found.append(Point(state, " to ".join(f"{end:.1f}" for end in ends), {"metric": metric}))
+        first, last = (view.reduced("epoch", how).number(metric, panel="accuracy") for how in ("first", "last"))
+        state: State = "absent" if math.isnan(first + last) else "true" if last > first else "false"
+        found.append(Point(state, "" if state == "absent" else f"{first:.1f} to {last:.1f}", {"metric": metric}))
     return found
 
 

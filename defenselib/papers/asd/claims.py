@@ -60,10 +60,9 @@ def ratio(dataset: str, one: tuple[str, Any], two: tuple[str, Any], least: float
     say nothing."""
 
     def find(view: View) -> list[Point]:
-        found = [view.select("seconds", dataset=dataset, defense=name, stage=stage) for name, stage in (one, two)]
-        first, second = (float(rows["reproduced"].iloc[0]) for rows in found)
+        first, second = (view.number("seconds", dataset=dataset, defense=name, stage=at) for name, at in (one, two))
         where = {"defense": one[0]}
-        if set(view.frame["profile"]) != {FULL} or math.isnan(first + second):
+        if view.profiles != {FULL} or math.isnan(first + second):
             return [Point("absent", "", where, "needs the times of the paper's own schedules")]
         state: State = "true" if least <= first / second <= most else "false"
         return [Point(state, f"{first:.0f} / {second:.0f} = {first / second:.2f}", where)]

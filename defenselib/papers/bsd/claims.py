@@ -49,7 +49,7 @@ def _at_paper(statement: Statement) -> Check:
 
     def find(view: View) -> list[Point]:
         points = statement.points(view)
-        if set(view.frame["profile"]) == {"paper"}:
+        if view.profiles == {"paper"}:
             return points
         return [replace(point, state="absent", value="", why="times count at profile paper") for point in points]
 
@@ -58,10 +58,9 @@ def _at_paper(statement: Statement) -> Check:
 
 def _ratios(view: View) -> list[Point]:
     """BSD's hours over ASD's on each data set."""
-    points = []
-    for dataset, rows in view.select("hours", defense=("asd", "bsd")).groupby("dataset", sort=False):
-        hours = dict(zip(rows["defense"], rows["reproduced"], strict=True))
-        ratio = hours["bsd"] / hours["asd"]
+    points, hours = [], {(row["dataset"], row["defense"]): row["reproduced"] for row in view.select("hours")}
+    for dataset in dict.fromkeys(dataset for dataset, _ in hours):
+        ratio = hours[dataset, "bsd"] / hours[dataset, "asd"]
         state: State = "absent" if math.isnan(ratio) else "true" if ratio <= COMPARABLE else "false"
         points.append(Point(state, "" if state == "absent" else f"{ratio:.2f}", {"dataset": dataset}))
     return points
@@ -69,12 +68,14 @@ def _ratios(view: View) -> list[Point]:
 
 def _ranges(view: View) -> list[Point]:
     """By how much the ASR moves over the settings, under each attack; not over all of them, it may still move more."""
-    points = []
-    for attack, rows in view.select("asr").groupby("attack", sort=False):
-        ran = rows["reproduced"].dropna()
-        span = float(ran.max() - ran.min()) if len(ran) else 0.0
+    points, rates = [], dict[str, list[float]]()
+    for row in view.select("asr"):
+        rates.setdefault(row["attack"], []).append(row["reproduced"])
+    for attack, rows in rates.items():
+        ran = [rate for rate in rows if not math.isnan(rate)]
+        span = max(ran) - min(ran) if ran else 0.0
         state: State = "true" if span >= ADVANCE else "absent" if len(ran) < len(rows) else "false"
-        points.append(Point(state, f"{span:.1f}" if len(ran) else "", {"attack": attack}))
+        points.append(Point(state, f"{span:.1f}" if ran else "", {"attack": attack}))
     return points
 
 

@@ -7,7 +7,10 @@ Not all of them hold on the printed numbers themselves (`exhibits.on_print`). Bo
 from __future__ import annotations
 
 import math
+from statistics import fmean
 from typing import Any
+
+import pandas as pd
 
 from defenselib.papers.kit.claims import Claim, Point, Statement
 from defenselib.papers.kit.compound import Check, along, both, combined, most, one, one_each
@@ -42,10 +45,13 @@ def keeps(defense: str, printed: float, axis: str = "defense", plain: str = "non
 def _averages(view: View) -> list[Point]:
     """Is each average the mean of its rows? Half a unit of the last digit, and as much again for what was rounded
     before it was averaged."""
-    numbers, points = view.frame["reproduced"], []
-    for position, parts in parts_of_averages(view.frame).items():
-        mean, said = numbers.iloc[parts].mean(), numbers.iloc[position]
-        where = {name: view.frame[name].iloc[position] for name in ("dataset", "poisoning_rate", "defense", "metric")}
+    points = []
+    for position, parts in parts_of_averages(pd.DataFrame(view.rows)).items():
+        row, mean = view.rows[position], fmean(view.rows[part]["reproduced"] for part in parts)
+        said, where = (
+            row["reproduced"],
+            {name: row[name] for name in ("dataset", "poisoning_rate", "defense", "metric")},
+        )
         value = f"printed {said:.2f}, recomputed {mean:.2f}"
         points.append(Point("true" if math.isclose(mean, said, abs_tol=0.0101) else "false", value, where))
     return points

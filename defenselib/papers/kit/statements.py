@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import Point, every_point
 from defenselib.papers.kit.verdict import ASR_LOW
 from defenselib.papers.kit.view import Not, View
@@ -63,7 +62,7 @@ class Every(All):
 
     def points(self, view: View) -> list[Point]:
         limit = bound_at(self.bound, view.mode)
-        return [self._point(row, limit, view.keys) for row in frames.records(view.select(self.metric, **self.where))]
+        return [self._point(row, limit, view.keys) for row in view.select(self.metric, **self.where)]
 
     def _point(self, row: Row, limit: float, keys: Sequence[str]) -> Point:
         if _missing(row):
@@ -98,9 +97,7 @@ class Change(All):
     def points(self, view: View) -> list[Point]:
         chosen = {**self.first, **self.second}
         keys = [key for key in view.keys if key not in chosen]
-        listed = [
-            frames.records(view.select(self.metric, **{**self.where, **side})) for side in (self.first, self.second)
-        ]
+        listed = [view.select(self.metric, **{**self.where, **side}) for side in (self.first, self.second)]
         keys = _telling(listed, keys)
         sides = [{_key(row, keys): row for row in rows} for rows in listed]
         # A cell that only one side has in print is no pair; one that the other side has elsewhere on an axis lacks one.
@@ -151,10 +148,10 @@ class Leads(All):
 
     def points(self, view: View) -> list[Point]:
         names = (self.who, *self.others)
-        listed = frames.records(view.select(self.metric, **{**self.where, self.axis: names}))
+        listed = view.select(self.metric, **{**self.where, self.axis: names})
         by_name = [[row for row in listed if row[self.axis] == name] for name in names]
         keys = _telling(by_name, [key for key in view.keys if key != self.axis])
-        groups: dict[tuple[str, ...], dict[Any, Row]] = {}
+        groups: dict[tuple[Any, ...], dict[Any, Row]] = {}
         for row in listed:
             groups.setdefault(_key(row, keys), {})[row[self.axis]] = row
         paired = {key: rows for key, rows in groups.items() if self.who in rows and len(rows) > 1}
@@ -217,7 +214,7 @@ def _compared(
 
 
 def _unpaired(
-    ones: Mapping[tuple[str, ...], Row], others: Mapping[tuple[str, ...], Row], keys: Sequence[str]
+    ones: Mapping[tuple[Any, ...], Row], others: Mapping[tuple[Any, ...], Row], keys: Sequence[str]
 ) -> list[Point]:
     """Cells that have no partner only because the other side stands elsewhere on an axis, while data set and attack are
     the same: they count as missing, and say on which axis."""
@@ -264,8 +261,8 @@ def _telling(sides: Sequence[Sequence[Row]], keys: Sequence[str]) -> list[str]:
     return [key for key in keys if tells(key)]
 
 
-def _key(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
-    return tuple("" if row[key] is None or row[key] != row[key] else str(row[key]) for key in keys)
+def _key(row: Row, keys: Sequence[str]) -> tuple[Any, ...]:
+    return tuple("" if words.missing(row[key]) else row[key] for key in keys)
 
 
 def _metric(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from defenselib.papers.kit import frame as frames
+from defenselib.plots.words import missing
 
 KEYS = ("dataset", "model", "attack", "target", "poisoning_rate", "defense")
 AVERAGED, AGGREGATES = ("dataset", "attack", "target"), (frames.AVERAGE, frames.WORST)
+Found = dict[str, Any]
 Values = Sequence[float]
 # How numbers along an axis become one; of curves whose missing points are no rows, those that are there count.
 REDUCTIONS: Mapping[str, Callable[[Values], float]] = {
@@ -46,78 +48,81 @@ class View:
     row without a metric, which stands for all that the cell would show."""
 
     def __init__(self, frame: pd.DataFrame, mode: str, known: frozenset[str] | None = None) -> None:
-        # Columns of texts are Arrow arrays, which are slow to read one by one; attributes are copied, deeply, into
-        # whatever is taken from a frame.
-        self.frame = frame.astype({name: object for name, kind in frame.dtypes.items() if kind == "str"})
-        self.frame.attrs = {}
-        self.mode = mode
+        # Plain rows: claims take thousands of small selections, each of which costs a frame as much as a large one.
+        rows, names = frames.records(frame), list(map(str, frame.columns))
         # Axes that a cell states before it is run: one that states none is not on them, while what only results have
         # (panels, epochs) may be anything.
-        there = frame.loc[frame["metric"].isna()].notna().any()
-        self.known = frozenset(map(str, there[there].index)) if known is None else known
-        self.keys = [name for name in (*KEYS, *frames.axes(frame)) if name in frame.columns]
+        there = (name for name in names for row in rows if missing(row["metric"]) and not missing(row[name]))
+        self._fill(rows, names, mode, frozenset(there) if known is None else known)
 
-    def select(self, metric: str, **where: Any) -> pd.DataFrame:
+    def _fill(self, rows: list[Found], names: Sequence[str], mode: str, known: frozenset[str]) -> None:
+        self.rows, self.columns, self.mode, self.known = rows, names, mode, known
+        self.keys = [name for name in (*KEYS, *(n for n in names if n not in frames.STANDARD)) if name in names]
+
+    def _of(self, rows: list[Found], without: str | None = None) -> View:
+        """The same of other rows, or without a column."""
+        made = View.__new__(View)
+        made._fill(rows, [name for name in self.columns if name != without], self.mode, self.known)
+        return made
+
+    @property
+    def profiles(self) -> set[str]:
+        return {row["profile"] for row in self.rows}
+
+    def select(self, metric: str, **where: Any) -> list[Found]:
         """The rows of a metric in which every named column has the given value, or one of a tuple, or none of
         `other_than`; averages only where they are named. Rows without a metric count where nothing speaks against."""
-        rows = self.frame
-        placeholder = rows["metric"].isna().to_numpy()
-        keep = (rows["metric"] == metric).to_numpy() | placeholder
-        for column in AVERAGED:
-            if column in rows and not _names_average(where.get(column)):
-                keep = keep & ~rows[column].isin(AGGREGATES).to_numpy()
-        for column, wanted in where.items():
-            if column not in rows:
-                keep = keep & placeholder
-                continue
-            hit = _matches(rows[column], wanted)
-            open_to_all = placeholder & rows[column].isna().to_numpy() & (column not in self.known)
-            keep = keep & (hit | open_to_all)
-        if not (keep & placeholder).any():
-            return rows[keep]
+        rows = [row for row in self._named(where) if row["metric"] == metric or missing(row["metric"])]
         # So that the row of a cell that was not run pairs with those of cells that were.
-        fixed = {
-            name: value for name, value in where.items() if name in rows and not isinstance(value, tuple | list | Not)
-        }
-        return rows[keep].fillna(fixed)
+        given = {k: v for k, v in where.items() if k in self.columns and not isinstance(v, tuple | list | Not)}
+        if not given or not any(missing(row["metric"]) for row in rows):
+            return rows
+        return [row | {name: value for name, value in given.items() if missing(row[name])} for row in rows]
+
+    def number(self, metric: str, **where: Any) -> float:
+        """The first number of a selection; NaN where it has none."""
+        return next((n for row in self.select(metric, **where) if not math.isnan(n := row["reproduced"])), math.nan)
 
     def only(self, **where: Any) -> View:
         """The rows that `select` would name, of every metric."""
-        keep = self.frame["metric"].isna().to_numpy()
-        for metric in self.frame["metric"].dropna().unique():
-            keep = keep | self.frame.index.isin(self.select(metric, **where).index)
-        return View(self.frame[keep], self.mode, self.known)
+        named = set(map(id, self._named(where)))
+        return self._of([row for row in self.rows if id(row) in named or missing(row["metric"])])
+
+    def _named(self, where: Mapping[str, Any]) -> list[Found]:
+        """The rows of every metric, and those without one, that a selection names."""
+        rows = self.rows
+        for column in AVERAGED:
+            if column in self.columns and not _names_average(where.get(column)):
+                rows = [row for row in rows if row[column] not in AGGREGATES]
+        for column, wanted in where.items():
+            known, hit = column in self.known, _test(wanted)
+            if column in self.columns:
+                rows = [row for row in rows if hit(row[column]) or (not known and _open(row, column))]
+            else:
+                rows = [row for row in rows if missing(row["metric"])]
+        return rows
 
     def reduced(self, axis: str, how: str) -> View:
         """The same with the rows along an axis made one, in the order of the axis. A mean, sum, largest or least number
         is missing where one of its parts is."""
-        if axis not in self.frame:
+        if axis not in self.columns:
             return self
-        rows = self.frame[~self.frame[axis].isin(AGGREGATES)] if axis in AVERAGED else self.frame
+        rows = [row for row in self.rows if axis not in AVERAGED or row[axis] not in AGGREGATES]
         keys = [name for name in self.keys if name != axis]
-        ran, absent = rows[rows["metric"].notna()], rows[rows["metric"].isna()]
-        groups = [part for _, part in ran.groupby([*keys, "metric"], dropna=False, sort=False)]
+        curves = _grouped([row for row in rows if not missing(row["metric"])], [*keys, "metric"])
+        absent = _grouped([row for row in rows if missing(row["metric"])], keys)
         # A cell that was not run lies on every curve that it would be a point of; alone it stays one row.
-        lacking = [_on_curve(absent, part, keys, self.known) for part in groups]
-        alone = [part.iloc[[0]] for _, part in absent.groupby(keys, dropna=False, sort=False)]
-        met = set().union(*(set(found.index) for found in lacking))
-        made = [_one_of(part, axis, how, len(found)) for part, found in zip(groups, lacking, strict=True)]
-        made += [{str(k): v for k, v in part.iloc[0].items()} for part in alone if part.index[0] not in met]
-        return View(pd.DataFrame(made, columns=rows.columns).drop(columns=axis), self.mode, self.known)
+        lacking = [[cell for cell in absent if _on_curve(cell[0], part[0], keys, self.known)] for part in curves]
+        met = [id(cell) for cells in lacking for cell in cells]
+        made = [_one_of(part, axis, how, not cells) for part, cells in zip(curves, lacking, strict=True)]
+        return self._of([*made, *(cell[0] for cell in absent if id(cell) not in met)], without=axis)
 
     def derived(self, name: str, weights: Mapping[str, float]) -> View:
         """The same with a further metric, the weighted sum of others of the same cell ({"acc": 1, "asr": -1})."""
-        parts = self.frame[self.frame["metric"].isin(weights)]
-        made = []
-        for _, part in parts.groupby(self.keys, dropna=False, sort=False):
-            by_metric = {row["metric"]: row for row in frames.records(part)}
-            if by_metric.keys() == weights.keys():
-                made.append(_sum_of(by_metric, name, weights))
-        return (
-            View(pd.concat([self.frame, pd.DataFrame(made)], ignore_index=True), self.mode, self.known)
-            if made
-            else self
-        )
+        cells = _grouped([row for row in self.rows if row["metric"] in weights], self.keys)
+        by_metric = [{row["metric"]: row for row in cell} for cell in cells]
+        made = [_sum_of(cell, name, weights) for cell in by_metric if cell.keys() == weights.keys()]
+        return self._of([*self.rows, *made])
 
 
 def _names_average(wanted: Any) -> bool:
@@ -125,36 +130,45 @@ def _names_average(wanted: Any) -> bool:
     return any(name in AGGREGATES for name in named if isinstance(name, str))
 
 
-def _matches(column: pd.Series, wanted: Any) -> Any:
+def _test(wanted: Any) -> Callable[[Any], bool]:
     if isinstance(wanted, Not):
-        return (~column.isin(wanted.values)).to_numpy()
+        return lambda value: value not in wanted.values
     if isinstance(wanted, tuple | list):
-        return column.isin(list(wanted)).to_numpy()
-    return (column == wanted).to_numpy()
+        return lambda value: value in wanted
+    return lambda value: bool(value == wanted)
 
 
-def _on_curve(absent: pd.DataFrame, part: pd.DataFrame, keys: Sequence[str], known: frozenset[str]) -> pd.DataFrame:
-    """The rows of cells that were not run whose keys are those of `part`, or unknown (on an axis not in `known`)."""
-    for key in keys:
-        if absent.empty:
-            break
-        value = part[key].iloc[0]
-        same = absent[key].isna() if pd.isna(value) else absent[key] == value
-        absent = absent[same if key in known else same | absent[key].isna()]
-    return absent
+def _open(row: Found, column: str) -> bool:
+    return missing(row["metric"]) and missing(row[column])
 
 
-def _one_of(part: pd.DataFrame, axis: str, how: str, lacking: int) -> dict[str, Any]:
-    ordered = part.sort_values(axis, kind="stable") if part[axis].notna().any() and len(part) > 1 else part
-    numbers = ordered["reproduced"].tolist()
-    made = {str(name): value for name, value in ordered.iloc[-1].items()}
-    there = [number for number in numbers if not math.isnan(number)]
-    complete = bool(there) and ((len(there) == len(numbers) and not lacking) or how in ("first", "last"))
-    seeds = set.intersection(*(set(found) for found in ordered["by_seed"])) if complete else set()
-    made["reproduced"] = REDUCTIONS[how](there) if complete else math.nan
-    made["by_seed"] = {seed: REDUCTIONS[how]([found[seed] for found in ordered["by_seed"]]) for seed in seeds}
-    made["gate"] = "; ".join(dict.fromkeys(gate for gate in ordered["gate"] if gate))
-    return made
+def _grouped(rows: Iterable[Found], keys: Sequence[str]) -> list[list[Found]]:
+    """The rows that agree in all of these columns together, in the order of their first."""
+    groups: dict[tuple[Any, ...], list[Found]] = {}
+    for row in rows:
+        groups.setdefault(tuple(None if missing(row[key]) else row[key] for key in keys), []).append(row)
+    return list(groups.values())
+
+
+def _on_curve(cell: Found, part: Found, keys: Sequence[str], known: frozenset[str]) -> bool:
+    """Whether the keys of a cell that was not run are those of `part`, or unknown (on an axis not in `known`)."""
+    return all(
+        (missing(cell[key]) and (key not in known or missing(part[key]))) or cell[key] == part[key] for key in keys
+    )
+
+
+def _one_of(part: Sequence[Found], axis: str, how: str, whole: bool) -> Found:
+    """One row of a curve's rows; whole: no point of it was left out."""
+    ordered = sorted(part, key=lambda row: (missing(row[axis]), 0 if missing(row[axis]) else row[axis]))
+    there = [row["reproduced"] for row in ordered if not math.isnan(row["reproduced"])]
+    complete = bool(there) and ((len(there) == len(ordered) and whole) or how in ("first", "last"))
+    seeds = set.intersection(*(set(row["by_seed"]) for row in ordered)) if complete else set()
+    return {
+        **ordered[-1],
+        "reproduced": REDUCTIONS[how](there) if complete else math.nan,
+        "by_seed": {seed: REDUCTIONS[how]([row["by_seed"][seed] for row in ordered]) for seed in seeds},
+        "gate": "; ".join(dict.fromkeys(row["gate"] for row in ordered if row["gate"])),
+    }
 
 
 def _sum_of(by_metric: Mapping[str, dict[str, Any]], name: str, weights: Mapping[str, float]) -> dict[str, Any]:
