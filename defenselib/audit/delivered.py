@@ -21,10 +21,11 @@ import typer
 from defenselib.audit.amount import PROFILES
 from defenselib.audit.defend import Plan, Settings, defend
 from defenselib.audit.delivery import Delivery
-from defenselib.audit.examples import Example, poisoned_folder, write_folder
+from defenselib.audit.examples import Example, example_of, write_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.methods import needs_clean
 from defenselib.audit.names import read_table, write_table
+from defenselib.audit.trials import poisoned
 from defenselib.data import info, load_dataset, source_of
 from defenselib.data.subset import split_by_index, stratified_index
 from defenselib.data.types import Dataset, ImageSet
@@ -75,8 +76,9 @@ def measured(asked: Asked, progress: bool = False) -> Row:
     settings = Settings(defense=asked.defense, profile=asked.profile, seed=asked.seed)
     full, vouched = _drawn(asked)
     with tempfile.TemporaryDirectory(prefix="defenselib-") as place:
-        root, attack = Path(place), None if asked.attack == "none" else asked.attack
-        example = poisoned_folder(root / "data", full, attack, asked.rate, asked.seed)
+        root = Path(place)
+        attack, made = poisoned(full, asked.attack, asked.rate, asked.seed)
+        example = example_of(root / "data", made, attack, full.classes)
         data, clean = read_folder(root / "data"), None
         if vouched is not None:
             write_folder(root / "clean", vouched, full.classes)
@@ -129,8 +131,10 @@ def add_row(path: Path, row: Row) -> None:
 def main(
     dataset: Annotated[str, typer.Option(help="Name of a data set.")] = "cifar10",
     images: Annotated[int, typer.Option(help="Training images that are drawn from it.")] = 3000,
-    attack: Annotated[str, typer.Option(help="An attack without a training of its own, or none.")] = "badnets",
-    rate: Annotated[float, typer.Option(help="Share of the images, as the attack's paper counts.")] = 0.05,
+    attack: Annotated[
+        str, typer.Option(help="badnets, blend, sig, wanet, clb or none, as in the table of scans.")
+    ] = "badnets",
+    rate: Annotated[float, typer.Option(help="Share of the images, as in the table of scans.")] = 0.05,
     defense: Annotated[str, typer.Option(help="One of those that are offered.")] = "abl",
     profile: Annotated[str, typer.Option(help="How much work.")] = "demo",
     seed: Annotated[int, typer.Option(help="A whole number from 0 on.")] = 0,

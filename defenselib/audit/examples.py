@@ -15,7 +15,7 @@ from defenselib import folders
 from defenselib.attacks import create, poison
 from defenselib.attacks.base import Attack
 from defenselib.data import load_dataset
-from defenselib.data.types import Dataset, ImageSet
+from defenselib.data.types import Dataset, ImageSet, PoisonedDataset
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
 from defenselib.learning.evaluation import accuracy
@@ -91,11 +91,13 @@ def poisoned_folder(
 
     rate: share of the images, as the attack's paper counts them; None takes the paper's.
     """
-    place, classes = Path(folder), dataset.classes
-    if attack is None:
-        files = write_folder(place, dataset.train, classes)
-        return Example(place, files, torch.zeros(len(files), dtype=torch.bool), None, None, dataset.test, None, classes)
-    made = create(attack, image_size=dataset.train.image_size, seed=seed, **hyper)
-    found = poison(dataset, made, rate, None, seed)
+    made = create(attack or "none", image_size=dataset.train.image_size, seed=seed, **hyper)
+    return example_of(folder, poison(dataset, made, rate if made.poisons else 0.0, None, seed), made, dataset.classes)
+
+
+def example_of(folder: str | Path, found: PoisonedDataset, attack: Attack, classes: tuple[str, ...]) -> Example:
+    """Write what an attack made of a data set as a folder."""
+    place, known = Path(folder), (attack, found.target, found.test, found.triggered_test)
+    attacker, target, test, triggered = known if attack.poisons else (None, None, found.test, None)
     files = write_folder(place, found.train, classes)
-    return Example(place, files, found.is_poisoned, made, found.target, found.test, found.triggered_test, classes)
+    return Example(place, files, found.is_poisoned, attacker, target, test, triggered, classes)

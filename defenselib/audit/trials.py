@@ -36,28 +36,28 @@ COLUMNS = (*KEY, *FOUND, *HITS, "cpu_seconds")
 _CLB: dict[str, Any] = {"surrogate": "standard", "surrogate_epochs": 4, "surrogate_schedule": "triangle"}
 
 
-def poisoned(name: str, images: int, attack: str, rate: float, seed: int) -> PoisonedDataset:
-    """A subset with `rate` of its images poisoned. Attacks that keep labels poison so many of the target class, at most
-    four fifths of it."""
-    data = load_dataset(name, limit=images, seed=seed, image_size=32, fetch=False)
-    few = data.test.select(torch.arange(10))
-    data = Dataset(data.name, data.train, few, data.classes, data.digest)
+def poisoned(data: Dataset, attack: str, rate: float, seed: int) -> tuple[attacks.Attack, PoisonedDataset]:
+    """The attack, and a data set with `rate` of its images poisoned. Attacks that keep labels poison so many of the
+    target class, at most four fifths of it."""
     made = attacks.create(attack, image_size=32, seed=seed, **(_CLB if attack == "clb" else {}))
-    target = TARGETS[name]
+    target = TARGETS[data.name]
     if not made.poisons:
-        return attacks.poison(data, made, rate=0.0, seed=seed)
+        return made, attacks.poison(data, made, rate=0.0, seed=seed)
     if attack == "clb":
-        context = Context(model_factory=lambda: small_network(data.num_classes, 32), seed=seed, flip=name != "gtsrb")
+        flip = data.name != "gtsrb"
+        context = Context(model_factory=lambda: small_network(data.num_classes, 32), seed=seed, flip=flip)
         made = made.prepare(data.train, target, context)
     if made.clean_label:
-        share = min(0.8, rate * images / int((data.train.labels == target).sum()))
-        return attacks.poison(data, made, share, target, seed, count="exact-target")
-    return attacks.poison(data, made, rate, target, seed, count="exact-all")
+        share = min(0.8, rate * len(data.train) / int((data.train.labels == target).sum()))
+        return made, attacks.poison(data, made, share, target, seed, count="exact-target")
+    return made, attacks.poison(data, made, rate, target, seed, count="exact-all")
 
 
 def trial(name: str, images: int, attack: str, rate: float, seed: int, budget: str) -> dict[str, Any]:
     """One row of the table."""
-    made = poisoned(name, images, attack, rate, seed)
+    data = load_dataset(name, limit=images, seed=seed, image_size=32, fetch=False)
+    few = data.test.select(torch.arange(10))
+    _, made = poisoned(Dataset(data.name, data.train, few, data.classes, data.digest), attack, rate, seed)
     classes = tuple(str(label) for label in range(int(made.train.labels.max()) + 1))
     files = tuple(f"{place:06d}.png" for place in range(images))
     started = time.process_time()
