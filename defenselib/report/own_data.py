@@ -22,7 +22,7 @@ from defenselib.plots.pictures import captioned
 from defenselib.report.html import Html, render
 
 FOLDER = "audit"
-SCANS = "scan.csv"
+SCANS, DELIVERED = "scan.csv", delivered.TABLE
 # Columns of the table of scans that are shown, in percent: see `audit.trials`.
 TOLD = {
     "precision": "precision, flagged",
@@ -129,6 +129,38 @@ def scans(caption: str, name: str = SCANS) -> Html:
     return render(pd.DataFrame(rows), caption, headers=5)
 
 
+def models(caption: str, name: str = DELIVERED) -> Html:
+    """The committed models, one row for what was poisoned: ACC and ASR of the model without a defense and of those that
+    a defense delivered, on new images; how much of the poison the cleaned list leaves out, and how many clean files."""
+    frame = _table(name)
+    if frame is None:
+        return _missing(caption)
+    rows = []
+    for key, mine in frame.groupby(["dataset", "images", "profile", "attack"], sort=False):
+        row = dict(zip(("data set", "files", "profile", "attack"), map(str, key), strict=True))
+        last = mine.iloc[-1]
+        row |= {"poisoned": last["poisoned"], "scan": last["alarm"], "target right": _yes(last["target_right"])}
+        for defense in frame["defense"].unique():
+            made = mine[mine["defense"] == defense]
+            row[words.label(defense)] = (
+                words.NONE if made.empty else " / ".join(map(_one, made.iloc[-1][["acc", "asr"]]))
+            )
+        bad = float(last["poisoned"])
+        caught = float(last["removed_poisoned"]) / 100 * bad if bad else 0.0
+        row["poison left out"] = f"{caught:.0f} of {bad:.0f}"
+        row["clean left out"] = f"{float(last['removed']) / 100 * float(last['images']) - caught:.0f}"
+        rows.append(row)
+    return render(pd.DataFrame(rows), caption, headers=4)
+
+
+def _one(value: object) -> str:
+    return words.NONE if words.missing(value) else f"{float(str(value)):.1f}"
+
+
+def _yes(value: object) -> str:
+    return words.NONE if words.missing(value) else {"True": "yes", "False": "no"}[str(value)]
+
+
 def missed(name: str = SCANS) -> Html:
     """Which poison the committed scans did not see: data set, attack, rate and budget of those that ended calm."""
     frame = _table(name)
@@ -152,6 +184,3 @@ def _table(name: str) -> pd.DataFrame | None:
 
 def _missing(caption: str) -> Html:
     return Html(f"<p><em>{caption}: not measured yet.</em></p>")
-
-
-DELIVERED = delivered.TABLE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from defenselib.audit.delivered import Row
 from defenselib.audit.trials import COLUMNS
 from defenselib.report import own_data
 
@@ -28,7 +30,7 @@ def rows_of(html: object) -> list[dict[str, str]]:
 
 def test_what_was_not_measured_is_said(results: Path) -> None:
     assert "Scans: not measured yet" in str(own_data.scans("Scans"))
-    assert "Models: not measured yet" in str(own_data.results(own_data.DELIVERED, "Models"))
+    assert "Models: not measured yet" in str(own_data.models("Models"))
 
 
 def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> None:
@@ -59,10 +61,25 @@ def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> N
     assert "calm report: 1 of 3 poisoned subsets: badnets on cifar10 at 5 % (standard)." in str(own_data.missed())
 
 
-def test_a_table_of_models_is_shown_as_it_is(results: Path) -> None:
-    (results / own_data.DELIVERED).write_text("dataset,attack,acc,asr,machine\ncifar10,badnets,61.25,,slow\n")
-    (row,) = rows_of(own_data.results(own_data.DELIVERED, "Models"))
-    assert row["acc"] == "61.25" and row["asr"] == "" and "machine" not in row
+def test_models_of_one_poisoned_folder_stand_side_by_side(results: Path) -> None:
+    names = [field.name for field in fields(Row)]
+    base = {"dataset": "cifar10", "images": 200, "attack": "badnets", "poisoned": 10, "profile": "demo"}
+    lines = [
+        base | {"defense": "none", "acc": 61.25, "asr": 100, "alarm": "look", "removed": 3, "removed_poisoned": 20},
+        base | {"defense": "abl", "acc": 60, "asr": 0.04, "alarm": "alarm", "removed": 6, "removed_poisoned": 90,
+                "target_right": True},
+        base | {"defense": "abl", "attack": "none", "poisoned": 0, "acc": 62, "alarm": "calm", "removed": 0.5},
+    ]  # fmt: skip
+    table = [",".join(names), *(",".join(str(line.get(name, "")) for name in names) for line in lines)]
+    (results / own_data.DELIVERED).write_text("\n".join(table) + "\n")
+    poisoned, clean = rows_of(own_data.models("Models"))
+    assert [poisoned[key] for key in ("no defense", "ABL", "scan", "target right")] == [
+        "61.2 / 100.0", "60.0 / 0.0", "alarm", "yes",
+    ]  # fmt: skip
+    assert [poisoned[key] for key in ("poisoned", "poison left out", "clean left out")] == ["10", "9 of 10", "3"]
+    assert [clean[key] for key in ("no defense", "ABL", "scan", "poison left out", "clean left out")] == [
+        "–", "62.0 / –", "calm", "0 of 0", "1",
+    ]  # fmt: skip
 
 
 def test_a_folder_is_drawn_only_where_none_is_given(tmp_path: Path) -> None:
