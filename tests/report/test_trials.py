@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html import unescape
 from pathlib import Path
+
+import pandas as pd
 
 from defenselib.report import trials
 
@@ -41,6 +44,16 @@ def test_pairs_with_goals_stand_side_by_side(tmp_path: Path) -> None:
         ["BadNets: asr<=5"],
     ]
     assert "5 trainings" in every and every.count("<tr>") == 6
+
+
+def test_what_the_page_says_of_seconds() -> None:
+    rows = pd.read_csv(BOOK / "results" / "trials" / "demo.csv")
+    slow = rows["bf16"] == "as fp32"
+    assert math.ceil(rows[~slow]["cpu_seconds"].max()) == 135
+    over = rows[slow & (rows["cpu_seconds"] > 180)]
+    assert [*zip(over["defense"], over["cpu_seconds"].round(), strict=True)] == [("dst", 246)]
+    pairs = rows[slow].merge(rows[~slow & rows["cpu_seconds"].notna()], on=["attack", "defense", "seed"])
+    assert len(pairs) > 4 and (pairs["cpu_seconds_x"] / pairs["cpu_seconds_y"]).max() < 3.2
 
 
 def test_every_block_of_the_book_names_a_file() -> None:
