@@ -9,8 +9,9 @@ The profile says how strict the comparison can be (`verdict` in its TOML file):
 - `order` (laptop): smaller data, model and schedule move every decimal, so only thresholds and orderings count.
     - ASR: printed low (<= 10) agrees with reproduced low, printed high (>= 50) with reproduced high; a printed
       value in between agrees within 20 points.
-    - ACC of a defense: the drop against the undefended model under the same attack, seed by seed, lies on the same side
-      of a margin of 5 points as the printed drop; undecided where it lies within the seeds' spread of the margin.
+    - ACC of a defense: the drop against the undefended model under the same attack, seed by seed, is of the same size
+      as the printed drop: up to a margin of 5 points, up to half of the ACC, or more (a model that names few classes);
+      undecided where it lies within the seeds' spread of one of these bounds.
     - ACC of an undefended model: it lies within 5 points of the undefended model trained without attack at the
       same profile (the printed number takes no part: its level belongs to the full model and data).
     - DER: printed high (>= 85) agrees with reproduced high, printed low (<= 75) with reproduced low; a printed value in
@@ -48,6 +49,7 @@ MODES = ("none", "order", "numbers")
 
 ASR_LOW, ASR_HIGH, ASR_MIDDLE = 10.0, 50.0, 20.0  # order: thresholds, and the tolerance between them (points)
 ACC_MARGIN = 5.0  # order: margin of the drop, and of the undefended model against no attack (points)
+ACC_HALF = 0.5  # order: of the undefended model's, a drop beyond which is another matter than a price
 ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points
 ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
 DER_HIGH, DER_LOW, DER_MIDDLE = 85.0, 75.0, 10.0  # order: see above (points)
@@ -141,10 +143,17 @@ def _acc_order(case: Comparison) -> Judgement:
         return UNDECIDED, "needs the undefended model under the same attack and with the same seed, which was not run"
     if math.isnan(case.printed_undefended):
         return NOT_COMPARABLE, "the paper prints no undefended model to compare the drop with"
-    if abs(_gap(case.drop, ACC_MARGIN)) < case.spread:
-        return UNDECIDED, f"it costs {case.drop:.1f} points of ACC, within the spread of the margin of {ACC_MARGIN:g}"
-    printed = _gap(case.printed_undefended, case.published) <= ACC_MARGIN
-    return _said(printed == (_gap(case.drop, ACC_MARGIN) <= 0))
+    half = ACC_HALF * (case.reproduced + case.drop)
+    for bound, named in ((ACC_MARGIN, f"the margin of {ACC_MARGIN:g}"), (half, f"half of it, {half:.1f}")):
+        if abs(_gap(case.drop, bound)) < case.spread:
+            return UNDECIDED, f"it costs {case.drop:.1f} points of ACC, within the spread of {named}"
+    printed = _size(_gap(case.printed_undefended, case.published), ACC_HALF * case.printed_undefended)
+    return _said(printed == _size(case.drop, half))
+
+
+def _size(drop: float, half: float) -> int:
+    """Of a drop of the ACC: 0 up to the margin, 1 up to half of it, 2 beyond."""
+    return sum(_gap(drop, bound) > 0 for bound in (ACC_MARGIN, half))
 
 
 def _asr_numbers(case: Comparison) -> Judgement:

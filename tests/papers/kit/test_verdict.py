@@ -57,6 +57,9 @@ def test_asr_classes():
         (93.4, 75.0, "agrees"),  # exactly the margin
         (93.4, 74.9, "differs"),
         (88.2, 60.0, "agrees"),  # printed drop 6.7, reproduced drop 20
+        (84.5, 14.2, "differs"),  # a price of ten points; a model that is left with two classes
+        (40.0, 14.2, "agrees"),  # both lose more than half
+        (40.0, 60.0, "differs"),
         (88.2, 79.0, "differs"),
         (93.4, 82.0, "agrees"),  # better than undefended
     ],
