@@ -193,7 +193,7 @@ def test_networks_join_in_and_an_unfinished_scan_goes_on(tmp_path: Path, monkeyp
     monkeypatch.setattr(network, "MOST_EPOCHS", 4)
     straight = scan(data, device="cpu")
     assert {item.key for item in straight.signs} == {
-        "pattern", "sizes", "duplicates", "loss", "entropy", "fct", "spectral", "second"
+        "pattern", "sizes", "duplicates", "near_duplicates", "loss", "entropy", "fct", "spectral", "second"
     }  # fmt: skip
     assert straight.alarm == "alarm" and torch.equal(straight.flagged, chosen[:200])
 
