@@ -13,6 +13,7 @@ from rich.text import Text
 
 from defenselib.commands.output import console, resumable, verdict
 from defenselib.errors import check_choice, check_range
+from defenselib.folders import expanded
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def scan_command(
     chosen_device(device)
     number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
     size = None if image_size is None else convert(image_size, int, "--image-size")
-    out = None if out is None else check_scan(out)
+    out = None if out is None else check_scan(expanded(out))
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run or not as_json:
