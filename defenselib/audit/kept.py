@@ -18,7 +18,7 @@ FILE = "scan.safetensors"
 def scanned(folder: Path, make: Callable[..., ScanReport]) -> ScanReport:
     """The report that `folder` keeps, or the one that `make` gives, kept from now on. Errors: FolderError.
 
-    make: is called with `save`, that it may keep the report before it deletes what it has it from.
+    make: is called with `save`, by which it keeps the report before it deletes what it has it from.
     """
     path = folder / FILE
     if path.exists():
@@ -26,10 +26,7 @@ def scanned(folder: Path, make: Callable[..., ScanReport]) -> ScanReport:
             return read(folder)
         except (DamagedFileError, KeyError, TypeError):
             path.unlink()
-    report = make(save=partial(write, folder))
-    if not path.exists():
-        write(folder, report)
-    return report
+    return make(save=partial(write, folder))
 
 
 def write(folder: Path, report: ScanReport) -> None:

@@ -13,7 +13,7 @@ from defenselib.audit.names import visible
 from defenselib.audit.pictures import Content, Header, look
 from defenselib.audit.stored import find_stored
 from defenselib.audit.tree import below, find_tree, others, within
-from defenselib.data.sources.parquet import holds_pictures, list_parquet
+from defenselib.data.sources.parquet import holds_pictures, list_tables
 from defenselib.data.sources.tables import group_tables, table_files
 from defenselib.errors import DataError
 
@@ -29,7 +29,7 @@ def find(root: Path) -> Found:
     layout that is known; and for a folder that holds neither.
     """
     stored = find_stored(root, within(root))
-    tables = table_files(root, True, within(root))
+    tables = table_files(root, wanted=within(root))
     files = (*(() if stored is None else stored.files), *tables)
     if not files:
         return find_tree(root)
@@ -48,7 +48,7 @@ def find(root: Path) -> Found:
             ) from error
     if tree is None or len(folders) < 2:
         if stored is None:
-            return _tables(root)
+            return _tables(root, tables)
         return replace(stored.read(), skipped=others(root, stored.files, lambda _: _BESIDE))
     either = [path for path in files if path.parent == root and (path not in tables or holds_pictures(path))]
     if either:
@@ -71,10 +71,10 @@ def _pictured(groups: Iterable[str], contents: Iterable[Content]) -> list[str]:
     return found
 
 
-def _tables(root: Path) -> Found:
-    listing = list_parquet(root, wanted=within(root))
+def _tables(root: Path, tables: list[Path]) -> Found:
+    listing = list_tables(root, groups := group_tables(root, tables))
     assert listing is not None  # some were found
-    kinds = {path: kind for kind, paths in group_tables(root, wanted=within(root)).items() for path in paths}
+    kinds = {path: kind for kind, paths in groups.items() for path in paths}
     read = [path for path in listing.files if kinds[path] not in _SPLITS]
     given, labels = np.unique(listing.train.labels(), return_inverse=True)
     # A row may hold nothing; its place is known all the same.

@@ -24,7 +24,7 @@ Request = Mapping[str, Any]
 
 def check_apart(out: Path, inputs: Mapping[str, Path | None]) -> None:
     """Raise InvalidValueError where `out` lies in a folder that is read: its files would be taken for data."""
-    place = folders.expanded(out).resolve()
+    place = out.resolve()
     for name, folder in inputs.items():
         if folder is not None and place.is_relative_to(folders.expanded(folder).resolve()):
             raise InvalidValueError(f"--out {out} lies in {name} {folder}; choose a folder outside of it")
@@ -33,42 +33,40 @@ def check_apart(out: Path, inputs: Mapping[str, Path | None]) -> None:
 def check_free(out: Path) -> Path:
     """The folder of a new or an unfinished run. Errors: InvalidValueError for a file, a finished delivery, or a folder
     with anything else in it."""
-    place = folders.expanded(out)
-    there = _content(place, out)
-    if there and not _is_run(place) and _kept(place):
+    there = _content(out)
+    if there and not _is_run(out) and _kept(out):
         raise InvalidValueError(f"--out {out} holds an unfinished scan; choose another folder")
-    if there and not _is_run(place) and there != [UNFINISHED]:
+    if there and not _is_run(out) and there != [UNFINISHED]:
         raise InvalidValueError(
             f"--out {out} is not empty (it holds {there[0]}), and nothing in it is written over; choose another folder"
         )
-    return place
+    return out
 
 
 def check_scan(out: Path) -> Path:
     """The folder of a scan: new, empty, or with what a scan has written or not finished. Errors: InvalidValueError for
     a file, and for a folder with anything else in it."""
-    place = folders.expanded(out)
-    there = _content(place, out)
+    there = _content(out)
     strange = [name for name in there if name not in (UNFINISHED, *SCANNED)]
-    own = SCANNED[0] in there or (UNFINISHED in there and not strange and not _is_run(place))
+    own = SCANNED[0] in there or (UNFINISHED in there and not strange and not _is_run(out))
     if there and not own:
         raise InvalidValueError(
             f"--out {out} is not empty (it holds {(strange or there)[0]}) and has no {SCANNED[0]} of an earlier scan, "
             "which alone is written over; choose another folder"
         )
-    return place
+    return out
 
 
-def _content(place: Path, out: Path) -> list[str]:
+def _content(out: Path) -> list[str]:
     """Names of what lies there, sorted; none where there is nothing yet, but something can be made."""
     try:
-        above = next(path for path in (place, *place.absolute().parents) if path.exists())
+        above = next(path for path in (out, *out.absolute().parents) if path.exists())
         if not above.is_dir():
-            what = "is a file" if above == place else f"lies below {above}, which is a file"
+            what = "is a file" if above == out else f"lies below {above}, which is a file"
             raise InvalidValueError(f"--out {out} {what}; choose a folder that does not exist yet")
         if not os.access(above, os.W_OK | os.X_OK):
             raise InvalidValueError(f"--out {out}: you may not write in {above}; choose another folder")
-        return sorted(item.name for item in place.iterdir()) if place.is_dir() else []
+        return sorted(item.name for item in out.iterdir()) if out.is_dir() else []
     except OSError as error:
         raise InvalidValueError(f"--out {out} cannot be looked at ({error.strerror})") from error
 
@@ -91,8 +89,7 @@ def working_in(out: Path, request: Request) -> Iterator[Path]:
     Errors: InvalidValueError as `check_free`, for an unfinished run of another request, and where another process is at
     work; FolderError where nothing can be written.
     """
-    place = check_free(out)
-    work = folders.make(place / UNFINISHED)
+    work = folders.make(check_free(out) / UNFINISHED)
     lock = filelock.FileLock(work / LOCK)
     with folders.writing(work / LOCK):
         try:

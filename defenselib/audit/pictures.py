@@ -1,7 +1,7 @@
 """One picture of a user's folder: what is taken, what is left out and why, and how it becomes S x S pixels.
 
-Only raster formats are opened, by their content and not by their name: Pillow would hand some others (EPS) to programs
-of their own. Nothing here raises for a picture; the reason is a text.
+The rule is that of data sets (`judged`), and more, for a folder that nobody vouches for and of which a file can be left
+out. Nothing here raises for a picture; the reason is a text.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from defenselib.data.sources.images import FORMATS, Content
+from defenselib.data.sources import judged
+from defenselib.data.sources.images import Content
 
 MOST_PIXELS = 50_000_000  # of one picture: 150 MB when decoded
 MOST_BYTES = 256_000_000  # of one file
 LEAST_SIDE = 8
-_DEEP = ("I", "F")
 
 
 @dataclass(frozen=True)
@@ -64,50 +64,30 @@ def decode(content: Content, side: int) -> NDArray[np.uint8] | str:
         return _why(error)
 
 
-class _Refused(Exception):
-    """A reason to leave a picture out."""
-
-
 @contextmanager
 def _opened(content: bytes | Path | None) -> Iterator[Image.Image]:
     if content is None:
-        raise _Refused("holds no image bytes")
+        raise judged.RefusedError("holds no image bytes")
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    if size == 0:
-        raise _Refused("is empty (0 bytes)")
     if size > MOST_BYTES:
-        raise _Refused(f"is huge: {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
-    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
-        try:
-            image = Image.open(file, formats=FORMATS)
-        except UnidentifiedImageError as error:
-            raise _Refused(f"is not an image of a known kind ({', '.join(FORMATS)})") from error
-        with image:
-            yield image
+        raise judged.RefusedError(f"is huge: {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
+    with (
+        io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
+        judged.opened(file) as image,
+    ):
+        yield image
 
 
 def _refused(image: Image.Image) -> str:
-    """Why the picture behind a header is left out; empty if it is not."""
+    """Why a picture that a data set may hold is left out of a user's folder; empty if it is not."""
     width, height = image.size
     if width * height > MOST_PIXELS:
         return f"is huge: {width}x{height} pixels; at most {MOST_PIXELS // 1_000_000} million are decoded"
     if min(width, height) < LEAST_SIDE:
         return f"is tiny: {width}x{height} pixels; at least {LEAST_SIDE} a side"
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or a second eye: the first is the picture
-        return f"is animated or has several pages ({frames})"
-    deep = image.mode in _DEEP or image.mode.startswith("I;")
-    if deep or any(_cut_to_8(*tile) for tile in getattr(image, "tile", ())):
-        return "has more than 8 bits a channel; convert it to 8"
-    if image.mode == "CMYK":
+    if image.mode == "CMYK":  # a data set may: ImageNet's own files hold a few, and loaders convert them
         return "has CMYK colours, whose look depends on the reader; convert it to RGB"
     return ""
-
-
-def _cut_to_8(decoder: str, _extents: object, _offset: object, given: object) -> bool:
-    """Whether a decoder quietly makes 8 bits of more: its raw mode says so, that of PPM is told the largest value."""
-    largest = given[1] if decoder.startswith("ppm") and isinstance(given, tuple) else 0
-    return largest > 255 or ";16" in str(given)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -125,7 +105,7 @@ def _sized(image: Image.Image, side: int) -> NDArray[np.uint8]:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, _Refused):
+    if isinstance(error, judged.RefusedError):
         return str(error)
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"

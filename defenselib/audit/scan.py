@@ -19,6 +19,8 @@ from defenselib.audit import network, whitening
 from defenselib.audit.agree import Taken, agree, leading, shares, told, top
 from defenselib.audit.counts import class_sizes, duplicates
 from defenselib.audit.folder import UserData
+from defenselib.audit.near import near_duplicates
+from defenselib.audit.near import seconds_for as seconds_of_pairs
 from defenselib.audit.patterns import Pattern, find_patterns
 from defenselib.audit.patterns import seconds_for as seconds_of_search
 from defenselib.audit.phrases import UNKNOWN
@@ -51,10 +53,10 @@ def scan(
 ) -> ScanReport:
     """Look for poison in `data`.
 
-    budget: "quick" looks for shared patterns, copies and sizes alone; "standard" (None) trains two small networks too.
-    out: a folder for what an unfinished scan keeps; the same call goes on there, with the same result. It must not lie
-    in the data. save: gets the report before what is kept there is deleted, to write it. Errors: UnknownNameError,
-    InvalidValueError, FolderError.
+    budget: "quick" looks for shared patterns, exact and near copies, and sizes; "standard" (None) trains two small
+    networks too. out: a folder for what an unfinished scan keeps; the same call goes on there, with the same result. It
+    must not lie in the data. save: gets the report before what is kept there is deleted, to write it. Errors:
+    UnknownNameError, InvalidValueError, FolderError.
     """
     budget = check_choice("budget", budget or "standard", BUDGETS)
     place = chosen_device(device)
@@ -62,7 +64,7 @@ def scan(
     seconds: dict[str, float] = {}
     images = data.images.to(place)
     with _timed(seconds, "counts"):
-        signs = [class_sizes(data.images, data.classes), duplicates(data.images, data.classes)]
+        signs = [look(images, data.classes) for look in (class_sizes, duplicates, near_duplicates)]
     with _timed(seconds, "patterns"):
         patterns = _patterns(images, seed, folder)
     signs.insert(0, _pattern_sign(patterns, data))
@@ -94,10 +96,12 @@ def scan(
 def seconds_for(data: UserData, budget: str | None = None, device: torch.device | str | None = None) -> float:
     """Expected wall time of `scan` in seconds, from a few steps of each part on this machine, as busy as it is now."""
     count, classes, images = len(data.images), len(data.classes), data.images.images
-    search = whitening.seconds_for(images) + seconds_of_search(count, classes, whitening.LARGEST) + 1e-4 * count
-    if check_choice("budget", budget or "standard", BUDGETS) == "quick":
+    budget, place = check_choice("budget", budget or "standard", BUDGETS), chosen_device(device)
+    search = whitening.seconds_for(images) + seconds_of_search(count, classes, whitening.LARGEST)
+    search += seconds_of_pairs(images, place) + 1e-4 * count
+    if budget == "quick":
         return search
-    return search + network.seconds_for(count, classes, data.images.image_size, chosen_device(device))
+    return search + network.seconds_for(count, classes, data.images.image_size, place)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 QUIET = ("calm", "unknown")
+COPIES = ("duplicates", "near_duplicates")  # signs that are shown, and neither flag a file nor weigh in the verdict
 
 
 @dataclass(frozen=True)

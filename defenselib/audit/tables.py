@@ -15,7 +15,7 @@ from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData
 from defenselib.audit.names import listed, write_table
 from defenselib.audit.patterns import not_searched
-from defenselib.audit.signs import ScanReport, Sign
+from defenselib.audit.signs import COPIES, ScanReport, Sign
 from defenselib.version import __version__
 
 
@@ -61,7 +61,7 @@ def _held(report: ScanReport, sign: Sign) -> Tensor | None:
     """Which of the flagged files a sign holds, bool (N,); None for one that flags nothing."""
     if sign.key == "pattern":  # it flags the files of told patterns, and votes where there is one
         return report.flagged if "pattern" in report.target_votes else None
-    return None if sign.key == "duplicates" else report.flagged & top(sign.scores)
+    return None if sign.key in COPIES else report.flagged & top(sign.scores)
 
 
 def _number(value: float) -> float | None:

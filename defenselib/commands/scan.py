@@ -13,6 +13,7 @@ from rich.text import Text
 
 from defenselib.commands.output import console, resumable, verdict
 from defenselib.errors import check_choice, check_range
+from defenselib.folders import expanded
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from defenselib.audit.signs import ScanReport
 
 SHOWN = 10  # suspects in the terminal
+FAILS = {"alarm": 1, "unknown": 3}  # exit statuses of --fail-on-alarm; 2 says that nothing was looked at
 
 
 def scan_command(
@@ -38,7 +40,10 @@ def scan_command(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; the best there is if not given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the folder, say how long it takes, stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    fail_on_alarm: Annotated[bool, typer.Option("--fail-on-alarm", help="Exit with 1 on an alarm.")] = False,
+    fail_on_alarm: Annotated[
+        bool,
+        typer.Option("--fail-on-alarm", help="Exit with 1 on an alarm, with 3 where too few images leave it unknown."),
+    ] = False,
     progress: Annotated[bool, typer.Option(help="Show progress and time left.")] = True,
 ) -> None:
     """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
@@ -52,7 +57,7 @@ def scan_command(
     chosen_device(device)
     number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
     size = None if image_size is None else convert(image_size, int, "--image-size")
-    out = None if out is None else check_scan(out)
+    out = None if out is None else check_scan(expanded(out))
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run or not as_json:
@@ -68,8 +73,8 @@ def scan_command(
         typer.echo(json.dumps(summary(data, report), ensure_ascii=True))
     else:
         _show(data, report, out)
-    if fail_on_alarm and report.alarm == "alarm":
-        raise typer.Exit(1)
+    if fail_on_alarm and report.alarm in FAILS:
+        raise typer.Exit(FAILS[report.alarm])
 
 
 def _write(out: Path, data: UserData, report: ScanReport) -> None:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.signs import ScanReport, Sign
 from defenselib.errors import DataError
+
+
+def picture(seed: int = 0, side: int = 32, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def plain(root: Path, classes: tuple[str, ...] = ("a", "b"), count: int = 3) -> Path:
+    """Class folders of a few pictures of noise, no two alike."""
+    for label, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            picture(10 * label + i).save(root / name / f"{i}.png")
+    return root
 
 
 def drawn(folder: Path, images: int = 200) -> Example:
@@ -49,9 +66,10 @@ def reported(data: UserData, flagged: Tensor | None = None, **changes: Any) -> S
     return ScanReport(**values | changes)
 
 
-def scanner(data: UserData, **_: Any) -> ScanReport:
+def scanner(data: UserData, *, save: Callable[[ScanReport], object], **_: Any) -> ScanReport:
     """Stands for `scan`: flags nothing."""
-    return reported(data)
+    save(report := reported(data))
+    return report
 
 
 def refused(root: Path) -> str:

@@ -21,20 +21,9 @@ from defenselib.audit.folder import read_folder
 from defenselib.audit.names import listed, visible, write_table
 from defenselib.audit.tables import write_skipped
 from defenselib.errors import DefenseLibError
-from tests.audit.made import reasons
+from tests.audit.made import picture, plain, reasons
 
-
-def picture(seed: int = 0, side: int = 32, mode: str = "RGB") -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).convert(mode)
-
-
-def plain(root: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 3) -> Path:
-    for label, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(count):
-            picture(10 * label + i).save(root / name / f"{i}.png")
-    return root
+PETS = ("cat", "dog")
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -58,7 +47,7 @@ def deep_png(side: int = 32) -> bytes:
 
 
 def test_bad_files_are_named_with_their_reason_and_good_ones_stay(tmp_path: Path) -> None:
-    root, cat = plain(tmp_path / "set"), tmp_path / "set" / "cat"
+    root, cat = plain(tmp_path / "set", PETS), tmp_path / "set" / "cat"
     encoded = (cat / "0.png").read_bytes()
     bad = {
         "empty.png": (b"", "empty"),
@@ -88,7 +77,7 @@ def test_bad_files_are_named_with_their_reason_and_good_ones_stay(tmp_path: Path
 
 
 def test_links_out_pipes_and_files_beside_the_classes_are_reported(tmp_path: Path) -> None:
-    root = plain(tmp_path / "set")
+    root = plain(tmp_path / "set", PETS)
     secret = tmp_path / "secret.png"
     picture(99).save(secret)
     (root / "cat" / "out.png").symlink_to(secret)
@@ -165,7 +154,7 @@ def test_every_file_is_listed_or_reported(tmp_path: Path) -> None:
 
 
 def test_modes_sizes_and_orientation(tmp_path: Path) -> None:
-    root = plain(tmp_path / "set")
+    root = plain(tmp_path / "set", PETS)
     base = picture(7, 40)
     for mode in ("L", "P", "RGBA", "LA", "1"):
         (root / mode).mkdir()
@@ -195,7 +184,7 @@ def test_the_default_size_is_the_nearest_of_five(side: int, expected: int, tmp_p
 
 
 def test_pixels_are_exact_where_nothing_is_resized(tmp_path: Path) -> None:
-    data = read_folder(plain(tmp_path / "set"))
+    data = read_folder(plain(tmp_path / "set", PETS))
     for row, file in enumerate(data.files):
         assert np.array_equal(data.images.images[row].permute(1, 2, 0), np.asarray(Image.open(data.root / file)))
     assert data.images.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -250,7 +239,7 @@ def test_what_holds_no_data_set_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     picture().save(tmp_path / "flat" / "0.png")
     plain(tmp_path / "one", ("only",))
-    plain(tmp_path / "broken")
+    plain(tmp_path / "broken", PETS)
     for path in (tmp_path / "broken").glob("*/*.png"):
         path.write_bytes(b"")
     told = {"file": "is a file", "none": "does not exist", "void": "no images", "flat": "no images"}

@@ -19,16 +19,7 @@ from typer.testing import CliRunner
 from defenselib.audit.folder import read_folder
 from defenselib.cli import app
 from defenselib.data.sources.folder import list_folder
-from tests.audit.made import reasons, refused
-
-
-def plain(root: Path, classes: tuple[str, ...] = ("a", "b"), count: int = 3) -> Path:
-    for label, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = np.random.default_rng(10 * label + i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{i}.png")
-    return root
+from tests.audit.made import plain, reasons, refused
 
 
 def images(classes: tuple[str, ...] = ("a", "b"), count: int = 3) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ def test_networks_join_in_and_an_unfinished_scan_goes_on(tmp_path: Path, monkeyp
     monkeypatch.setattr(network, "MOST_EPOCHS", 4)
     straight = scan(data, device="cpu")
     assert {item.key for item in straight.signs} == {
-        "pattern", "sizes", "duplicates", "loss", "entropy", "fct", "spectral", "second"
+        "pattern", "sizes", "duplicates", "near_duplicates", "loss", "entropy", "fct", "spectral", "second"
     }  # fmt: skip
     assert straight.alarm == "alarm" and torch.equal(straight.flagged, chosen[:200])
 
@@ -237,11 +237,21 @@ def test_the_command_from_files_to_tables(tmp_path: Path) -> None:
     )
     content = json.loads((tmp_path / "out" / "scan.json").read_text())
     assert content["alarm"] == "alarm" and content["target"] == "c2" and content["skipped"] == 1
-    assert CliRunner().invoke(app, ["scan", str(root), *more, "--fail-on-alarm"]).exit_code == 1
     told = CliRunner().invoke(app, ["scan", str(root), *more, "--json"])
     assert json.loads(told.stdout)["target"] == "c2"
     dry = CliRunner().invoke(app, ["scan", str(root), *more, "--dry-run"])
     assert dry.exit_code == 0 and "160 images, 4 classes: about" in dry.stdout and "ALARM" not in dry.stdout
+
+
+@pytest.mark.parametrize(("alarm", "code"), [("alarm", 1), ("calm", 0), ("unknown", 3)])
+def test_only_a_verdict_that_was_reached_passes(alarm: str, code: int, tmp_path: Path) -> None:
+    images, labels = planted("patch", count=20)[:2] if alarm == "alarm" else clean(0)
+    count = 12 if alarm == "unknown" else 160
+    root = str(written(tmp_path, images[:count], labels[:count]))
+    more = ["scan", root, "--image-size", "16", "--budget", "quick", "--no-progress", "--device", "cpu", "--json"]
+    assert CliRunner().invoke(app, more).exit_code == 0
+    told = CliRunner().invoke(app, [*more, "--fail-on-alarm"])
+    assert json.loads(told.stdout)["alarm"] == alarm and told.exit_code == code
 
 
 @pytest.mark.parametrize(

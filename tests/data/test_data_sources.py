@@ -156,7 +156,7 @@ def test_another_data_set_is_not_taken_for_the_one_asked_for(files: SimpleNamesp
 
 def test_damaged_files_rows_and_labels_are_named(files: SimpleNamespace, tmp_path: Path) -> None:
     cases = {
-        "row": ({"damage": 13}, r"train\.parquet, row 13 is a damaged image"),
+        "row": ({"damage": 13}, r"train\.parquet, row 13 is not an image of a known kind .*drop that row"),
         "label": ({"names": CIFAR[:9]}, r"train\.parquet, row 9: label 9 is not allowed, it must be 0 to 8"),
     }
     for name, (arguments, message) in cases.items():
@@ -176,7 +176,7 @@ def test_damaged_files_rows_and_labels_are_named(files: SimpleNamespace, tmp_pat
         load_dataset(tmp_path / "mine")
     # A program in a picture's clothes: never handed to whatever draws it.
     bad.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match=re.escape(f"{bad} is a damaged image")):
+    with pytest.raises(DataError, match=re.escape(f"{bad} is not an image of a known kind")):
         load_dataset(tmp_path / "mine")
     assert not list((tmp_path / "cache" / "decoded").glob("*/meta.json"))  # nothing half-made is kept
 

@@ -138,7 +138,7 @@ def test_a_changed_file_is_noticed_and_a_checked_one_is_not_read_again(
 
 def test_a_damaged_image_is_named(folder: Path, large: None) -> None:
     (folder / "train" / "n00000001" / "16.JPEG").write_bytes(b"\xff\xd8 no")
-    with pytest.raises(DataError, match=r"16\.JPEG is a damaged image"):
+    with pytest.raises(DataError, match=r"16\.JPEG is not an image of a known kind"):
         data.load_dataset(folder, image_size=SIDE)
 
 

@@ -31,6 +31,7 @@ from defenselib.data.host.placing import digest_in_parts
 from defenselib.data.sources import bulk
 from defenselib.data.sources.bulk import checksum
 from defenselib.data.sources.images import Listing, fill, pick_size
+from defenselib.data.sources.judged import checked
 from defenselib.data.sources.labels import Labels, checked_labels
 from defenselib.data.sources.preparation import Preparation
 from defenselib.data.types import ImageSet, digest_of
@@ -58,7 +59,7 @@ def load_decoded(name: str, listing: Listing, preparation: Preparation | None = 
     Errors: DataError for damaged images and labels, FolderError where DEFENSELIB_CACHE names a file. A cache folder
     that cannot be written only costs a warning, except to a data set that does not fit the memory: FolderError.
     """
-    how, large = preparation or Preparation(), False
+    listing, how, large = checked(listing), preparation or Preparation(), False
     key = _key(listing, how)
     named(CACHE)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from defenselib.data.sources.images import Listing, Picture, Split
-from defenselib.data.sources.tables import group_tables
+from defenselib.data.sources.tables import Tables, group_tables, table_files
 from defenselib.errors import DataError, printable
 
 IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
@@ -24,14 +24,18 @@ _BATCH = 512
 Names = tuple[str, ...]
 
 
-def list_parquet(folder: Path, deep: bool = True, wanted: Callable[[Path], bool] = lambda _: True) -> Listing | None:
-    """The data set in the Parquet files of `folder` (see `group_tables`); None where there is none.
+def list_parquet(folder: Path, deep: bool = True) -> Listing | None:
+    """`list_tables` of the Parquet files of `folder` (see `table_files`)."""
+    return list_tables(folder, group_tables(folder, table_files(folder, deep)))
+
+
+def list_tables(folder: Path, files: Tables) -> Listing | None:
+    """The data set in these Parquet files of `folder` by split; None where there are none.
 
     Test images are those of the test tables, else of the validation tables. Labels are those of the first table that
     names its classes; where another one names them in another order, its labels are matched by name. Errors: DataError
     for a damaged file, a missing column, or tables that name different classes.
     """
-    files = group_tables(folder, deep, wanted)
     if not files:
         return None
     train = files.get("train") or (files.get("other") if len(files) == 1 else None)

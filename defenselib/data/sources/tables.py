@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from defenselib.data.sources.folder import split_kind, subfolders
@@ -15,17 +15,15 @@ _CONTAINERS = ("data", "plain_text", "default")
 Tables = dict[str, list[Path]]
 
 
-def group_tables(folder: Path, deep: bool = True, wanted: Callable[[Path], bool] = lambda _: True) -> Tables:
-    """The Parquet files of a data set by split ("train", "test", "val", "other"), shards in the order of their names.
+def group_tables(folder: Path, files: Iterable[Path]) -> Tables:
+    """The Parquet files of a data set (see `table_files`) by split ("train", "test", "val", "other"), in their order.
 
-    They lie in `folder` itself or up to two folders below; with `deep` false only in folders that are called like a
-    split or a container, so that a folder of anything is not searched. A file belongs to the split that its name tells,
-    else its folder's. Folders of other names are configurations of a data set: those of `folder` itself come first,
-    else only one may hold training tables. wanted: which files and folders count as being there.
-    Errors: DataError where several do.
+    A file belongs to the split that its name tells, else its folder's. Folders of other names are configurations of a
+    data set: those of `folder` itself come first, else only one may hold training tables. Errors: DataError where
+    several do.
     """
     configurations: dict[tuple[str, ...], Tables] = {}
-    for path in table_files(folder, deep, wanted):
+    for path in files:
         parts = path.relative_to(folder).parts[:-1]
         kinds = [_kind_of_file(path.stem), *(_kind_of_folder(part) for part in reversed(parts))]
         kind = next((item for item in kinds if item is not None), "other")
@@ -42,8 +40,14 @@ def group_tables(folder: Path, deep: bool = True, wanted: Callable[[Path], bool]
     return next(iter(chosen.values()))
 
 
-def table_files(folder: Path, deep: bool, wanted: Callable[[Path], bool], levels: int = 2) -> list[Path]:
-    """The Parquet files in `folder` and up to `levels` folders below, as `group_tables` looks for them."""
+def table_files(
+    folder: Path, deep: bool = True, wanted: Callable[[Path], bool] = lambda _: True, levels: int = 2
+) -> list[Path]:
+    """The Parquet files in `folder` and up to `levels` folders below, shards in the order of their names.
+
+    With `deep` false only in folders that are called like a split or a container, so that a folder of anything is not
+    searched. wanted: which files and folders count as being there.
+    """
     try:
         found = sorted(path for path in folder.glob("*.parquet") if os.path.isfile(path) and wanted(path))
     except OSError:
