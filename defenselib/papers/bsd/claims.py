@@ -9,7 +9,7 @@ from typing import Any
 from defenselib.papers.kit.claims import Claim, Point, State, Statement
 from defenselib.papers.kit.compound import Check, along, both, most, one
 from defenselib.papers.kit.gates import ALIVE, DEAD
-from defenselib.papers.kit.statements import change, every, leads, low
+from defenselib.papers.kit.statements import blind, change, every, leads, low
 from defenselib.papers.kit.verdict import ACC_CLOSE, ACC_MARGIN, ASR_FULL, ASR_HIGH, DER_HIGH
 from defenselib.papers.kit.view import View, other_than
 
@@ -68,13 +68,15 @@ def _ratios(view: View) -> list[Point]:
 
 def _ranges(view: View) -> list[Point]:
     """By how much the ASR moves over the settings, under each attack; not over all of them, it may still move more."""
-    points, rates = [], dict[str, list[float]]()
+    points, cells = [], dict[str, list[dict[str, Any]]]()
     for row in view.select("asr"):
-        rates.setdefault(row["attack"], []).append(row["reproduced"])
-    for attack, rows in rates.items():
-        ran = [rate for rate in rows if not math.isnan(rate)]
+        cells.setdefault(row["attack"], []).append(row)
+    for attack, rows in cells.items():
+        # Neither an attack that did not take nor a model that calls everything the target tells what a setting does.
+        ran = [row["reproduced"] for row in rows if not (math.isnan(row["reproduced"]) or row["gate"] or blind(row))]
         span = max(ran) - min(ran) if ran else 0.0
-        state: State = "true" if span >= ADVANCE else "absent" if len(ran) < len(rows) else "false"
+        far = ADVANCE + max(row["spread"] for row in rows)
+        state: State = "true" if span >= far else "absent" if len(ran) < len(rows) else "false"
         points.append(Point(state, f"{span:.1f}" if ran else "", {"attack": attack}))
     return points
 
@@ -235,7 +237,7 @@ FIGURE_7 = (
 FIGURE_8 = (
     Claim("usual", "At the usual length all three distances separate.", "App. D.2", _smaller(length=1.0)),
     Claim("short", "A short warm-up separates worse.", "App. D.2",
-          change("separation", "length", 0.25, 1.0, "<", rule="min")),
+          both(_smaller(length=1.0, rule="min"), change("separation", "length", 0.25, 1.0, "<", rule="min"))),
     Claim("long", "A warm-up twice as long separates worse by the mean distance.", "App. D.2",
           change("separation", "length", 1.0, 2.0, ">", rule="mean")),
 )

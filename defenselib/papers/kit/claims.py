@@ -12,6 +12,7 @@ See `statements` for the expressions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -198,4 +199,4 @@ def as_printed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as if every printed number had been reproduced: do a paper's statements hold in its own tables?"""
     numbers = pd.to_numeric(frame["published"], errors="coerce")
     seeds = pd.Series([{} if number != number else {0: number} for number in numbers], index=frame.index, dtype=object)
-    return frame.assign(reproduced=numbers, profile="paper", gate="", spread=0.0, by_seed=seeds)
+    return frame.assign(reproduced=numbers, profile="paper", gate="", false_target=math.nan, spread=0.0, by_seed=seeds)

@@ -15,6 +15,8 @@ from defenselib.papers.kit.statements import All, Change, Every, on
 from defenselib.papers.kit.view import View
 from defenselib.plots import words
 
+HALF = "nothing decides the rest of the sentence"
+
 
 @dataclass(frozen=True)
 class Both(All):
@@ -26,17 +28,31 @@ class Both(All):
 
     def points(self, view: View) -> list[Point]:
         found: list[tuple[Statement, list[Point]]] = []
+        known: dict[Any, bool] = {}
         for part in self.parts:
             mine = part.points(view)
+            decided = any(point.state in ("true", "false") for point in mine)
+            known[_kind(part)] = known.get(_kind(part), False) or decided
             # A part that is no sentence on all of its cells counts as one cell.
             mine = mine if _of_all(part) else [as_one(mine, part.decide(mine))]
             cells = _without_bound(part)
-            twin = next((points for known, points in found if known == cells), None)
+            twin = next((points for other, points in found if other == cells), None)
             if twin is None:
                 found.append((cells, mine))
             else:
                 twin[:] = map(_worse, twin, mine)
-        return [point for _, points in found for point in points]
+        told = [point for _, points in found for point in points]
+        if all(known.values()) or any(point.state == "false" for point in told):
+            return told
+        # Half a sentence is none, however true.
+        return [replace(point, state="open", why=HALF) if point.state == "true" else point for point in told]
+
+
+def _kind(part: Statement) -> Any:
+    """What a part says, wherever: a sentence on many pairs of attacks has one part for each of them."""
+    while isinstance(part, _Seen):
+        part = part.inner
+    return type(part), getattr(part, "metric", ""), getattr(part, "op", "")
 
 
 def _without_bound(part: Statement) -> Statement:

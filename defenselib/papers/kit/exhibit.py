@@ -208,7 +208,8 @@ class Series(Exhibit):
             made = {"verdict": said, "reason": reason, "results": frames.hashes_of(answer.results)}
             return [{**where, **frames.entry([]), **made}]
         machines = ", ".join(dict.fromkeys(map(frames.machine_of, answer.results)))
-        added: dict[str, Any] = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": frames.NO_NUMBER}
+        reason = "; ".join(filter(None, (answer.reason, frames.NO_NUMBER)))
+        added: dict[str, Any] = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": reason}
         added |= {"source": frames.sources_of(answer.results), "results": frames.hashes_of(answer.results)}
         gate = {} if mode_of(grid.request.profile) == "none" else {"asr": gating.gate(cell, answer).closed}
         return [{**where, **point, **added, "gate": gate.get(point["metric"], "")} for point in points]

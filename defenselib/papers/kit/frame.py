@@ -19,14 +19,16 @@ from defenselib.plots import words
 
 Row = Mapping[str, Any]
 # gate: why a low ASR, or a DER, is nobody's merit (empty: it counts). spread: by how much chance alone moves this
-# number at this profile. by_seed: the number of each seed. source: the copies of the data set that it was made on.
+# number at this profile. false_target: share of clean images of other classes that are called the target (NaN: not
+# known). by_seed: the number of each seed. source: the copies of the data set that it was made on.
 # results: hashes of the results that it is read from; of a DER also those of the undefended model.
 FOUND = (
-    *("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason", "gate", "spread", "by_seed", "source"),
-    "results",
+    *("reproduced", "n", "sd", "verdict", "profile", "ran_on", "reason", "gate", "false_target", "spread", "by_seed"),
+    *("source", "results"),
 )
 STANDARD = frozenset((*printed.COLUMNS, *FOUND))
 AVERAGE, WORST = "average", "worst"
+FEWEST_CELLS = 3  # from which on a pooled spread stands alone
 NO_NUMBER = "the paper prints no number here; the claims say what is seen"
 
 
@@ -76,8 +78,9 @@ def mean_of(numbers: Iterable[float | None]) -> float:
 
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:
     """The printed columns and axes of `rows` with what was found in each, types fixed."""
-    usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0, "source": "", "results": ()}
-    types = {"reproduced": "float64", "n": "int64", "sd": "float64", "spread": "float64"}
+    usual: dict[str, Any] = {"gate": "", "false_target": math.nan, "spread": 0.0, "by_seed": {}, "source": ""}
+    usual["results"] = ()
+    types = {"reproduced": "float64", "n": "int64", "sd": "float64", "false_target": "float64", "spread": "float64"}
     made: dict[str, Any] = {name: [row.get(name, usual.get(name)) for row in found] for name in FOUND}
     made |= {name: np.array(made[name], dtype=kind) for name, kind in types.items()}
     # Built at once with its types: converting column by column took most of the time of a page of verdicts.
@@ -117,16 +120,17 @@ def seed_of(result: Result) -> int:
 
 
 def spreads(metrics: Iterable[str], found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By metric, in points: the standard deviation over the seeds, pooled over the cells that have three or more; an
-    assumed one where none has."""
+    """By metric, in points: the standard deviation over the seeds, pooled over the cells that have three or more; at
+    least an assumed one where fewer than three cells have (one undefended model moves by hundredths)."""
     squares: dict[str, list[float]] = {}
     for metric, made in zip(metrics, found, strict=True):
         if made["n"] >= 3 and not math.isnan(made["sd"]):
             squares.setdefault(str(metric), []).append(made["sd"] ** 2)
-    return {
-        **verdict.ASSUMED_SPREAD,
-        **{name: math.sqrt(math.fsum(values) / len(values)) for name, values in squares.items()},
-    }
+    known = dict(verdict.ASSUMED_SPREAD)
+    for name, values in squares.items():
+        pooled = math.sqrt(math.fsum(values) / len(values))
+        known[name] = pooled if len(values) >= FEWEST_CELLS else max(pooled, known.get(name, 0.0))
+    return known
 
 
 # A row of one of these called "average" is the mean of the rows that agree with it in the other columns named; one

@@ -9,6 +9,7 @@ A bound may be a pair (at laptop, at gpu and paper): where numbers are compared,
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from defenselib.papers.kit.claims import Point, every_point
-from defenselib.papers.kit.verdict import ASR_LOW
+from defenselib.papers.kit.verdict import ASR_LOW, within
 from defenselib.papers.kit.view import Not, View
 from defenselib.plots import words
 
@@ -62,16 +63,24 @@ class Every(All):
 
     def points(self, view: View) -> list[Point]:
         limit = bound_at(self.bound, view.mode)
-        return [self._point(row, limit, view.keys) for row in view.select(self.metric, **self.where)]
+        rough = view.mode == "order"  # where numbers are compared the bounds are the paper's own, without a spread
+        return [self._point(row, limit, view.keys, rough) for row in view.select(self.metric, **self.where)]
 
-    def _point(self, row: Row, limit: float, keys: Sequence[str]) -> Point:
+    def _point(self, row: Row, limit: float, keys: Sequence[str], rough: bool) -> Point:
         if _missing(row):
             return _absent(row, keys)
         value = float(row["reproduced"])
         true = OPERATORS[self.op](round(value, 6), limit)
         # Of what is made of an ASR (ACC minus ASR), nothing counts behind a closed gate; an ACC alone has none.
         rests = true == self.op.startswith("<") if self.metric == "asr" else True
-        return _settled(true, f"{value:.2f}", _where(row, keys), str(row["gate"]) if rests else "")
+        why = str(row["gate"]) if rests else ""
+        if self.metric == "asr" and true == self.op.startswith(">") and blind(row):
+            why = why or f"{row['false_target']:.1f} % of clean images of other classes are called the target as well"
+        spread = within(value, limit, row["spread"]) if rough else 0.0
+        why = why or (f"within the spread of {spread:.1f} points" if spread else "")
+        if true and not (words.missing(row["published"]) or OPERATORS[self.op](row["published"], limit)):
+            why = why or f"where the paper prints {row['published']:g}"  # it speaks of another cell than this
+        return _settled(true, f"{value:.2f}", _where(row, keys), why)
 
 
 def every(metric: str, op: str, bound: Bound, **where: Any) -> Every:
@@ -190,25 +199,28 @@ def leads(
 
 def difference(one: Row, two: Row) -> tuple[float, float]:
     """Second minus first over the seeds that both have (over their means, if seeds are not told), and how much of it
-    chance explains: the profile's spread, or that of these differences if it is larger."""
+    chance explains: the profile's spread, or that of these differences if it is larger; of single runs, both of which
+    chance has moved, the root of two of it."""
     seeds = sorted(set(one["by_seed"]) & set(two["by_seed"]))
     steps = [two["by_seed"][seed] - one["by_seed"][seed] for seed in seeds]
     if not steps:
         return float(two["reproduced"]) - float(one["reproduced"]), max(float(one["spread"]), float(two["spread"]))
-    mean = fmean(steps)
-    own = (sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)) ** 0.5 if len(steps) > 1 else 0.0
-    known = max(float(one["spread"]), float(two["spread"]))
+    mean, known = fmean(steps), max(float(one["spread"]), float(two["spread"]))
+    if len(steps) < 2:
+        return mean, math.sqrt(2) * known
+    own = (sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)) ** 0.5
     return mean, max(known, own) if known else 0.0
 
 
 def _compared(
     true: bool, beyond: float, spread: float, value: str, one: Row, two: Row, metric: str, keys: Sequence[str]
 ) -> Point:
-    """A comparison of two rows; open within the spread, and where the lower ASR is nobody's merit."""
+    """A comparison of two rows; open within the spread, and where the better number is nobody's merit."""
     if metric == "asr":
-        gate = str((one if float(one["reproduced"]) < float(two["reproduced"]) else two)["gate"])
+        better = one if float(one["reproduced"]) < float(two["reproduced"]) else two
     else:
-        gate = "; ".join(dict.fromkeys(str(row["gate"]) for row in (one, two) if row["gate"]))
+        better = one if float(one["reproduced"]) > float(two["reproduced"]) else two
+    gate = str(better["gate"])
     within = f"within the spread of {spread:.1f} points" if spread and abs(beyond) <= spread else ""
     return _settled(true, value, _where(two, keys), gate or within)
 
@@ -230,6 +242,11 @@ def _unpaired(
 
 def _same(one: Row, two: Row, key: str) -> bool:
     return _key(one, [key]) == _key(two, [key])
+
+
+def blind(row: Row) -> bool:
+    """Whether an ASR tells nothing of the trigger: as many clean images of other classes are called the target."""
+    return bool(ASR_LOW < row["reproduced"] <= row["false_target"] + row["spread"])
 
 
 def _missing(row: Row) -> bool:

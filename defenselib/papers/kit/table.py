@@ -155,7 +155,8 @@ class _Answering:
             beside["drop"] = fmean(drops) if drops else math.nan
         if metric in GATED:
             gate = self.gating.gate(cell, answer)
-            beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": gate.closed}
+            closed = _joined(gate.closed, gate.words) if metric == "der" else gate.closed
+            beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": closed}
         return beside
 
 
@@ -175,6 +176,7 @@ def judged(
         same = {"poisoning_rate": row["poisoning_rate"], "model": row["model"]}
         case = verdict.Comparison(
             metric=metric,
+            attack=attack,
             defense=str(row["defense"]),
             published=_number(row["published"]),
             reproduced=made["reproduced"],

@@ -8,29 +8,32 @@ The profile says how strict the comparison can be (`verdict` in its TOML file):
 - `none` (smoke, demo): nothing is compared. Toy images say nothing about a paper.
 - `order` (laptop): smaller data, model and schedule move every decimal, so only thresholds and orderings count.
     - ASR: printed low (<= 10) agrees with reproduced low, printed high (>= 50) with reproduced high; a printed
-      value in between agrees within 20 points.
+      value in between agrees within 20 points; undecided within the seeds' spread of the bound. Without a defense,
+      where at least 85 is printed, at least 85 agrees and less than 50 differs.
     - ACC of a defense: the drop against the undefended model under the same attack, seed by seed, is of the same size
       as the printed drop: up to a margin of 5 points, up to half of the ACC, or more (a model that names few classes);
       undecided where it lies within the seeds' spread of one of these bounds.
     - ACC of an undefended model: it lies within 5 points of the undefended model trained without attack at the
-      same profile (the printed number takes no part: its level belongs to the full model and data).
+      same profile (the printed number takes no part: its level belongs to the full model and data); that model itself
+      is compared with nothing.
     - DER: printed high (>= 85) agrees with reproduced high, printed low (<= 75) with reproduced low; a printed value in
-      between agrees within 10 points. The bounds follow from those of its parts: an attack of 85 % that falls to 10 %
-      and costs 5 points of ACC leaves 85; an attack of 100 % that stays at 50 % leaves 75.
+      between agrees within 10 points; undecided within the seeds' spread of the bound. The bounds follow from those of
+      its parts: an attack of 85 % that falls to 10 % and costs 5 points of ACC leaves 85; an attack of 100 % that stays
+      at 50 % leaves 75.
     - RA: the share of the ACC that survives the perturbation, within 10 percent of the ACC.
-    - gamma, the share of the training set that is kept: within 20 points.
+    - gamma, the share of the training set that is kept: within 10 points.
     - rho_vul, the share of poison in what is kept: on the same side of 1 %, where a backdoor begins.
     - clean_precision: on the same side of 99 %; poison_precision: on the same side of 50 %.
-    - counts grow with the training set: only whether there are any is compared.
-    - times are not comparable.
+    - counts (they grow with the training set, or are settings) and times are not comparable.
 - `numbers` (gpu, paper): ACC within 2 points; ASR within 5 points, or both <= 5, or both >= 95; DER within 3.5 points,
   half of what its two parts may differ together; RA within 5 points; gamma within 10 points; rho_vul within 1 point;
   clean_precision within 0.5 points; poison_precision within 5 points; counts within a factor of 2, or both <= 10; times
   within a factor of 2.
 - `correct` (was the target label found: 1 or 0) agrees, in both modes, if most seeds say what is printed.
 
-In both modes a defended ASR that is not high, and every DER, is undecided while its gate is closed; a high ASR counts
-only where it exceeds the share of clean images of other classes that are called the target.
+In both modes a defended ASR that is not high, and every DER, is undecided while its gate is closed; an ASR that is not
+low counts only where it exceeds, by more than the spread, the share of clean images of other classes that are called
+the target.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from defenselib.errors import check_choice
+from defenselib.papers.kit.gates import TOOK
 from defenselib.plots import words
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
@@ -55,7 +59,7 @@ ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
 DER_HIGH, DER_LOW, DER_MIDDLE = 85.0, 75.0, 10.0  # order: see above (points)
 DER_CLOSE = (ACC_CLOSE + ASR_CLOSE) / 2  # numbers
 RA_SHARE, RA_CLOSE = 10.0, 5.0  # order: percent of the ACC; numbers: points
-GAMMA_NEAR, GAMMA_CLOSE = 20.0, 10.0  # order, numbers: points
+GAMMA_NEAR, GAMMA_CLOSE = 10.0, 10.0  # order, numbers: points
 POISON_LEFT, POISON_CLOSE = 1.0, 1.0  # rho_vul. order: threshold in percent; numbers: points
 CLEAN_PURE, CLEAN_CLOSE = 99.0, 0.5  # clean_precision, the same
 MOSTLY_POISON, SUSPECT_CLOSE = 50.0, 5.0  # poison_precision, the same
@@ -70,7 +74,8 @@ ASSUMED_SPREAD = {"acc": ACC_CLOSE, "asr": ASR_CLOSE, "ra": RA_CLOSE, "der": DER
 class Comparison:
     """One printed number, one reproduced number, and what the rules may need beside them (percent; NaN: missing).
 
-    printed_undefended: ACC of the undefended model under the same attack as printed; drop: ACC that the defense costs,
+    attack: "none" where nothing was poisoned. printed_undefended: ACC of the undefended model under the same attack as
+    printed; drop: ACC that the defense costs,
     over the seeds that both have. no_attack: reproduced ACC of the undefended model that was trained without attack.
     acc, printed_acc: of the same cell, beside an RA. gate: why a low ASR or a DER does not count. false_target: share
     of clean images of other classes that are called the target. spread: what chance alone moves.
@@ -80,6 +85,7 @@ class Comparison:
     defense: str
     published: float
     reproduced: float
+    attack: str = ""
     printed_undefended: float = math.nan
     drop: float = math.nan
     no_attack: float = math.nan
@@ -109,7 +115,7 @@ def judge(case: Comparison, mode: str) -> Judgement:
         return NOT_COMPARABLE, f"{named} not comparable at this profile"
     if case.gate and (case.metric == "der" or (case.metric == "asr" and case.reproduced < ASR_HIGH)):
         return UNDECIDED, case.gate
-    if case.metric == "asr" and case.reproduced >= ASR_HIGH and case.reproduced <= case.false_target:
+    if case.metric == "asr" and ASR_LOW < case.reproduced <= case.false_target + case.spread:
         return UNDECIDED, f"{case.false_target:.1f} % of clean images of other classes are called the target as well"
     return rule(case)
 
@@ -129,13 +135,36 @@ def _gap(a: float, b: float) -> float:
 
 
 def _asr_order(case: Comparison) -> Judgement:
-    if asr_class(case.published) == "middle":
-        return _said(abs(_gap(case.published, case.reproduced)) <= ASR_MIDDLE)
-    return _said(asr_class(case.published) == asr_class(case.reproduced))
+    printed, found = case.published, case.reproduced
+    if case.defense == "none" and printed >= TOOK:
+        if ASR_HIGH <= found < TOOK:
+            return UNDECIDED, f"it reaches {found:.1f} %, not the {TOOK:g} from which an attack took"
+        return _said(found >= TOOK)
+    if asr_class(printed) == "middle":
+        return _beyond(case, abs(_gap(printed, found)) <= ASR_MIDDLE, printed - ASR_MIDDLE, printed + ASR_MIDDLE)
+    return _beyond(case, asr_class(printed) == asr_class(found), ASR_LOW if printed <= ASR_LOW else ASR_HIGH)
+
+
+def _beyond(case: Comparison, agreed: bool, *bounds: float) -> Judgement:
+    """What a number says by the side of a bound on which it lies, unless that is within the seeds' spread of it."""
+    for bound in bounds:
+        spread = within(case.reproduced, bound, case.spread)
+        if spread:
+            return UNDECIDED, f"it lies within the spread of {spread:.1f} points of {bound:g}"
+    return _said(agreed)
+
+
+def within(value: float, bound: float, spread: float) -> float:
+    """The spread within which a number in percent lies of a bound, 0 if it does not. Towards 0 and 100 chance moves a
+    number less: at most halfway from the bound to there counts."""
+    spread = min(spread, (100.0 - bound if value > bound else bound) / 2)
+    return spread if 0 < abs(_gap(value, bound)) < spread else 0.0
 
 
 def _acc_order(case: Comparison) -> Judgement:
     if case.defense == "none":
+        if case.attack == "none":
+            return NOT_COMPARABLE, "the model that the others are compared with"
         if math.isnan(case.no_attack):
             return UNDECIDED, "needs the undefended model without attack, which was not run"
         return _said(abs(_gap(case.reproduced, case.no_attack)) <= ACC_MARGIN)
@@ -162,9 +191,12 @@ def _asr_numbers(case: Comparison) -> Judgement:
 
 
 def _der_order(case: Comparison) -> Judgement:
-    if DER_LOW < case.published < DER_HIGH:
-        return _said(abs(_gap(case.published, case.reproduced)) <= DER_MIDDLE)
-    return _said(case.reproduced >= DER_HIGH if case.published >= DER_HIGH else case.reproduced <= DER_LOW)
+    printed, found = case.published, case.reproduced
+    if DER_LOW < printed < DER_HIGH:
+        return _beyond(case, abs(_gap(printed, found)) <= DER_MIDDLE, printed - DER_MIDDLE, printed + DER_MIDDLE)
+    if printed >= DER_HIGH:
+        return _beyond(case, found >= DER_HIGH, DER_HIGH)
+    return _beyond(case, found <= DER_LOW, DER_LOW)
 
 
 def _ra_order(case: Comparison) -> Judgement:
@@ -211,7 +243,6 @@ RULES: dict[str, dict[str, Rule]] = {
         "rho_vul": _both_exceed(POISON_LEFT),
         "clean_precision": _both_reach(CLEAN_PURE),
         "poison_precision": _both_reach(MOSTLY_POISON),
-        "count": _both_exceed(0.0),
         "correct": _both_exceed(0.5),
     },
     "numbers": {

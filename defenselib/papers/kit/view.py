@@ -165,6 +165,7 @@ def _one_of(part: Sequence[Found], axis: str, how: str, whole: bool) -> Found:
     seeds = set.intersection(*(set(row["by_seed"]) for row in ordered)) if complete else set()
     return {
         **ordered[-1],
+        "published": math.nan,  # that of one row is not that of all
         "reproduced": REDUCTIONS[how](there) if complete else math.nan,
         "by_seed": {seed: REDUCTIONS[how]([row["by_seed"][seed] for row in ordered]) for seed in seeds},
         "gate": "; ".join(dict.fromkeys(row["gate"] for row in ordered if row["gate"])),
@@ -172,7 +173,7 @@ def _one_of(part: Sequence[Found], axis: str, how: str, whole: bool) -> Found:
 
 
 def _sum_of(by_metric: Mapping[str, dict[str, Any]], name: str, weights: Mapping[str, float]) -> dict[str, Any]:
-    made = {**next(iter(by_metric.values())), "metric": name}
+    made = {**next(iter(by_metric.values())), "metric": name, "published": math.nan}
     made["reproduced"] = math.fsum(weight * by_metric[one]["reproduced"] for one, weight in weights.items())
     seeds = set.intersection(*(set(row["by_seed"]) for row in by_metric.values()))
     made["by_seed"] = {

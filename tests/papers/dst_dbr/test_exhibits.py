@@ -132,7 +132,8 @@ def test_histograms_curves_and_numbers_of_the_text_come_from_results(put: Put) -
     make(dst_dbr.dbr("badnets", steps="unlearn"), fall=1.0)
     make(dst_dbr.dbr("badnets", steps="both"), clean_poisoned=3.0)  # the usual steps: the same result as above
     found, outcome = drawn("figure-5", store)
-    assert outcome == {"unlearn": "holds so far", "relearn": "not run", "both": "holds so far"}
+    # Without the undefended model nobody knows whose merit a low ASR is, and one half of a sentence is none.
+    assert outcome == {"unlearn": "undecided", "relearn": "not run", "both": "undecided"}
     make(dst_dbr.probed("badnets", "features"))
     make(dst_dbr.probed("sig", "features"))
     text = PAPER.exhibit("text-1").reproduce("laptop", store=store).set_index("variant")
@@ -170,6 +171,7 @@ def test_ablations_and_pairs(put: Put) -> None:
     for metric, acc, asr in (("fct", 80, 1), ("spectral", 50, 90), ("sce", 50, 90), ("loss-ascent", 70, 2)):
         make(dst_dbr.dbr("badnets", metric=metric), float(acc), float(asr))
     found, outcome = drawn("figure-4", store)
+    assert outcome.pop("loss-ascent") == "undecided", "it says under Blend only, which was not run"
     assert set(outcome.values()) == {"holds so far"}
     assert set(found["score"]) == {"spectral", "sce", "loss-ascent", "fct"}, "also of cells that were not run"
     names = ("rotate", "affine", "flip", "crop", "blur", "erase")

@@ -94,10 +94,59 @@ def test_differences_are_taken_over_the_seeds_that_both_have() -> None:
     assert outcome(keeps, made([{**row, "by_seed": {}} for row in rows])) == HOLDS
 
 
-@pytest.mark.parametrize(("after", "expected"), [(83.1, HOLDS), (82.9, UNDECIDED), (77.1, UNDECIDED), (76.9, FAILS)])
+@pytest.mark.parametrize(("after", "expected"), [(84.3, HOLDS), (84.2, UNDECIDED), (75.8, UNDECIDED), (75.7, FAILS)])
 def test_a_difference_within_the_spread_neither_holds_nor_fails(after: float, expected: str) -> None:
+    """Of single runs: both are moved by chance, which makes the root of two of it."""
     frame = table({("badnets", "none"): 80.0, ("badnets", "asd"): after}, "acc", spread=3.0)
     assert outcome(change("acc", "defense", "none", "asd", ">"), frame) == expected
+
+
+@pytest.mark.parametrize(("asr", "expected"), [(5.9, HOLDS), (6.1, UNDECIDED), (13.9, UNDECIDED), (14.1, FAILS)])
+def test_a_number_within_the_spread_of_its_bound_decides_nothing(asr: float, expected: str) -> None:
+    frame = table({("badnets", "asd"): asr}, spread=4.0)
+    assert outcome(LOW, frame) == expected
+    # Where numbers are compared the bound is the paper's own.
+    assert outcome(LOW, frame.assign(profile="gpu")) == (HOLDS if asr <= 10 else FAILS)
+
+
+def test_a_sentence_does_not_rest_on_cells_in_which_the_paper_prints_its_contrary() -> None:
+    fails = every("asr", ">", 50.0, defense="anp")
+    frame = table({("badnets", "anp"): 98.9, ("blend", "anp"): 90.0})
+    assert outcome(fails, frame) == HOLDS
+    assert outcome(fails, frame.assign(published=[10.5, 60.0])) == SO_FAR
+    assert outcome(fails, frame.assign(published=[10.5, 0.0])) == UNDECIDED
+    assert outcome(fails, table({("badnets", "anp"): 20.0}).assign(published=[10.5])) == FAILS
+
+
+def test_a_model_that_calls_everything_the_target_proves_no_attack() -> None:
+    works = every("asr", ">", 50.0, defense="nad")
+    assert outcome(works, table({("refool", "nad"): 99.5}, false_target=99.7)) == UNDECIDED
+    assert outcome(works, table({("refool", "nad"): 99.5}, false_target=12.0)) == HOLDS
+    assert outcome(works, table({("refool", "nad"): 40.0}, false_target=60.0)) == FAILS
+
+
+def test_half_a_sentence_is_none() -> None:
+    takes = every("asr", ">", 50.0, defense="none")
+    frame = table({("badnets", "none"): 100.0, ("badnets", "asd"): math.nan})
+    assert outcome(takes, frame) == HOLDS and outcome(both(takes, LOW), frame) == UNDECIDED
+    # Nothing of it stands in the way of what contradicts it.
+    assert outcome(both(every("asr", "<", 50.0, defense="none"), LOW), frame) == FAILS
+    some = table({("badnets", "none"): 100.0, ("badnets", "asd"): 1.0, ("blend", "asd"): math.nan})
+    assert outcome(both(takes, LOW), some) == SO_FAR
+
+
+def test_a_lead_rests_on_the_gate_of_the_better_side_alone() -> None:
+    frame = table({("badnets", "bsd"): 86.3, ("badnets", "abl"): 94.7}, "der")
+    best = leads("der", "bsd", ("abl",))
+    assert outcome(best, frame.assign(gate=["dead", ""])) == FAILS
+    assert outcome(best, frame.assign(gate=["", "dead"])) == UNDECIDED
+
+
+def test_few_cells_do_not_make_a_spread_smaller_than_the_usual_one() -> None:
+    still = {"n": 3, "sd": 0.01}
+    assert frames.spreads(["asr"], [still])["asr"] == 5.0
+    assert math.isclose(frames.spreads(["asr"] * 3, [still] * 3)["asr"], 0.01)
+    assert math.isclose(frames.spreads(["asr"], [{"n": 3, "sd": 9.0}])["asr"], 9.0)
 
 
 def test_in_a_comparison_the_lower_asr_must_be_earned() -> None:

@@ -69,6 +69,34 @@ def test_acc_of_a_defense_by_its_drop(printed_acc, acc, verdict):
     assert judge(case, "order") == (verdict, "")
 
 
+@pytest.mark.parametrize(
+    ("metric", "defense", "printed", "found", "more", "verdict", "why"),
+    [
+        ("asr", "vab", 0.6, 9.0, {"spread": 4.0}, "undecided", "within the spread of 4.0 points of 10"),
+        ("asr", "vab", 0.6, 12.0, {"spread": 4.0}, "undecided", "of 10"),
+        ("asr", "vab", 0.6, 5.9, {"spread": 4.0}, "agrees", ""),
+        ("asr", "vab", 0.6, 14.1, {"spread": 4.0}, "differs", ""),
+        ("asr", "ft", 97.0, 47.0, {"spread": 4.0}, "undecided", "of 50"),
+        ("asr", "ft", 30.0, 12.0, {"spread": 4.0}, "undecided", "of 10"),  # 20 points from what is printed
+        ("asr", "vab", 0.6, 4.9, {"spread": 20.0}, "agrees", ""),  # 0 is near: half of the way to it is enough
+        ("asr", "vab", 0.6, 29.0, {"spread": 20.0}, "undecided", "of 10"),
+        ("asr", "none", 98.3, 74.0, {}, "undecided", "not the 85 from which an attack took"),
+        ("asr", "none", 98.3, 86.0, {}, "agrees", ""),
+        ("asr", "none", 98.3, 36.0, {}, "differs", ""),
+        ("asr", "none", 70.0, 74.0, {}, "agrees", ""),
+        ("asr", "aabl", 1.3, 10.8, {"false_target": 10.8}, "undecided", "called the target as well"),
+        ("asr", "aabl", 1.3, 19.0, {"false_target": 10.8, "spread": 2.0}, "differs", ""),
+        ("der", "vab", 98.9, 84.3, {"spread": 3.5}, "undecided", "of 85"),
+        ("der", "vab", 98.9, 81.0, {"spread": 3.5}, "differs", ""),
+        ("acc", "none", 95.3, 80.7, {"attack": "none", "no_attack": 80.7}, "not comparable", "compared with"),
+        ("count", "none", 50000.0, 20000.0, {}, "not comparable", "not comparable at this profile"),
+    ],
+)
+def test_what_lies_near_a_bound_or_cannot_fail_decides_nothing(metric, defense, printed, found, more, verdict, why):
+    said, reason = judge(Comparison(metric, defense, printed, found, **more), "order")
+    assert said == verdict and why in reason
+
+
 def test_a_margin_is_not_missed_by_rounding():
     # 94.2 - 89.2 is a little more than 5 in binary.
     case = Comparison("acc", "asd", 89.2, 75.1, printed_undefended=94.2, drop=80.1 - 75.1)
@@ -154,14 +182,12 @@ def test_numbers(metric, published, reproduced, verdict):
         ("der", 99.6, (85.0, 100.0), (84.9, 60.0)),
         ("der", 49.9, (75.0, 0.0), (75.1, 99.0)),
         ("der", 81.4, (91.4, 71.4), (91.5, 71.3)),  # printed in between
-        ("gamma", 76.0, (56.0, 96.0), (55.9, 96.1)),
+        ("gamma", 76.0, (66.0, 86.0), (65.9, 86.1)),
         ("rho_vul", 0.3, (0.0, 1.0), (1.1, 8.0)),
         ("rho_vul", 7.8, (1.1, 20.0), (1.0, 0.0)),
         ("clean_precision", 99.93, (99.0, 100.0), (98.9,)),
         ("poison_precision", 100.0, (50.0,), (49.9,)),
         ("poison_precision", 9.0, (49.9,), (50.0,)),
-        ("count", 0.0, (0.0,), (0.1, 3.0)),
-        ("count", 461.0, (1.0, 5000.0), (0.0,)),
         ("correct", 1.0, (1.0, 0.67), (0.5, 0.0)),
         ("correct", 0.0, (0.0, 0.5), (0.67,)),
     ],
