@@ -75,9 +75,10 @@ def _ranges(view: View) -> list[Point]:
         # Neither an attack that did not take nor a model that calls everything the target tells what a setting does.
         ran = [row["reproduced"] for row in rows if not (math.isnan(row["reproduced"]) or row["gate"] or blind(row))]
         span = max(ran) - min(ran) if ran else 0.0
-        far = ADVANCE + max(row["spread"] for row in rows)
-        state: State = "true" if span >= far else "absent" if len(ran) < len(rows) else "false"
-        points.append(Point(state, f"{span:.1f}" if ran else "", {"attack": attack}))
+        spread = max(row["spread"] for row in rows)
+        state: State = "true" if span >= ADVANCE else "absent" if len(ran) < len(rows) else "false"
+        why = f"within the spread of {spread:.1f} points" if ran and abs(span - ADVANCE) < spread else ""
+        points.append(Point("open" if why else state, f"{span:.1f}" if ran else "", {"attack": attack}, why))
     return points
 
 
