@@ -110,6 +110,12 @@ def test_what_the_chapter_says_of_delivered_models() -> None:
     assert (rows[rows["images"] == 3000]["asr"] < 50).all()
     large = rows[(rows["images"] == 20_000) & (rows["attack"] == "badnets") & (rows["dataset"] == "cifar10")]
     large = large.set_index("defense")
+    abl = rows[(rows["images"] == 20_000) & (rows["defense"] == "abl")].set_index(["dataset", "attack"])
+    assert abl.loc[("gtsrb", "badnets"), "asr"] < 1
+    assert 20 < abl.loc[("cifar10", "blend"), "asr"] < 30 and abl.loc[("gtsrb", "blend"), "asr"] > 90
+    blend = abl.xs("blend", level="attack")
+    assert (blend["alarm"] == "alarm").all() and blend["target_right"].all() and (blend["removed_poisoned"] > 80).all()
+    assert abl.loc[("cifar10", "wanet"), "alarm"] == "calm" and abl.loc[("cifar10", "wanet"), "asr"] > 50
     assert large.loc["none", "asr"] > 99 and round(large.loc["abl", "asr"]) == 8
     assert round(large.loc["none", "acc"] - large.loc["abl", "acc"]) == 4
     for _, row in large.iterrows():
