@@ -115,6 +115,7 @@ def test_what_the_chapter_says_of_delivered_models() -> None:
     assert 20 < abl.loc[("cifar10", "blend"), "asr"] < 30 and abl.loc[("gtsrb", "blend"), "asr"] > 90
     blend = abl.xs("blend", level="attack")
     assert (blend["alarm"] == "alarm").all() and blend["target_right"].all() and (blend["removed_poisoned"] > 80).all()
+    assert abl.loc[("cifar10", "sig"), "asr"] < 5 and 40 < abl.loc[("cifar10", "sig"), "acc"] < 50
     assert abl.loc[("cifar10", "wanet"), "alarm"] == "calm" and abl.loc[("cifar10", "wanet"), "asr"] > 50
     assert large.loc["none", "asr"] > 99 and round(large.loc["abl", "asr"]) == 8
     assert round(large.loc["none", "acc"] - large.loc["abl", "acc"]) == 4
