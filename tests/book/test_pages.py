@@ -25,7 +25,10 @@ def test_the_verdict_page_states_the_rules_of_the_code(book: Path) -> None:
         f"ASR printed at most {verdict.ASR_LOW:g} %",
         f"ASR printed at least {verdict.ASR_HIGH:g} %",
         f"within {verdict.ASR_MIDDLE:g} points",
-        f"same side of {verdict.ACC_MARGIN:g} points",
+        f"at most {verdict.ACC_MARGIN:g} points, at most half of the accuracy, or more",
+        f"printed at least {gates.TOOK:g} % | the reproduced ASR is at least {gates.TOOK:g} % too",
+        f"at least {verdict.ASSUMED_SPREAD['asr']:g} points of ASR or RA, {verdict.ASSUMED_SPREAD['acc']:g} of ACC, "
+        f"{verdict.ASSUMED_SPREAD['der']:g} of DER",
         f"within {verdict.ACC_CLOSE:g} points of the printed value",
         f"within {verdict.ASR_CLOSE:g} points; or both at most {verdict.ASR_GONE:g} %; "
         f"or both at least {verdict.ASR_FULL:g} %",

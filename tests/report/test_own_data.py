@@ -116,6 +116,8 @@ def test_what_the_chapter_says_of_delivered_models() -> None:
     blend = abl.xs("blend", level="attack")
     assert (blend["alarm"] == "alarm").all() and blend["target_right"].all() and (blend["removed_poisoned"] > 80).all()
     assert abl.loc[("cifar10", "sig"), "asr"] < 5 and 40 < abl.loc[("cifar10", "sig"), "acc"] < 50
+    sig = abl.loc[("gtsrb", "sig")]
+    assert sig["alarm"] != "alarm" and sig["removed_poisoned"] == 0 and sig["asr"] > 90
     assert abl.loc[("cifar10", "wanet"), "alarm"] == "calm" and abl.loc[("cifar10", "wanet"), "asr"] > 50
     assert large.loc["none", "asr"] > 99 and round(large.loc["abl", "asr"]) == 8
     assert round(large.loc["none", "acc"] - large.loc["abl", "acc"]) == 4
