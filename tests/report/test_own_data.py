@@ -48,7 +48,7 @@ def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> N
         line(seed=1, attack="none", rate=0, poisoned=0, target="", alarm="look"),
     ]
     (results / own_data.SCANS).write_text("\n".join(table) + "\n")
-    poisoned, longer, clean = rows_of(own_data.scans("Scans"))
+    poisoned, clean, longer = rows_of(own_data.scans("Scans"))
     assert [longer[key] for key in ("budget", "subsets", "calm", "recall, flagged")] == ["standard", "1", "1", "0"]
     assert [poisoned[key] for key in ("subsets", "alarm", "look", "calm", "target right")] == ["2", "1", "1", "0", "1"]
     assert [poisoned[key] for key in ("precision, flagged", "recall, flagged", "poison first, all signs")] == [
