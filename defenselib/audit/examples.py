@@ -97,7 +97,8 @@ def poisoned_folder(
 
 def example_of(folder: str | Path, found: PoisonedDataset, attack: Attack, classes: tuple[str, ...]) -> Example:
     """Write what an attack made of a data set as a folder."""
-    place, known = Path(folder), (attack, found.target, found.test, found.triggered_test)
-    attacker, target, test, triggered = known if attack.poisons else (None, None, found.test, None)
+    place = Path(folder)
     files = write_folder(place, found.train, classes)
-    return Example(place, files, found.is_poisoned, attacker, target, test, triggered, classes)
+    if not attack.poisons:
+        return Example(place, files, found.is_poisoned, None, None, found.test, None, classes)
+    return Example(place, files, found.is_poisoned, attack, found.target, found.test, found.triggered_test, classes)

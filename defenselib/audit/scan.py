@@ -64,7 +64,9 @@ def scan(
     seconds: dict[str, float] = {}
     images = data.images.to(place)
     with _timed(seconds, "counts"):
-        signs = [look(images, data.classes) for look in (class_sizes, duplicates, near_duplicates)]
+        # The first two work on the CPU: what has gone to a device need not come back for them.
+        signs = [look(data.images, data.classes) for look in (class_sizes, duplicates)]
+        signs.append(near_duplicates(images, data.classes))
     with _timed(seconds, "patterns"):
         patterns = _patterns(images, seed, folder)
     signs.insert(0, _pattern_sign(patterns, data))

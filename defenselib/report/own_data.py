@@ -115,11 +115,11 @@ def scans(caption: str, name: str = SCANS) -> Html:
     frame = _table(name)
     if frame is None:
         return _missing(caption)
-    rows, columns = [], ["dataset", "images", "attack", "rate", "budget"]
+    rows = []
     frame = frame.sort_values(
         ["budget", "dataset", "attack", "rate"], key=lambda column: column.map(_order), kind="stable"
     )
-    for key, mine in frame.groupby(columns, sort=False):
+    for key, mine in frame.groupby(["dataset", "images", "attack", "rate", "budget"], sort=False):
         row = dict(zip(("data set", "images", "attack", "rate", "budget"), map(str, key), strict=True))
         said = mine["alarm"].value_counts()
         row |= {"subsets": str(len(mine))} | {word: str(said.get(word, 0)) for word in ("alarm", "look", "calm")}
@@ -138,17 +138,17 @@ def models(caption: str, name: str = DELIVERED) -> Html:
     frame = _table(name)
     if frame is None:
         return _missing(caption)
-    rows, columns = [], ["dataset", "images", "profile", "attack"]
+    rows = []
     defenses = sorted(frame["defense"].unique(), key=lambda name: name != "none")
     frame = frame.sort_values(["images", "dataset"], key=lambda column: column.map(_order), kind="stable")
-    for key, mine in frame.groupby(columns, sort=False):
+    for key, mine in frame.groupby(["dataset", "images", "profile", "attack"], sort=False):
         row = dict(zip(("data set", "files", "profile", "attack"), map(str, key), strict=True))
         last = mine.iloc[-1]
         row |= {"poisoned": last["poisoned"], "scan": last["alarm"], "target right": _yes(last["target_right"])}
         for defense in defenses:
             made = mine[mine["defense"] == defense]
             row[words.label(defense)] = (
-                words.NONE if made.empty else " / ".join(map(_one, made.iloc[-1][["acc", "asr"]]))
+                words.NONE if made.empty else " / ".join(words.numbers(made.iloc[-1][["acc", "asr"]].astype(float)))
             )
         bad = float(last["poisoned"])
         caught = float(last["removed_poisoned"]) / 100 * bad if bad else 0.0
@@ -163,10 +163,6 @@ def _order(value: str) -> tuple[bool, float, str]:
     """Numbers by size, words by the alphabet; what nothing poisoned comes last."""
     number = pd.to_numeric(value, errors="coerce")
     return value == "none", 0.0 if pd.isna(number) else float(number), value
-
-
-def _one(value: object) -> str:
-    return words.NONE if words.missing(value) else f"{float(str(value)):.1f}"
 
 
 def _yes(value: object) -> str:

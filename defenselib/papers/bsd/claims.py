@@ -9,9 +9,9 @@ from typing import Any
 from defenselib.papers.kit.claims import Claim, Point, State, Statement
 from defenselib.papers.kit.compound import Check, along, both, most, one
 from defenselib.papers.kit.gates import ALIVE, DEAD
-from defenselib.papers.kit.statements import blind, change, every, leads, low
-from defenselib.papers.kit.verdict import ACC_CLOSE, ACC_MARGIN, ASR_FULL, ASR_HIGH, DER_HIGH
-from defenselib.papers.kit.view import View, other_than
+from defenselib.papers.kit.statements import WITHIN, change, every, leads, low
+from defenselib.papers.kit.verdict import ACC_CLOSE, ACC_MARGIN, ASR_FULL, ASR_HIGH, DER_HIGH, blind
+from defenselib.papers.kit.view import View, grouped, other_than
 
 BASELINES = ("fp", "nad", "abl", "dbd", "asd")
 NEWER = ("vab", "dst", "dbr")
@@ -66,19 +66,22 @@ def _ratios(view: View) -> list[Point]:
     return points
 
 
+ASKED = ("reproduced", "false_target", "spread")
+
+
 def _ranges(view: View) -> list[Point]:
     """By how much the ASR moves over the settings, under each attack; not over all of them, it may still move more."""
-    points, cells = [], dict[str, list[dict[str, Any]]]()
-    for row in view.select("asr"):
-        cells.setdefault(row["attack"], []).append(row)
-    for attack, rows in cells.items():
+    points = []
+    for rows in grouped(view.select("asr"), ["attack"]):
         # Neither an attack that did not take nor a model that calls everything the target tells what a setting does.
-        ran = [row["reproduced"] for row in rows if not (math.isnan(row["reproduced"]) or row["gate"] or blind(row))]
+        told = [row for row in rows if not (row["gate"] or blind(*(row[name] for name in ASKED)))]
+        ran = [row["reproduced"] for row in told if not math.isnan(row["reproduced"])]
         span = max(ran) - min(ran) if ran else 0.0
         spread = max(row["spread"] for row in rows)
         state: State = "true" if span >= ADVANCE else "absent" if len(ran) < len(rows) else "false"
-        why = f"within the spread of {spread:.1f} points" if ran and abs(span - ADVANCE) < spread else ""
-        points.append(Point("open" if why else state, f"{span:.1f}" if ran else "", {"attack": attack}, why))
+        why = WITHIN.format(spread) if ran and abs(span - ADVANCE) < spread else ""
+        where = {"attack": rows[0]["attack"]}
+        points.append(Point("open" if why else state, f"{span:.1f}" if ran else "", where, why))
     return points
 
 

@@ -48,10 +48,8 @@ def _averages(view: View) -> list[Point]:
     points = []
     for position, parts in parts_of_averages(pd.DataFrame(view.rows)).items():
         row, mean = view.rows[position], fmean(view.rows[part]["reproduced"] for part in parts)
-        said, where = (
-            row["reproduced"],
-            {name: row[name] for name in ("dataset", "poisoning_rate", "defense", "metric")},
-        )
+        where = {name: row[name] for name in ("dataset", "poisoning_rate", "defense", "metric")}
+        said = row["reproduced"]
         value = f"printed {said:.2f}, recomputed {mean:.2f}"
         points.append(Point("true" if math.isclose(mean, said, abs_tol=0.0101) else "false", value, where))
     return points

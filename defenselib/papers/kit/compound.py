@@ -28,11 +28,11 @@ class Both(All):
 
     def points(self, view: View) -> list[Point]:
         found: list[tuple[Statement, list[Point]]] = []
-        known: dict[Any, bool] = {}
+        decided: set[Any] = set()
         for part in self.parts:
             mine = part.points(view)
-            decided = any(point.state in ("true", "false") for point in mine)
-            known[_kind(part)] = known.get(_kind(part), False) or decided
+            if any(point.state in ("true", "false") for point in mine):
+                decided.add(_kind(part))
             # A part that is no sentence on all of its cells counts as one cell.
             mine = mine if _of_all(part) else [as_one(mine, part.decide(mine))]
             cells = _without_bound(part)
@@ -42,7 +42,7 @@ class Both(All):
             else:
                 twin[:] = map(_worse, twin, mine)
         told = [point for _, points in found for point in points]
-        if all(known.values()) or any(point.state == "false" for point in told):
+        if decided == set(map(_kind, self.parts)) or any(point.state == "false" for point in told):
             return told
         # Half a sentence is none, however true.
         return [replace(point, state="open", why=HALF) if point.state == "true" else point for point in told]

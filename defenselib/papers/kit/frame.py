@@ -78,8 +78,7 @@ def mean_of(numbers: Iterable[float | None]) -> float:
 
 def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFrame:
     """The printed columns and axes of `rows` with what was found in each, types fixed."""
-    usual: dict[str, Any] = {"gate": "", "false_target": math.nan, "spread": 0.0, "by_seed": {}, "source": ""}
-    usual["results"] = ()
+    usual: dict[str, Any] = {"gate": "", "by_seed": {}, "spread": 0.0, "source": "", "results": ()}
     types = {"reproduced": "float64", "n": "int64", "sd": "float64", "false_target": "float64", "spread": "float64"}
     made: dict[str, Any] = {name: [row.get(name, usual.get(name)) for row in found] for name in FOUND}
     made |= {name: np.array(made[name], dtype=kind) for name, kind in types.items()}

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from defenselib.papers.kit.claims import Point, every_point
-from defenselib.papers.kit.verdict import ASR_LOW, within
+from defenselib.papers.kit.verdict import ASR_LOW, blind, within
 from defenselib.papers.kit.view import Not, View
 from defenselib.plots import words
 
@@ -30,6 +30,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 Bound = float | tuple[float, float]
 Row = Mapping[str, Any]
 SAME_PLACE = ("dataset", "attack")
+WITHIN = "within the spread of {:.1f} points"
 EPSILON = 1e-6  # 94.2 - 89.2 is 5 points and not a little more
 
 
@@ -74,10 +75,10 @@ class Every(All):
         # Of what is made of an ASR (ACC minus ASR), nothing counts behind a closed gate; an ACC alone has none.
         rests = true == self.op.startswith("<") if self.metric == "asr" else True
         why = str(row["gate"]) if rests else ""
-        if self.metric == "asr" and true == self.op.startswith(">") and blind(row):
-            why = why or f"{row['false_target']:.1f} % of clean images of other classes are called the target as well"
+        if self.metric == "asr" and true == self.op.startswith(">"):
+            why = why or blind(value, row["false_target"], row["spread"])
         spread = within(value, limit, row["spread"]) if rough else 0.0
-        why = why or (f"within the spread of {spread:.1f} points" if spread else "")
+        why = why or (WITHIN.format(spread) if spread else "")
         if true and not (words.missing(row["published"]) or OPERATORS[self.op](row["published"], limit)):
             why = why or f"where the paper prints {row['published']:g}"  # it speaks of another cell than this
         return _settled(true, f"{value:.2f}", _where(row, keys), why)
@@ -221,8 +222,8 @@ def _compared(
     else:
         better = one if float(one["reproduced"]) > float(two["reproduced"]) else two
     gate = str(better["gate"])
-    within = f"within the spread of {spread:.1f} points" if spread and abs(beyond) <= spread else ""
-    return _settled(true, value, _where(two, keys), gate or within)
+    near = WITHIN.format(spread) if spread and abs(beyond) <= spread else ""
+    return _settled(true, value, _where(two, keys), gate or near)
 
 
 def _unpaired(
@@ -242,11 +243,6 @@ def _unpaired(
 
 def _same(one: Row, two: Row, key: str) -> bool:
     return _key(one, [key]) == _key(two, [key])
-
-
-def blind(row: Row) -> bool:
-    """Whether an ASR tells nothing of the trigger: as many clean images of other classes are called the target."""
-    return bool(ASR_LOW < row["reproduced"] <= row["false_target"] + row["spread"])
 
 
 def _missing(row: Row) -> bool:

@@ -115,9 +115,15 @@ def judge(case: Comparison, mode: str) -> Judgement:
         return NOT_COMPARABLE, f"{named} not comparable at this profile"
     if case.gate and (case.metric == "der" or (case.metric == "asr" and case.reproduced < ASR_HIGH)):
         return UNDECIDED, case.gate
-    if case.metric == "asr" and ASR_LOW < case.reproduced <= case.false_target + case.spread:
-        return UNDECIDED, f"{case.false_target:.1f} % of clean images of other classes are called the target as well"
-    return rule(case)
+    why = blind(case.reproduced, case.false_target, case.spread) if case.metric == "asr" else ""
+    return (UNDECIDED, why) if why else rule(case)
+
+
+def blind(asr: float, false_target: float, spread: float) -> str:
+    """Why an ASR that is not low tells nothing of the trigger: as many clean images of other classes are called the
+    target, within the spread. Empty if it does."""
+    alike = ASR_LOW < asr <= false_target + spread
+    return f"{false_target:.1f} % of clean images of other classes are called the target as well" if alike else ""
 
 
 def asr_class(value: float) -> str:

@@ -109,8 +109,8 @@ class View:
             return self
         rows = [row for row in self.rows if axis not in AVERAGED or row[axis] not in AGGREGATES]
         keys = [name for name in self.keys if name != axis]
-        curves = _grouped([row for row in rows if not missing(row["metric"])], [*keys, "metric"])
-        absent = _grouped([row for row in rows if missing(row["metric"])], keys)
+        curves = grouped([row for row in rows if not missing(row["metric"])], [*keys, "metric"])
+        absent = grouped([row for row in rows if missing(row["metric"])], keys)
         # A cell that was not run lies on every curve that it would be a point of; alone it stays one row.
         lacking = [[cell for cell in absent if _on_curve(cell[0], part[0], keys, self.known)] for part in curves]
         met = [id(cell) for cells in lacking for cell in cells]
@@ -119,7 +119,7 @@ class View:
 
     def derived(self, name: str, weights: Mapping[str, float]) -> View:
         """The same with a further metric, the weighted sum of others of the same cell ({"acc": 1, "asr": -1})."""
-        cells = _grouped([row for row in self.rows if row["metric"] in weights], self.keys)
+        cells = grouped([row for row in self.rows if row["metric"] in weights], self.keys)
         by_metric = [{row["metric"]: row for row in cell} for cell in cells]
         made = [_sum_of(cell, name, weights) for cell in by_metric if cell.keys() == weights.keys()]
         return self._of([*self.rows, *made])
@@ -142,7 +142,7 @@ def _open(row: Found, column: str) -> bool:
     return missing(row["metric"]) and missing(row[column])
 
 
-def _grouped(rows: Iterable[Found], keys: Sequence[str]) -> list[list[Found]]:
+def grouped(rows: Iterable[Found], keys: Sequence[str]) -> list[list[Found]]:
     """The rows that agree in all of these columns together, in the order of their first."""
     groups: dict[tuple[Any, ...], list[Found]] = {}
     for row in rows:
