@@ -21,8 +21,7 @@ from defenselib import data as datasets
 from defenselib.audit.methods import METHODS
 from defenselib.defenses.base import Defense
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.experiment import PAPER_MODEL
-from defenselib.experiments.profile import Profile
+from defenselib.experiments.profile import PAPER_MODEL, Profile
 from defenselib.experiments.resolve import Facts, make_defense
 from defenselib.experiments.schedule import RULES, Sizes, Stage
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from defenselib import attacks, defenses
 from defenselib.errors import DefenseLibError
-from defenselib.experiments.experiment import PAPER_MODEL, Experiment
+from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.fields import ATTACK_RESERVED
+from defenselib.experiments.profile import PAPER_MODEL
 from defenselib.experiments.result import Result
 
 _SAME = ("attack", "defense", "seed", "paper", "stop_after", "measure", "holdout", "diagnostic")

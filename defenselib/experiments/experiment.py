@@ -15,6 +15,7 @@ from defenselib.defenses import DEFENSES
 from defenselib.errors import InvalidValueError, check_choice, check_range, printable
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.fields import arguments, checked, typed
+from defenselib.experiments.profile import PAPER_MODEL
 from defenselib.experiments.resolve import facts_of, make_attack, make_defense, rate_of, subset_size
 from defenselib.experiments.spec import Resolved, file_name, hash_of
 
@@ -23,10 +24,6 @@ __all__ = ["Experiment", "Resolved", "file_name", "hash_of"]
 MEASURES = ("acc", "asr", "ra", "recovered", "losses", "resistance", "sce")
 DIAGNOSTICS = ("oracle-split",)
 STOP_AFTER = re.compile(r"[^:]+(:[1-9][0-9]*)?")
-# The papers' model where they name no other; what a profile's [model] name stands in for.
-PAPER_MODEL = "resnet18"
-
-
 LAST_SEED = (1 << 63) - 1
 KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("dataset", "attack", "defense", "profile"), str),
@@ -118,12 +115,11 @@ class Experiment:
         if self.rate and not attack.poisons:
             raise InvalidValueError(f"attack {attack.name!r} poisons nothing, rate is {self.rate}")
         share = train_size / facts.train_size
-        model = self.model or PAPER_MODEL
         return Resolved(
             dataset=facts.name,
             location=dataset,
             source=facts.source,
-            model=profile.model if profile.model is not None and model == PAPER_MODEL else model,
+            model=profile.network(self.model or PAPER_MODEL),
             width=64 if profile.width is None else profile.width,
             attack=attack,
             rate=rate_of(self.rate, attack, profile, facts),

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from defenselib import models
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice, check_range, unknown
 from defenselib.experiments.fields import ATTACK_RESERVED, MISSING, convert, hyper_parameters, typed
 from defenselib.experiments.names import check_profile_name
@@ -16,6 +17,8 @@ from defenselib.experiments.names import check_profile_name
 FOLDER = Path(__file__).parent / "profiles"
 VERDICTS = ("none", "order", "numbers")
 TIMES = ("any", "cpu")
+# The papers' model where they name no other; what a profile's [model] name stands in for.
+PAPER_MODEL = "resnet18"
 # Channels of a model's first stage; the papers' have 64. Narrower than 8, oneDNN's channels-last kernels for AVX2 write
 # beyond their memory, and the process dies.
 NARROWEST, WIDEST = 8, 1024
@@ -64,9 +67,10 @@ class Section:
 class Profile:
     """A parsed profile.
 
-    model, width: what stands in for the papers' ResNet-18, and the channels of every model's first stage (None: the
-    paper's). history_test: test images of the curves by epoch. verdict: what its results may be held against:
-    nothing, orderings and thresholds, or numbers. times: the kind of device whose seconds count ("cpu", or "any").
+    model, instead: what stands in for the papers' ResNet-18, and for others of their networks. width: channels of every
+    model's first stage (None: the paper's). history_test: test images of the curves by epoch. verdict: what its results
+    may be held against: nothing, orderings and thresholds, or numbers. times: the kind of device whose seconds count
+    ("cpu", or "any").
     """
 
     name: str
@@ -77,6 +81,7 @@ class Profile:
     description: str = ""
     model: str | None = None
     width: int | None = None
+    instead: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, DataRule] = field(default_factory=dict)
     every: Mapping[str, Any] = field(default_factory=dict)
     defense: Mapping[str, Section] = field(default_factory=dict)
@@ -90,6 +95,10 @@ class Profile:
         if rule.left_out:
             raise LeftOutError(f"profile {self.name!r} leaves out {name!r}: {rule.left_out}")
         return name, rule
+
+    def network(self, name: str) -> str:
+        """What is run for the paper's network `name`."""
+        return self.model if self.model is not None and name == PAPER_MODEL else self.instead.get(name, name)
 
     def left_out(self, name: str) -> str:
         """Why the data set is not run; empty where it is."""
@@ -151,7 +160,9 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
     check_choice(f"verdict in {path}:", top.get("verdict", "none"), VERDICTS)
     check_choice(f"times in {path}:", top.get("times", "any"), TIMES)
     check_range(f"{path}: history_test", top.get("history_test", 0), 0, float("inf"))
-    model = typed({"name": str, "width": int}, content.get("model", {}), f"{path} [model]")
+    model = dict(content.get("model", {}))
+    instead = _instead(model.pop("instead", {}), f"{path} [model.instead]")
+    model = typed({"name": str, "width": int}, model, f"{path} [model]")
     check_range(f"{path} [model]: width", model.get("width", NARROWEST), NARROWEST, WIDEST)
     data = {name: _data_rule(name, rule, path) for name, rule in content.get("data", {}).items()}
     for name, rule in data.items():
@@ -161,11 +172,19 @@ def _parse(content: dict[str, Any], path: Path) -> Profile:
         **top,
         model=model.get("name"),
         width=model.get("width"),
+        instead=instead,
         data=data,
         every=_every(content.get("every", {}), path),
         defense={name: _section("defense", name, t, path) for name, t in content.get("defense", {}).items()},
         attack={name: _section("attack", name, t, path) for name, t in content.get("attack", {}).items()},
     )
+
+
+def _instead(table: Any, where: str) -> dict[str, str]:
+    found = {name: str(other) for name, other in _table(table, where).items()}
+    for name in (*found, *found.values()):
+        check_choice(f"model in {where}:", name, models.available())
+    return found
 
 
 def _data_rule(name: str, table: Any, path: Path) -> DataRule:

@@ -14,6 +14,7 @@ from torchvision.models import densenet as densenets
 from torchvision.models import mobilenetv2
 from torchvision.models import vgg as vggs
 
+from defenselib.cpu.strided import with_strided_depthwise
 from defenselib.errors import InvalidValueError
 from defenselib.models.classifier import Classifier, kaiming
 
@@ -59,21 +60,27 @@ def vgg(configuration: str) -> Builder:
     return _assembled(build)
 
 
-def _mobilenet_parts(image_size: int, width: int) -> Parts:
-    """MobileNetV2 (Sandler et al. 2018). Small images: stride 1 in the stem and in the first group of wider blocks."""
-    layers = list(mobilenetv2.MobileNetV2(width_mult=width / 64, dropout=0.0).features)
-    if image_size <= SMALL:
-        for block in (layers[0], layers[2]):
-            for layer in block.modules():
-                if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
-                    layer.stride = (1, 1)
-    # Blocks of one size belong together: a new stage begins where the stride is 2.
-    starts = [1, *(place for place, block in enumerate(layers) if place > 2 and _strides(block)), len(layers)]
-    stages = [nn.Sequential(*layers[start:end]) for start, end in pairwise(starts)]
-    return Parts(layers[0], stages, int(layers[-1].out_channels))
+def mobilenet(halve: bool = False) -> Builder:
+    """MobileNetV2 (Sandler et al. 2018). Small images: stride 1 in the stem, unless it is to `halve` them as in print,
+    and in the first group of wider blocks."""
+
+    def build(image_size: int, width: int) -> Parts:
+        layers = list(mobilenetv2.MobileNetV2(width_mult=width / 64, dropout=0.0).features)
+        if image_size <= SMALL:
+            for block in (layers[2],) if halve else (layers[0], layers[2]):
+                _unstride(block)
+        # Blocks of one size belong together: a new stage begins where the stride is 2.
+        starts = [1, *(place for place, block in enumerate(layers) if place > 2 and _strides(block)), len(layers)]
+        stages = [nn.Sequential(*layers[start:end]) for start, end in pairwise(starts)]
+        return Parts(layers[0], [*map(with_strided_depthwise, stages)], int(layers[-1].out_channels))
+
+    return _assembled(build)
 
 
-mobilenet = _assembled(_mobilenet_parts)
+def _unstride(block: nn.Module) -> None:
+    for layer in block.modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            layer.stride = (1, 1)
 
 
 def _strides(block: nn.Module) -> bool:

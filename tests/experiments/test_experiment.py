@@ -13,7 +13,7 @@ from defenselib import defenses
 from defenselib.defenses.base import CleanRequest, Defense
 from defenselib.errors import DefenseLibError, InvalidValueError, UnknownNameError
 from defenselib.experiments import Experiment, LeftOutError
-from defenselib.experiments.experiment import PAPER_MODEL
+from defenselib.experiments.profile import PAPER_MODEL
 from defenselib.experiments.spec import hash_of
 
 
@@ -135,6 +135,13 @@ def test_a_profile_replaces_the_papers_model_and_no_other() -> None:
     assert Experiment(profile="smoke", model=PAPER_MODEL).resolve().model != PAPER_MODEL
     assert Experiment(profile="smoke", model="resnet34").resolve().model == "resnet34"
     assert Experiment(profile="smoke", model="resnet34").resolve().width == Experiment().resolve().width
+
+
+def test_a_profile_can_replace_another_network_of_the_papers() -> None:
+    assert Experiment(profile="laptop", model="mobilenet_v2").resolve().model == "mobilenet_v2_halved"
+    same = Experiment(profile="laptop", model="mobilenet_v2_halved").resolve()
+    assert same.hash == Experiment(profile="laptop", model="mobilenet_v2").resolve().hash
+    assert Experiment(profile="gpu", model="mobilenet_v2").resolve().model == "mobilenet_v2"
 
 
 def test_smoke_runs_shapes_in_place_of_the_others() -> None:

@@ -91,6 +91,9 @@ def test_a_rate_of_the_profile_yields_to_the_callers_only(tmp_path: Path) -> Non
     [
         ("histroy_test = 5", ("mine.toml", "histroy_test", "did you mean 'history_test'")),
         ("[modle]\nwidth = 3", ("mine.toml", "modle", "did you mean 'model'")),
+        ("[model.instead]\nvgg17 = 'vgg16'", ("mine.toml [model.instead]", "vgg17", "did you mean 'vgg16'")),
+        ("[model.instead]\nvgg16 = 'vgg17'", ("mine.toml [model.instead]", "vgg17", "did you mean 'vgg16'")),
+        ("[model]\ninstead = 3", ("mine.toml [model.instead]", "table")),
         ("[model]\nwith = 3", ("mine.toml [model]", "with", "did you mean 'width'")),
         ("[data.cifar10]\nlimt = 3", ("mine.toml [data.cifar10]", "limt", "did you mean 'limit'")),
         ("[data.cifar11]\nlimit = 3", ("mine.toml", "cifar11", "did you mean 'cifar10")),
