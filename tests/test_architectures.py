@@ -12,7 +12,7 @@ PUBLISHED = {
     "vgg16": (512, models.vgg16_bn),
     "vgg19": (512, models.vgg19_bn),
     "mobilenet_v2": (1280, models.mobilenet_v2),
-    "mobilenet_v2_halved": (1280, models.mobilenet_v2),
+    "mobilenet_v2_pooled": (1280, models.mobilenet_v2),
     "densenet121": (1024, models.densenet121),
     "densenet161": (2208, models.densenet161),
 }
@@ -41,7 +41,7 @@ def test_interface_and_gradients_at_32_pixels(name):
 
 def test_small_images_keep_their_size_in_the_stem():
     x = torch.rand(2, 3, 32, 32)
-    for name, side in (("mobilenet_v2", 32), ("mobilenet_v2_halved", 16), ("densenet121", 32), ("vgg16", 16)):
+    for name, side in (("mobilenet_v2", 32), ("mobilenet_v2_pooled", 16), ("densenet121", 32), ("vgg16", 16)):
         assert build_model(name, width=16).stem(x).shape[-1] == side
 
 

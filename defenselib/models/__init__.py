@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The keys of `networks.MODELS` as they are there (a test compares them).
 NAMES = (
     *("resnet10", "resnet18", "resnet34", "resnet50", "vgg16", "vgg19"),
-    *("mobilenet_v2", "mobilenet_v2_halved", "densenet121", "densenet161"),
+    *("mobilenet_v2", "mobilenet_v2_pooled", "densenet121", "densenet161"),
 )
 
 __all__ = ["CIFAR_MEAN", "CIFAR_STD", "MODELS", "Classifier", "available", "build_model"]

@@ -60,19 +60,20 @@ def vgg(configuration: str) -> Builder:
     return _assembled(build)
 
 
-def mobilenet(halve: bool = False) -> Builder:
-    """MobileNetV2 (Sandler et al. 2018). Small images: stride 1 in the stem, unless it is to `halve` them as in print,
-    and in the first group of wider blocks."""
+def mobilenet(pool: bool = False) -> Builder:
+    """MobileNetV2 (Sandler et al. 2018). Small images: stride 1 in the stem and in the first group of wider blocks;
+    `pool` halves them after the stem, by 2x2 max pooling."""
 
     def build(image_size: int, width: int) -> Parts:
         layers = list(mobilenetv2.MobileNetV2(width_mult=width / 64, dropout=0.0).features)
         if image_size <= SMALL:
-            for block in (layers[2],) if halve else (layers[0], layers[2]):
-                _unstride(block)
+            _unstride(layers[0])
+            _unstride(layers[2])
+        stem = nn.Sequential(layers[0], nn.MaxPool2d(2)) if pool and image_size <= SMALL else layers[0]
         # Blocks of one size belong together: a new stage begins where the stride is 2.
         starts = [1, *(place for place, block in enumerate(layers) if place > 2 and _strides(block)), len(layers)]
         stages = [nn.Sequential(*layers[start:end]) for start, end in pairwise(starts)]
-        return Parts(layers[0], [*map(with_strided_depthwise, stages)], int(layers[-1].out_channels))
+        return Parts(stem, [*map(with_strided_depthwise, stages)], int(layers[-1].out_channels))
 
     return _assembled(build)
 

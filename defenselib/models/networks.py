@@ -14,7 +14,7 @@ from defenselib.models.resnet import resnet
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2023, 0.1994, 0.2010)
 MODELS: dict[str, Callable[..., Classifier]] = {
-    # One block a stage and a pooled stem, or one that halves: not in the papers, for profiles that must run on a CPU.
+    # One block a stage, and pooled stems: not in the papers, for profiles that must run on a CPU.
     "resnet10": resnet(BasicBlock, [1, 1, 1, 1], pool=True),
     "resnet18": resnet(BasicBlock, [2, 2, 2, 2]),
     "resnet34": resnet(BasicBlock, [3, 4, 6, 3]),
@@ -22,7 +22,7 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "vgg16": vgg("D"),
     "vgg19": vgg("E"),
     "mobilenet_v2": mobilenet(),
-    "mobilenet_v2_halved": mobilenet(halve=True),
+    "mobilenet_v2_pooled": mobilenet(pool=True),
     "densenet121": densenet(32, (6, 12, 24, 16), 64),
     "densenet161": densenet(48, (6, 12, 36, 24), 96),
 }

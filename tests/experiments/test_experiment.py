@@ -138,8 +138,8 @@ def test_a_profile_replaces_the_papers_model_and_no_other() -> None:
 
 
 def test_a_profile_can_replace_another_network_of_the_papers() -> None:
-    assert Experiment(profile="laptop", model="mobilenet_v2").resolve().model == "mobilenet_v2_halved"
-    same = Experiment(profile="laptop", model="mobilenet_v2_halved").resolve()
+    assert Experiment(profile="laptop", model="mobilenet_v2").resolve().model == "mobilenet_v2_pooled"
+    same = Experiment(profile="laptop", model="mobilenet_v2_pooled").resolve()
     assert same.hash == Experiment(profile="laptop", model="mobilenet_v2").resolve().hash
     assert Experiment(profile="gpu", model="mobilenet_v2").resolve().model == "mobilenet_v2"
 
