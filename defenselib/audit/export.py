@@ -64,7 +64,7 @@ def write_model(
         tensor_files.save(folder / WEIGHTS, model.state_dict())
     noise = torch.randint(256, (8, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     seen = (noise if images is None else images).cpu()
-    files = {WEIGHTS: "weights, read by defenselib.audit.load_model"}
+    files = {WEIGHTS: "weights, read by defenselib.audit.export.load_model"}
     for name, write in ((PROGRAM, write_program), (ONNX, write_onnx)):
         try:
             files[name] = write(model, seen, folder / name)
