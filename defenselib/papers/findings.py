@@ -1,13 +1,11 @@
 """Which defense for which situation: what the leaderboard's pairs say of it, one profile at a time, as data.
 
-A pair of a defense and an attack *keeps it low* where the ASR is low and counts (`kit.gates`); *fails* where it is not
-low and counts; else it decides nothing. Situations are declared; no pair is chosen by its result, all that were run are
-sorted.
+What an ASR says of a pair of a defense and an attack is what claims take it for (`verdict.standing`). Situations are
+declared; no pair is chosen by its result, all that were run are sorted.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +18,10 @@ import pandas as pd
 from defenselib import attacks, defenses
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.frame import records
-from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_HIGH, ASR_LOW
+from defenselib.papers.kit.verdict import ACC_MARGIN
 from defenselib.papers.leaderboard import table
 
-LOW, FAILED, OPEN = "keeps it low", "fails", "decides nothing"
+LOW, MIDDLE, FAILED, OPEN = "low", "middle", "high", "open"
 TRIALS = Path(__file__).parents[2] / "book" / "results" / "trials" / "demo.csv"
 
 
@@ -49,8 +47,8 @@ def situations() -> tuple[Situation, ...]:
 
 @dataclass(frozen=True)
 class Pair:
-    """A defense under one attack. drop: points of ACC that it costs. own: as its own paper sets the attack. minutes,
-    clean: of it; NaN and 0 where they do not count or none is given."""
+    """A defense under one attack. state: see `verdict.standing`. drop: points of ACC that it costs. own: as its own
+    paper sets the attack. minutes, clean: of it; NaN and 0 where they do not count or none is given."""
 
     defense: str
     attack: str
@@ -76,7 +74,7 @@ def pairs(frame: pd.DataFrame) -> tuple[Pair, ...]:
         Pair(
             defense=str(row["defense"]),
             attack=str(row["attack"]),
-            state=state(float(row["asr"]), str(row["gate"])),
+            state=str(row["standing"]),
             asr=float(row["asr"]),
             drop=float(row["drop"]),
             seeds=int(row["n"]),
@@ -86,13 +84,6 @@ def pairs(frame: pd.DataFrame) -> tuple[Pair, ...]:
         )
         for row in records(ran)
     )
-
-
-def state(asr: float, gate: str) -> str:
-    """What an ASR says of a defense, as every table judges it: a low one counts with an open gate only."""
-    if gate and asr < ASR_HIGH:
-        return OPEN
-    return LOW if asr <= ASR_LOW else FAILED
 
 
 def evidence(dataset: str = "cifar10", store: Any = None) -> dict[str, tuple[Pair, ...]]:
@@ -106,19 +97,41 @@ def fullest(evidence: Mapping[str, Sequence[Pair]]) -> str:
     return max(evidence, key=lambda profile: len(evidence[profile]))
 
 
+def low_at_a_price(evidence: Mapping[str, Sequence[Pair]]) -> dict[str, list[tuple[str, Pair]]]:
+    """By defense, with their profiles: the pairs that it kept low at the price that a verdict forgives."""
+    found: dict[str, list[tuple[str, Pair]]] = {}
+    for profile, pairs_ in evidence.items():
+        for pair in pairs_:
+            if pair.state == LOW and pair.cheap:
+                found.setdefault(pair.defense, []).append((profile, pair))
+    return found
+
+
+def let_through(evidence: Mapping[str, Sequence[Pair]], defense: str) -> list[tuple[str, Pair]]:
+    """With their profiles: the pairs in which a defense does not keep the attack low."""
+    listed = ((profile, pair) for profile, found in evidence.items() for pair in found if pair.defense == defense)
+    return [(profile, pair) for profile, pair in listed if pair.state in (MIDDLE, FAILED)]
+
+
 def first(evidence: Mapping[str, Sequence[Pair]]) -> str:
-    """The defense to try first: of those that kept an attack low at the price that a verdict forgives, the one that did
-    so at most profiles, then under most attacks, then at the least price; empty where there is none."""
-    cheap = [
-        (profile, pair) for profile, found in evidence.items() for pair in found if pair.state == LOW and pair.cheap
-    ]
+    """The defense to try first: of those that kept two attacks or more low at the price that a verdict forgives, and
+    let none through, the one with most attacks, then with most profiles, then at the least price; empty where there is
+    none."""
+
+    def attacks_of(mine: Sequence[tuple[str, Pair]]) -> int:
+        return len({pair.attack for _, pair in mine})
+
+    fit = {
+        name: mine
+        for name, mine in low_at_a_price(evidence).items()
+        if attacks_of(mine) > 1 and not let_through(evidence, name)
+    }
 
     def rank(name: str) -> tuple[int, int, float]:
-        mine = [(profile, pair) for profile, pair in cheap if pair.defense == name]
-        price = fmean(pair.drop for _, pair in mine)
-        return -len({profile for profile, _ in mine}), -len({pair.attack for _, pair in mine}), price
+        profiles = {profile for profile, _ in fit[name]}
+        return -attacks_of(fit[name]), -len(profiles), fmean(pair.drop for _, pair in fit[name])
 
-    return min(dict.fromkeys(pair.defense for _, pair in cheap), key=rank, default="")
+    return min(fit, key=rank, default="")
 
 
 def under(found: Sequence[Pair], situation: Situation, what: str) -> tuple[Pair, ...]:
@@ -152,10 +165,10 @@ def needs_clean() -> dict[str, str]:
     return found
 
 
-def drawn(path: Path = TRIALS) -> dict[str, bool]:
-    """Which defenses defend on drawn images at `demo` under BadNets: every gate and bound of its trials holds, whatever
-    the seed."""
-    with path.open(encoding="utf-8") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["attack"] == "badnets" and row["defense"] != "none"]
-    failed = {row["defense"] for row in rows if row["gates"] != "hold"}
-    return {row["defense"]: row["defense"] not in failed for row in rows}
+def drawn(path: Path = TRIALS) -> dict[str, tuple[int, int]]:
+    """In how many of its trials on drawn images at `demo` under BadNets each defense defends (every gate and bound
+    holds), and how many there are: seeds, and ways in which bf16 was computed."""
+    rows = pd.read_csv(path)
+    rows = rows[(rows["attack"] == "badnets") & (rows["defense"] != "none")]
+    held = (rows["gates"] == "hold").groupby(rows["defense"], sort=False)
+    return {str(name): (int(one.sum()), len(one)) for name, one in held}

@@ -24,11 +24,12 @@ from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of
+from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of, spreads
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import SEVERAL, Cell, Request, Thin, one_seed
 from defenselib.papers.kit.table import ders, paired
+from defenselib.papers.kit.verdict import ASSUMED_SPREAD, asr_class, standing
 
 SHARED = "shared"
 # Whose attacks a defense met first, beside the shared ones.
@@ -55,7 +56,8 @@ def table(
     """One row a pair of attack and defense, and one more where the defense's own paper sets the attack otherwise:
     attack, preset (shared, or the paper's key), defense, acc, asr, der, ra, recall (of the target), ceiling (the DER of
     a perfect defense), drop (points of ACC that it costs, seed by seed), percent, means over seeds, NaN where not run;
-    gate (why a low ASR or the DER does not count), sd_acc, sd_asr, n, seconds (with what the model it repairs and
+    gate (why a low ASR or the DER does not count), standing, why (what the ASR says by itself, and why nothing, see
+    `verdict.standing`), false_target, sd_acc, sd_asr, n, seconds (with what the model it repairs and
     shared stages cost), clean_given, suspects, suspects_poisoned, poisoned, profile, ran_on, source (copies of the data
     set), results (hashes), reason. machine: the kind that ran it; only what ran on the kind of most pairs has seconds.
 
@@ -104,7 +106,18 @@ def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> p
         mine = _row(dataset, attack, defense, paper, own[paper], may_run=False)
         if mine["n"] and mine["results"] != rows[-1]["results"]:
             rows.append(mine)
+    # At least the usual one: models without a defense, or whose target class is dead, move by hundredths.
+    known = spreads(["asr"] * len(rows), [{"n": row["n"], "sd": row["sd_asr"]} for row in rows])["asr"]
+    spread = max(known, ASSUMED_SPREAD["asr"])
+    for row in rows:
+        row["standing"], row["why"] = _standing(row, spread)
     return _timed(pd.DataFrame(rows))
+
+
+def _standing(row: dict[str, Any], spread: float) -> tuple[str, str]:
+    if math.isnan(row["asr"]) or row["defense"] == "none":
+        return "" if math.isnan(row["asr"]) else asr_class(row["asr"]), ""
+    return standing(row["asr"], row["gate"], row["false_target"], spread)
 
 
 def _timed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -143,9 +156,9 @@ def summary(frame: pd.DataFrame, over: Sequence[str] | None = None) -> pd.DataFr
     worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose gate is closed),
     seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
-    Worst and mean are over the common set (`over`, else the first of `sets`); of an unranked defense over what it has
-    of it. Where a gate is closed the DER is nobody's merit and counts as the lowest there is: 50, that of the
-    undefended model.
+    Equals share a rank. Worst and mean are over the common set (`over`, else the first of `sets`); of an unranked
+    defense over what it has of it. Where a gate is closed the DER is nobody's merit and counts as the lowest there is:
+    50, that of the undefended model.
     """
     chosen = common(frame) if over is None else tuple(over)
     shared = frame[frame["preset"] == SHARED]
@@ -154,10 +167,9 @@ def summary(frame: pd.DataFrame, over: Sequence[str] | None = None) -> pd.DataFr
     for row in rows:
         mine = set(own.loc[own["defense"] == row["defense"], "attack"])
         row["own"] = tuple(name for name in row["lacks"] if name in mine)
-    found = pd.DataFrame(rows).sort_values(
-        ["ranked", "worst_der", "worst_asr"], ascending=[False, False, True], kind="stable", na_position="last"
-    )
-    found.insert(1, "rank", found["ranked"].cumsum().where(found["ranked"]).astype(float))
+    found = pd.DataFrame(rows).sort_values(["ranked", "worst_der"], ascending=False, kind="stable", na_position="last")
+    # Of equals none is better: an ASR behind a closed gate orders nothing.
+    found.insert(1, "rank", found["worst_der"].where(found["ranked"]).rank(ascending=False, method="min"))
     return found.drop(columns="ranked").reset_index(drop=True)
 
 
@@ -215,6 +227,7 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
         keeps = kind is not None and kind.clean_label
         gate = examine(found.results, plain.results, math.nan, keeps, lambda: math.nan)
     row |= {"gate": gate.closed, "took": gate.took}
+    row["false_target"] = mean_of(result.metrics.get("false_target") for result in found.results)
     row["n"] = len(found.results)
     row["seconds"] = mean_of(_cost(result, plain) for result in found.results)
     row["clean_given"] = mean_of(result.clean_given for result in found.results)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED, asr_class
+from defenselib.papers.kit.verdict import ASR_HIGH, UNDECIDED
 from defenselib.papers.leaderboard import OWN, SHARED, sets
 from defenselib.papers.leaderboard import summary as ranked
 from defenselib.plots import scatter, words
@@ -157,7 +157,7 @@ def ranking(frame: pd.DataFrame, name: str) -> Html:
     said = f"Worst case of every defense on {name}"
     found = sets(frame)
     if not found:
-        return summary(ranked(frame), f"{said}; no attack that took is common to any")
+        return summary(ranked(frame), f"{said}; no two defenses were run under the same attack that took")
     parts = {}
     for chosen, count in found[:TABS]:
         have = "one defense alone has met" if count == 1 else f"{count} defenses have all met"
@@ -210,10 +210,11 @@ def matrix(frame: pd.DataFrame, caption: str) -> Html:
         for name in defenses
     )
     said = (
-        f"{caption}: {int((frame['n'][shared] > 0).sum())} of {int(shared.sum())} pairs have a result. In a box the "
+        f"{caption}: {sum(row['n'] > 0 for row in cells.values())} of {len(cells)} pairs have a result. In a box the "
         f"attack success rate over the accuracy, in percent; {MARKS['low']} the attack fails (ASR at most 10), "
-        f"{MARKS['high']} it succeeds (at least 50), {MARKS['middle']} in between, {MARKS['open']} it does not count, "
-        "since the attack or the target class is gone; * as the defense's own paper sets the attack; empty: not run"
+        f"{MARKS['high']} it succeeds (at least 50), {MARKS['middle']} in between, {MARKS['open']} it does not count: "
+        "the attack or the target class is gone, or it lies within the spread of 10; * as the defense's own paper sets "
+        "the attack; empty: not run"
     )
     rows = f'<thead><tr><th scope="row">defense</th>{head}</tr></thead><tbody>{body}</tbody>'
     missing = f"Met by no defense so far: {_attacks(others)}." if others else ""
@@ -226,9 +227,9 @@ def _box(row: dict[Any, Any]) -> str:
         return f'<td class="box-empty" title="{why}"><span class="visually-hidden">not run</span></td>'
     if pd.isna(row["asr"]):
         return f'<td class="box"><b>{words.NONE}</b><br>{words.number(row["acc"])}</td>'
-    kind = "open" if row["gate"] and row["asr"] < ASR_HIGH else asr_class(row["asr"])
+    kind = row["standing"]
     star = "" if row["preset"] == SHARED else "*"
-    why = f' title="{escape(row["gate"])}"' if kind == "open" else ""
+    why = f' title="{escape(row["why"])}"' if kind == "open" else ""
     asr, acc = words.number(row["asr"]), words.number(row["acc"])
     return f'<td class="box box-{kind}"{why}><b>{asr}{star}&nbsp;{MARKS[kind]}</b><br>{acc}</td>'
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from defenselib import attacks
 from defenselib.papers import findings
-from defenselib.papers.findings import FAILED, LOW, OPEN, Pair
-from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_HIGH, ASR_LOW
+from defenselib.papers.findings import FAILED, LOW, MIDDLE, OPEN, Pair
+from defenselib.papers.kit.statements import every
+from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_LOW, standing
+from defenselib.papers.kit.view import View
 from defenselib.report import findings as page
 
 CLEAN = {"asd": "10 a class"}
@@ -31,27 +33,48 @@ def test_every_attack_of_the_registry_is_one_situation() -> None:
     assert sorted(listed) == sorted(poisons)
 
 
-@given(asr=st.floats(0, 100), gate=st.sampled_from(["", "the attack reaches 36.7 % without defense"]))
-def test_states_are_those_of_the_verdicts(asr: float, gate: str) -> None:
-    state = findings.state(asr, gate)
-    assert (state == LOW) == (not gate and asr <= ASR_LOW)
-    assert (state == OPEN) == (bool(gate) and asr < ASR_HIGH)
+@given(asr=st.floats(0, 100), gate=st.sampled_from(["", "the target class is gone"]), spread=st.floats(0, 20))
+def test_states_are_those_of_claims_that_every_asr_is_low(asr: float, gate: str, spread: float) -> None:
+    row = {"metric": "asr", "attack": "badnets", "reproduced": asr, "published": math.nan, "gate": gate,
+           "false_target": math.nan, "spread": spread, "by_seed": {}, "profile": "laptop"}  # fmt: skip
+    (point,) = every("asr", "<=", ASR_LOW).points(View(pd.DataFrame([row]), "order"))
+    state, why = standing(asr, gate, math.nan, spread)
+    assert point.state == {LOW: "true", MIDDLE: "false", FAILED: "false", OPEN: "open"}[state]
+    assert bool(why) == (state == OPEN)
 
 
-def test_the_first_to_try_follows_the_pairs() -> None:
-    assert findings.first({"laptop": FOUND}) == "dbr"
-    assert findings.first({"laptop": (replace(GOOD, drop=ACC_MARGIN + 1), DEAR)}) == ""
-    often = (GOOD, replace(GOOD, defense="abl"), replace(GOOD, defense="abl", attack="blend"))
-    assert findings.first({"laptop": often}) == "abl", "more attacks"
-    assert findings.first({"gpu": (GOOD,), "laptop": often}) == "dbr", "more profiles come first"
-    said = page.of_first({"laptop": FOUND}, CLEAN)
-    assert said.startswith("<b>First to try: D-BR.</b> BadNets: ASR 0.2, ACC −2.6 at <code>laptop</code>, 1 seed.")
-    assert "It needs no clean sample." in said and "clean samples, 5" in page.of_first({"laptop": FOUND}, {"dbr": "5"})
+def test_what_calls_everything_the_target_tells_nothing() -> None:
+    assert standing(40.0, "", 38.0, 5.0)[0] == OPEN and standing(60.0, "", 38.0, 5.0)[0] == FAILED
+
+
+def test_the_first_to_try_kept_two_attacks_low_and_let_none_through() -> None:
+    other = replace(GOOD, attack="blend")
+    assert findings.first({"laptop": FOUND}) == "", "one attack is too few"
+    assert findings.first({"laptop": (*FOUND, other)}) == "dbr"
+    assert findings.first({"laptop": (*FOUND, replace(other, drop=ACC_MARGIN + 1))}) == ""
+    for state in (MIDDLE, FAILED):
+        assert findings.first({"laptop": (*FOUND, other), "gpu": (replace(GOOD, attack="sig", state=state),)}) == ""
+    assert findings.first({"laptop": (*FOUND, other, replace(GOOD, attack="sig", state=OPEN))}) == "dbr"
+    said = page.of_first({"laptop": (*FOUND, other)}, CLEAN)
+    assert said.startswith("<b>First to try: D-BR.</b> BadNets: ASR 0.2, ACC −2.6 at <code>laptop</code>, 1 seed")
+    assert "It needs no clean sample." in said
+    assert "clean samples, 5" in page.of_first({"laptop": (*FOUND, other)}, {"dbr": "5"})
+
+
+def test_without_a_first_to_try_the_page_says_who_came_near() -> None:
     fails = replace(GOOD, attack="clb", state=FAILED, asr=37.0)
-    assert "But Label-consistent at <code>laptop</code> still works (ASR 37.0)" in page.of_first(
-        {"laptop": (*FOUND, fails)}, CLEAN
-    )
-    assert "nothing yet" in page.of_first({"laptop": (CLOSED,)}, CLEAN)
+    said = page.of_first({"laptop": (*FOUND, fails)}, CLEAN)
+    assert "nothing yet" in said and "D-BR kept low BadNets (" in said
+    assert "but not Label-consistent (<code>laptop</code>: ASR 37.0)." in said
+    assert "and nothing else decides." in page.of_first({"laptop": (replace(GOOD, own=True),)}, CLEAN)
+    assert page.of_first({"laptop": (CLOSED,)}, CLEAN).endswith("let none through.")
+
+
+def test_another_data_set_is_named() -> None:
+    said = page.of_profile("laptop", FOUND, dataset="gtsrb")
+    assert said.startswith("On GTSRB, at <code>laptop</code>, an attack was kept low")
+    text = str(page.answers({"laptop": (CLOSED,)}, {}, CLEAN, {"gtsrb": {"laptop": (replace(CLOSED, state=LOW),)}}))
+    assert "On GTSRB" in text and "Of these ASD did" in text
 
 
 def test_a_profile_says_what_it_saw() -> None:
@@ -71,30 +94,33 @@ def test_always_means_under_all_that_were_met() -> None:
 
 
 def test_clean_samples_time_and_drawn_images() -> None:
-    said = page.of_clean({"laptop": FOUND}, CLEAN)
+    said = page.of_clean([FOUND], CLEAN)
     assert "needed by ASD (10 a class)" in said and "Of these none did" in said and "D-BR and D-ST did" in said
-    assert "Of these ASD did" in page.of_clean({"laptop": [replace(CLOSED, state=LOW)]}, CLEAN)
+    assert "Of these ASD did" in page.of_clean([[replace(CLOSED, state=LOW)]], CLEAN)
     assert "D-BR (6 min) and D-ST (25 min)" in page.of_time({"laptop": FOUND})
     assert page.of_time({"laptop": (CLOSED,)}) == ""
-    assert "ASD and BSD take the backdoor out" in page.of_drawn({"asd": True, "bsd": True})
-    assert page.of_drawn({"asd": True, "bsd": False}).endswith("BSD do not.")
+    said = page.of_drawn({"asd": (3, 3), "bsd": (1, 3), "ft": (0, 2)})
+    assert "in every trial by ASD; in some by BSD (1 of 3); in none by FT." in said
+    assert page.of_drawn({}) == ""
 
 
 def test_the_table_sorts_every_pair_once() -> None:
     text = str(page.table(FOUND, "laptop"))
     cells = re.findall(r"<td>(.*?)</td>", text)
-    assert len(cells) == 4 * len(findings.situations())
-    patch, label = cells[:4], cells[-4:]
-    assert "D-BR" in patch[0] and patch[1] == "–" and "D-ST" in patch[2] and patch[3] == "ASD (BadNets)"
-    assert "D-ST" in label[1] and label[0] == label[2] == label[3] == "–"
+    assert len(cells) == 5 * len(findings.situations())
+    patch, label = cells[:5], cells[-5:]
+    assert "D-BR" in patch[0] and patch[1] == "–" and "D-ST" in patch[3] and patch[4] == "ASD (BadNets)"
+    assert "D-ST" in label[1] and set(label) - {label[1]} == {"–"}
+    between = str(page.table([replace(GOOD, state=MIDDLE, asr=30.0)], "laptop"))
+    assert "BadNets: 30.0" in re.findall(r"<td>(.*?)</td>", between)[2]
     flipped = str(page.table([replace(GOOD, state=FAILED, asr=99.0), DEAR, WORSE, CLOSED], "laptop"))
-    assert "BadNets: 99.0" in re.findall(r"<td>(.*?)</td>", flipped)[2]
+    assert "BadNets: 99.0" in re.findall(r"<td>(.*?)</td>", flipped)[3]
 
 
 def test_pairs_come_from_the_leaderboard_with_their_gates() -> None:
-    row = {"defense": "asd", "attack": "badnets", "asr": 1.9, "gate": "", "drop": 3.0, "n": 3, "preset": "shared",
+    row = {"defense": "asd", "attack": "badnets", "asr": 1.9, "standing": LOW, "drop": 3.0, "n": 3, "preset": "shared",
            "seconds": 120.0, "clean_given": 40.0}  # fmt: skip
-    rows = [row, {**row, "gate": "the target class is right in 2.6 %"}, {**row, "n": 0}, {**row, "defense": "none"}]
+    rows = [row, {**row, "standing": OPEN}, {**row, "n": 0}, {**row, "defense": "none"}]
     found = findings.pairs(pd.DataFrame(rows))
     assert [pair.state for pair in found] == [LOW, OPEN] and found[0].minutes == 2.0 and found[0].cheap
 
@@ -110,7 +136,7 @@ def test_what_defends_on_drawn_images_is_read_from_the_trials(tmp_path) -> None:
         "attack,defense,gates\nbadnets,none,hold\nbadnets,asd,hold\nbadnets,cbd,fail: asr<=5\nbadnets,cbd,hold\n"
         "blend,bsd,hold\n"
     )
-    assert findings.drawn(path) == {"asd": True, "cbd": False}
+    assert findings.drawn(path) == {"asd": (1, 1), "cbd": (1, 2)}
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,15 @@ def blind(asr: float, false_target: float, spread: float) -> str:
     return f"{false_target:.1f} % of clean images of other classes are called the target as well" if alike else ""
 
 
+def standing(asr: float, gate: str, false_target: float, spread: float) -> tuple[str, str]:
+    """What a defended ASR says by itself, as claims that every ASR is low take it: `asr_class`, or `open` with the
+    reason. A low one counts with an open gate alone."""
+    why = gate if asr <= ASR_LOW else blind(asr, false_target, spread)
+    near = within(asr, ASR_LOW, spread)
+    why = why or (f"within the spread of {near:.1f} points of {ASR_LOW:g}" if near else "")
+    return ("open", why) if why else (asr_class(asr), "")
+
+
 def asr_class(value: float) -> str:
     """`low` (<= 10 %), `high` (>= 50 %) or `middle`."""
     return "low" if value <= ASR_LOW else "high" if value >= ASR_HIGH else "middle"
