@@ -14,6 +14,7 @@ from defenselib.papers.kit import frame as frames
 from defenselib.plots.words import missing
 
 KEYS = ("dataset", "model", "attack", "target", "poisoning_rate", "defense")
+OF_ATTACK = ("target", "poisoning_rate")
 AVERAGED, AGGREGATES = ("dataset", "attack", "target"), (frames.AVERAGE, frames.WORST)
 Found = dict[str, Any]
 Values = Sequence[float]
@@ -103,18 +104,20 @@ class View:
         return rows
 
     def reduced(self, axis: str, how: str) -> View:
-        """The same with the rows along an axis made one, in the order of the axis. A mean, sum, largest or least number
-        is missing where one of its parts is."""
+        """The same with the rows along an axis made one, in the order of the axis; with the attacks go their rates and
+        targets. A mean, sum, largest or least number is missing where one of its parts is."""
         if axis not in self.columns:
             return self
         rows = [row for row in self.rows if axis not in AVERAGED or row[axis] not in AGGREGATES]
-        keys = [name for name in self.keys if name != axis]
+        gone = [name for name in OF_ATTACK if axis == "attack" and name in self.keys]
+        keys = [name for name in self.keys if name != axis and name not in gone]
         curves = grouped([row for row in rows if not missing(row["metric"])], [*keys, "metric"])
         absent = grouped([row for row in rows if missing(row["metric"])], keys)
         # A cell that was not run lies on every curve that it would be a point of; alone it stays one row.
         lacking = [[cell for cell in absent if _on_curve(cell[0], part[0], keys, self.known)] for part in curves]
         met = [id(cell) for cells in lacking for cell in cells]
-        made = [_one_of(part, axis, how, not cells) for part, cells in zip(curves, lacking, strict=True)]
+        ends = [_one_of(part, axis, how, not cells) for part, cells in zip(curves, lacking, strict=True)]
+        made = [end | dict.fromkeys(gone, math.nan) for end in ends]
         return self._of([*made, *(cell[0] for cell in absent if id(cell) not in met)], without=axis)
 
     def derived(self, name: str, weights: Mapping[str, float]) -> View:

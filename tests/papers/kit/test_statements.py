@@ -229,6 +229,16 @@ def test_a_mean_needs_all_of_its_parts() -> None:
     assert outcome(mean, table({("badnets", "asd"): 2.0, ("blend", "asd"): math.nan})) == NOT_RUN
 
 
+def test_a_mean_over_attacks_is_over_all_of_them_whatever_rates_and_targets_they_have() -> None:
+    rows = [{"attack": attack, "poisoning_rate": rate, "target": target, "defense": "asd", "metric": "acc",
+             "reproduced": value}
+            for attack, rate, target, value in (("none", math.nan, "", 90.0), ("clb", 5.0, "1", 60.0),
+                                                ("badnets", 10.0, "0", 60.0))]  # fmt: skip
+    frame = made(rows)
+    assert outcome(along("attack", "mean", every("acc", "<=", 75.0)), frame) == HOLDS
+    assert outcome(along("attack", "mean", every("acc", ">", 70.0)), frame) == FAILS
+
+
 def test_a_figures_cell_that_was_not_run_counts_as_one_cell() -> None:
     ran = {"attack": "badnets", "defense": "dbr", "metric": "separation", "reproduced": 99.0, "moment": "after"}
     absent = {"attack": "blend", "defense": "dbr", "reproduced": math.nan}
