@@ -1,6 +1,7 @@
 """How much of the papers is regenerated: every printed number counted once, every claim with its outcome.
 
-A printed number is a row of a CSV; at a profile it has one of the five verdicts, a claim one of the five outcomes.
+A printed number is a row of a CSV in which something is printed; at a profile it has one of the five verdicts, a claim
+one of the five outcomes.
 Drawn images are no evidence and count nowhere.
 """
 
@@ -32,6 +33,11 @@ class Found:
         return self.exhibit.key in printed.tables(self.exhibit.paper)
 
     @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """By profile the rows in which the paper prints something; none of a figure."""
+        return {name: frame[frame["published"].notna()] for name, frame in self.frames.items() if self.prints}
+
+    @property
     def best(self) -> str:
         """The profile that answers most of it."""
         return str(best_of(self.frames)["profile"].iloc[0])
@@ -60,28 +66,33 @@ def outcomes(claims: pd.DataFrame) -> dict[str, int]:
 def distinct(found: Iterable[Found], profile: str) -> int:
     """How many measurements stand behind the reproduced numbers: one that several tables show counts once."""
     what = ["dataset", "attack", "defense", "metric", "reproduced"]
-    ran = [one.frames[profile].loc[one.frames[profile]["reproduced"].notna(), what] for one in found if one.prints]
+    shown = [one.tables[profile] for one in found if one.prints]
+    ran = [frame.loc[frame["reproduced"].notna(), what] for frame in shown]
     return len(pd.concat(ran).drop_duplicates()) if ran else 0
 
 
 def reached(found: Iterable[Found], profile: str | None = None) -> int:
     """How many printed numbers have a reproduced one at a profile, or at some profile."""
-    shown = [one.frames if profile is None else {profile: one.frames[profile]} for one in found if one.prints]
-    tables = [frames.values() for frames in shown]
+    shown = [one.tables if profile is None else {profile: one.tables[profile]} for one in found if one.prints]
     return sum(
-        int(pd.concat([frame["reproduced"] for frame in frames], axis=1).notna().any(axis=1).sum()) for frames in tables
+        int(pd.concat([frame["reproduced"] for frame in frames.values()], axis=1).notna().any(axis=1).sum())
+        for frames in shown
     )
 
 
 def numbers(found: Iterable[Found]) -> pd.DataFrame:
-    """One row an exhibit with printed numbers and a profile: paper, exhibit, profile, printed, the verdicts."""
+    """One row an exhibit with printed numbers and a profile: paper, exhibit, profile, printed, run, the verdicts."""
     rows = [
-        {**_where(one, name), "printed": len(frame), **sorted_out(frame)}
+        {
+            **_where(one, name),
+            "printed": len(frame),
+            "run": int(frame["reproduced"].notna().sum()),
+            **sorted_out(frame),
+        }
         for one in found
-        if one.prints
-        for name, frame in one.frames.items()
+        for name, frame in one.tables.items()
     ]
-    return pd.DataFrame(rows, columns=["paper", "exhibit", "profile", "printed", *VERDICTS])
+    return pd.DataFrame(rows, columns=["paper", "exhibit", "profile", "printed", "run", *VERDICTS])
 
 
 def claims(found: Iterable[Found]) -> pd.DataFrame:

@@ -16,9 +16,8 @@ ALL = "all five papers"
 
 def numbers(totals: pd.DataFrame, caption: str) -> Html:
     """The rows of `papers.coverage.totals` of printed numbers."""
-    run = totals["printed"] - totals[NOT_RUN]
-    shares = zip(run, 100 * run / totals["printed"], strict=True)
-    return _table(totals, {"regenerated": [f"{count:,} ({share:.1f} %)" for count, share in shares]}, caption)
+    shares = zip(totals["run"], 100 * totals["run"] / totals["printed"], strict=True)
+    return _table(totals.drop(columns="run"), {"regenerated": [f"{count:,} ({share:.1f} %)" for count, share in shares]}, caption)
 
 
 def claims(totals: pd.DataFrame, caption: str) -> Html:
