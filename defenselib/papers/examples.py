@@ -55,5 +55,7 @@ def paper_figure(paper: str, dataset: str = "cifar10", profile: str = "best", st
     cases = [Case(name, paper) for name in names if name in attacks.available() and paper in attacks.presets(name)]
     found = pictures(cases, dataset, profile, store=store)
     missing = [style.label(name, "attack") for name in names if style.label(name, "attack") not in found]
-    words = f"{printed.exhibits(paper).loc[key]['title']}" + (f"\nnot run: {', '.join(missing)}" if missing else "")
+    words = f"{printed.exhibits(paper).loc[key]['title']}" + (
+        f"\nno picture stored: {', '.join(missing)}" if missing else ""
+    )
     return one_image(found, title=words)

@@ -17,7 +17,9 @@ ALL = "all five papers"
 def numbers(totals: pd.DataFrame, caption: str) -> Html:
     """The rows of `papers.coverage.totals` of printed numbers."""
     shares = zip(totals["run"], 100 * totals["run"] / totals["printed"], strict=True)
-    return _table(totals.drop(columns="run"), {"regenerated": [f"{count:,} ({share:.1f} %)" for count, share in shares]}, caption)
+    return _table(
+        totals.drop(columns="run"), {"regenerated": [f"{count:,} ({share:.1f} %)" for count, share in shares]}, caption
+    )
 
 
 def claims(totals: pd.DataFrame, caption: str) -> Html:

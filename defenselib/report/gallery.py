@@ -30,7 +30,8 @@ def success(frame: pd.DataFrame, caption: str) -> Html:
     """Printed and measured ACC and ASR of the undefended models, one row a preset (see `papers.undefended.table`)."""
     frame = frame.reset_index(drop=True)
     shown: dict[Column, Any] = dict(_names(frame))
-    shown["works"] = frame["works"].map({True: "yes", False: "no"}).fillna("not run")
+    known = frame["works"].map({True: "yes", False: "no"})
+    shown["works"] = known.fillna(frame["asr"].notna().map({True: "undecided", False: "not run"}))
     for name in ("ACC", "ASR"):
         shown[name, "printed"] = frame[f"printed_{name.lower()}"]
         shown[name, "measured"] = frame[name.lower()]
@@ -43,7 +44,8 @@ def success(frame: pd.DataFrame, caption: str) -> Html:
     said = (
         f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent.{constant} Clean: the same trigger on a "
         f"model trained without poison; twice: after twice the epochs. Works: an ASR of {TOOK:g} %; where labels are "
-        f"kept, or the paper prints less, half of what it prints and {RISE:g} points above the clean model"
+        f"kept, or the paper prints less, half of what it prints and {RISE:g} points above the clean model (undecided: "
+        "that was not run)"
     )
     return render(pd.DataFrame(shown), said, headers=2, marked=["works"], foot=copies(frame), notes=cross)
 

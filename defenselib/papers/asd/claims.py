@@ -170,7 +170,8 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "figure-3": (
         Claim("clean-learned", "After stages 1 and 2 the losses of most clean samples are nearly zero.",
               "Fig. 3a, Sec. 4.2", every("median", "<=", SMALL_LOSS, panel="a", group="clean")),
-        Claim("hard-alike", "Most clean samples are learned then; some keep large losses, as the poisoned ones do.", "Fig. 3a, Sec. 4.2",
+        Claim("hard-alike", "Most clean samples are learned then; some keep large losses, as the poisoned ones do.",
+              "Fig. 3a, Sec. 4.2",
               both(every("median", "<=", SMALL_LOSS, panel="a", group="clean"),
                    every("median", ">", SMALL_LOSS, panel="a", group=("hard", "poisoned")))),
         Claim("learned-fast", "One supervised epoch brings the losses of poisoned samples from large to about zero.",

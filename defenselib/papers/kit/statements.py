@@ -30,7 +30,8 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 Bound = float | tuple[float, float]
 Row = Mapping[str, Any]
 SAME_PLACE = ("dataset", "attack")
-WITHIN = "within the spread of {:.1f} points"
+NEAR = "within the spread"
+WITHIN = f"{NEAR} of {{:.1f}} points"
 EPSILON = 1e-6  # 94.2 - 89.2 is 5 points and not a little more
 
 
@@ -78,7 +79,7 @@ class Every(All):
         if self.metric == "asr" and true == self.op.startswith(">"):
             why = why or blind(value, row["false_target"], row["spread"])
         spread = within(value, limit, row["spread"]) if rough else 0.0
-        why = why or (WITHIN.format(spread) if spread else "")
+        why = why or (f"{WITHIN.format(spread)} of {limit:g}" if spread else "")
         if true and not (words.missing(row["published"]) or OPERATORS[self.op](row["published"], limit)):
             why = why or f"where the paper prints {row['published']:g}"  # it speaks of another cell than this
         return _settled(true, f"{value:.2f}", _where(row, keys), why)
@@ -124,9 +125,11 @@ class Change(All):
             return _absent(one if _missing(one) else two, keys)
         step, spread = difference(one, two)
         value = f"{float(one['reproduced']):.2f} to {float(two['reproduced']):.2f}"
-        return _compared(
+        made = _compared(
             OPERATORS[self.op](round(step, 6), limit), step - limit, spread, value, one, two, self.metric, keys
         )
+        near = limit and made.why.startswith(NEAR)
+        return replace(made, why=f"a change of {step:+.1f}, {made.why} of {limit:+g}") if near else made
 
 
 def change(metric: str, axis: str, first: Any, second: Any, op: str, bound: Bound = 0.0, **where: Any) -> Change:
