@@ -69,10 +69,13 @@ def row(result: Result, undefended: Result) -> dict[str, Any]:
 
 
 def put(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows at the end of a table; those of the same pair, seed and arithmetic go. Errors: FolderError."""
+    """Put rows at the end of a table; those of the same pair, seed and arithmetic go, and those that do not say how they
+    were computed. Errors: FolderError."""
     folders.make(path.parent)
     with filelock.FileLock(path.with_suffix(".lock")):
         known = pd.read_csv(path, dtype={"hash": str}).to_dict("records") if path.exists() else []
+        anew = {tuple(row[key] for key in KEYS[:-1]) for row in rows}
+        known = [row for row in known if pd.notna(row["bf16"]) or tuple(row[key] for key in KEYS[:-1]) not in anew]
         told = pd.DataFrame([*known, *rows]).drop_duplicates(KEYS, keep="last")
         folders.write_text(path, told.to_csv(index=False))
 

@@ -65,3 +65,9 @@ def test_a_table_takes_a_pair_once_for_each_arithmetic(tmp_path: Any) -> None:
     ]
     put(path, [row(result(machine={"bf16": "as fp32"}), NONE)])
     assert [*pd.read_csv(path)["bf16"]] == ["hardware", "hardware", "as fp32"]
+
+    # What does not say how it was computed makes room for what does.
+    path.write_text(path.read_text().replace("as fp32", ""))
+    assert len(pd.read_csv(path)) == 3
+    put(path, [row(result(machine={"bf16": "as fp32"}), NONE)])
+    assert sorted(pd.read_csv(path)["bf16"].dropna()) == ["as fp32", "hardware", "hardware"]
