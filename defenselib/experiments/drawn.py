@@ -69,8 +69,8 @@ def row(result: Result, undefended: Result) -> dict[str, Any]:
 
 
 def put(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows at the end of a table; those of the same pair, seed and arithmetic go, and those that do not say how they
-    were computed. Errors: FolderError."""
+    """Put rows at the end of a table; those of the same pair, seed and arithmetic go, and those that do not say how
+    they were computed. Errors: FolderError."""
     folders.make(path.parent)
     with filelock.FileLock(path.with_suffix(".lock")):
         known = pd.read_csv(path, dtype={"hash": str}).to_dict("records") if path.exists() else []
