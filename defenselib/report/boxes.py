@@ -32,6 +32,9 @@ WHYS = {
     "the attack reaches": "the attack itself did not take",
     "within the spread": "the difference is within the spread of the seeds",
     "was not run": "what would decide was not run",
+    "where the paper prints": "the paper itself prints the contrary there",
+    "the rest of the sentence": "nothing decides the other half of the sentence",
+    "are called the target": "the model calls other classes the target as well",
 }
 MEANS = {
     "order": "it says who is above whom and whether a backdoor works, not levels, nor what the paper's own size gives",
@@ -144,8 +147,8 @@ def _not_run(name: str, frame: pd.DataFrame, profile: str) -> str:
         return ""
     kinds = Counter(reason_in_words(str(reason)) for reason in absent["reason"])
     said = "; ".join(f"{count} {reason}" for reason, count in kinds.most_common(3))
-    more = len(kinds) - 3
-    rest = f"; {words.plural(more, 'other reason')}" if more > 0 else ""
+    more = sum(count for _, count in kinds.most_common()[3:])
+    rest = f"; {more} for other reasons" if more else ""
     return f"{name} at {profile}: {len(absent)} of {len(frame)} numbers not run ({said}{rest})."
 
 
