@@ -20,11 +20,11 @@ import typer
 
 from defenselib.audit.amount import PROFILES
 from defenselib.audit.defend import Plan, Settings, defend
-from defenselib.audit.delivery import Delivery
 from defenselib.audit.examples import Example, example_of, write_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.methods import needs_clean
 from defenselib.audit.names import read_table, write_table
+from defenselib.audit.results import Delivery
 from defenselib.audit.trials import poisoned
 from defenselib.data import info, load_dataset, source_of
 from defenselib.data.subset import split_by_index, stratified_index

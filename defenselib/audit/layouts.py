@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from defenselib.audit.found import Found
 from defenselib.audit.names import visible
-from defenselib.audit.pictures import Content, Header, look
+from defenselib.audit.pictures import Content, Found, Header, look
 from defenselib.audit.stored import find_stored
 from defenselib.audit.tree import below, find_tree, others, within
 from defenselib.data.sources.parquet import holds_pictures, list_tables

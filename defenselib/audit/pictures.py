@@ -1,4 +1,5 @@
-"""One picture of a user's folder: what is taken, what is left out and why, and how it becomes S x S pixels.
+"""The pictures of a user's folder: what is found, what is taken, what is left out and why, and how one becomes S x S
+pixels.
 
 The rule is that of data sets (`judged`), and more, for a folder that nobody vouches for and of which a file can be left
 out. Nothing here raises for a picture; the reason is a text.
@@ -7,7 +8,7 @@ out. Nothing here raises for a picture; the reason is a text.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,3 +115,27 @@ def _why(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "is huge: it does not fit into memory"
     return f"is damaged or truncated ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file (or folder) that is not part of the data: its path relative to the user's folder, and one reason."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pictures by name, not yet opened.
+
+    names: relative path or row of each picture; labels: its position in `classes`; contents: the pictures in this
+    order, anew at every call; skipped, notes: as of `UserData`.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    contents: Callable[[], Iterator[Content]]
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ from defenselib import attacks
 from defenselib.audit.folder import UserData
 from defenselib.audit.names import read_table, write_table
 from defenselib.audit.network import small_network
-from defenselib.audit.scan import ScanReport, scan
+from defenselib.audit.results import ScanReport
+from defenselib.audit.scan import scan
 from defenselib.data.load import load_dataset
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.learning.context import Context

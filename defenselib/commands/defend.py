@@ -13,7 +13,7 @@ from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
     from defenselib.audit.defend import Plan
-    from defenselib.audit.delivery import Delivery
+    from defenselib.audit.results import Delivery
 
 
 METHODS = "bsd, asd, vab, dst, dbr, aabl, abl, dbd, cbd, spectral; none trains without one."

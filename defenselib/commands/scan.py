@@ -18,7 +18,7 @@ from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
     from defenselib.audit.folder import UserData
-    from defenselib.audit.signs import ScanReport
+    from defenselib.audit.results import ScanReport
 
 SHOWN = 10  # suspects in the terminal
 FAILS = {"alarm": 1, "unknown": 3}  # exit statuses of --fail-on-alarm; 2 says that nothing was looked at
@@ -50,7 +50,7 @@ def scan_command(
     from defenselib.audit.folder import read_folder
     from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
-    from defenselib.audit.tables import summary
+    from defenselib.audit.suspects import summary
     from defenselib.cpu.devices import chosen_device
 
     check_choice("budget", budget, BUDGETS)
@@ -79,7 +79,7 @@ def scan_command(
 
 def _write(out: Path, data: UserData, report: ScanReport) -> None:
     from defenselib.audit.page import write_report
-    from defenselib.audit.tables import write_scan
+    from defenselib.audit.suspects import write_scan
 
     write_report(out / "report.html", data, report)
     write_scan(out, data, report)

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 
 from defenselib.audit import delivered
 from defenselib.audit.defend import Plan, Settings
-from defenselib.audit.delivery import Delivery
 from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.names import visible
-from defenselib.audit.signs import ScanReport
+from defenselib.audit.results import Delivery, ScanReport
 from defenselib.experiments.store import results_folder
 from defenselib.plots import words
 from defenselib.plots.canvas import empty
