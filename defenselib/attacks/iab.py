@@ -20,7 +20,7 @@ from defenselib.attacks.iab_training import NORMALISATIONS, JointTraining, MaskT
 from defenselib.attacks.networks import TensorDict, by_chunks, initialised, precision_of, restored, tensors_of
 from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import (
     InvalidValueError,

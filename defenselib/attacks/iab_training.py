@@ -19,7 +19,7 @@ from defenselib.attacks.iab_networks import Generator, blend, density_loss, dive
 from defenselib.attacks.networks import TensorDict, initialised, restored, tensors_of
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.transforms import Rotate, draw
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context

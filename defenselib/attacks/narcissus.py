@@ -23,7 +23,7 @@ from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.info import KNOWN
 from defenselib.data.load import load_dataset
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.batches import shuffled

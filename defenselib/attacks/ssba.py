@@ -21,7 +21,7 @@ from defenselib.attacks.bch import BITS, secret_bits
 from defenselib.attacks.networks import TensorDict, by_chunks, initialised, precision_of, restored, tensors_of
 from defenselib.attacks.ssba_networks import SIDE, Decoder, Encoder, clamped
 from defenselib.attacks.trained import TrainedAttack
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_counts, check_fields, check_positive, check_range
 from defenselib.learning.batches import shuffled

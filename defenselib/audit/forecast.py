@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from defenselib.audit.amount import Work
 from defenselib.audit.methods import METHODS
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.learning.context import Context
 from defenselib.learning.supervised import descend, make_optimizer
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.bsd_target import most_frequent

@@ -11,7 +11,7 @@ import torch
 from defenselib import attacks, defenses
 from defenselib.attacks.base import Attack
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD
 from defenselib.learning.batches import infer

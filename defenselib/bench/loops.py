@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.crop_flip import Augment, CutoutAugment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.distinguish import intra_class_epoch

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.transforms import named
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.base import BuildModel, Defense

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack, poison
-from defenselib.data.host.placing import place
+from defenselib.data.host.images import place
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted

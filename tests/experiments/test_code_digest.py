@@ -143,7 +143,7 @@ def test_nothing_runs_that_is_not_reached(attack: str, defense: str, tmp_path: P
         run(experiment, Store(tmp_path), device="cpu", progress=False)
     finally:
         sys.setprofile(None)
-    rooms = ("attacks", "defenses", "learning", "models", "data.augment", "data.pixels", "seeds")
+    rooms = ("attacks", "defenses", "learning", "models", "data.augment", "data.tensors", "seeds")
     names = {(".".join(Path(file).relative_to(ROOT.parent).with_suffix("").parts), name) for file, name in called}
     names = {(module.removesuffix(".__init__"), name) for module, name in names}
     ran = {key for key in names if f"{key[0]}.".startswith(tuple(f"defenselib.{room}." for room in rooms))}
