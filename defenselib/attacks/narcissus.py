@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defenselib.attacks.additive import add
-from defenselib.attacks.base import Plan, Preset
+from defenselib.attacks.base import Plan, Preset, TrainedAttack
 from defenselib.attacks.surrogates import Training, surrogate
-from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.info import KNOWN
 from defenselib.data.load import load_dataset

@@ -18,7 +18,7 @@ from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
-from defenselib.defenses.bsd_target import most_frequent
+from defenselib.defenses.bsd_models import most_frequent
 from defenselib.defenses.vab_victim import entropy
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from defenselib.audit.amount import Work
 from defenselib.audit.forecast import Meter, spoken
 from defenselib.audit.methods import METHODS
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import Fitted
 from defenselib.experiments.code_digest import code_digest

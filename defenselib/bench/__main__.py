@@ -15,7 +15,7 @@ from rich.console import Console
 from defenselib.bench import images, photos, steps
 from defenselib.bench.loops import LOOPS, PROFILES, Size
 from defenselib.commands.output import table
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.provenance import machine
 

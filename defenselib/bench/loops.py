@@ -22,7 +22,7 @@ from defenselib.defenses.vab_beneficiary import Beneficiary
 from defenselib.defenses.vab_victim import PLAIN
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
-from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
+from defenselib.learning.adversarial import Adversary, adversarial_epoch
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.contrastive import (

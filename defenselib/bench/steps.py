@@ -16,7 +16,7 @@ import torch
 
 from defenselib.bench.images import wait
 from defenselib.bench.loops import LOOPS, Bench, Size
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.errors import check_choice
 from defenselib.learning import capture
 

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
-from defenselib.defenses.distinguish import Distinguishing
-from defenselib.defenses.rank_split import Split
+from defenselib.defenses.distinguish import Distinguishing, Split
 from defenselib.defenses.settings import Augmented
 from defenselib.errors import (
     InvalidValueError,

@@ -22,7 +22,7 @@ from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import accuracy
 from defenselib.learning.fine_tuning import FineTuning, weights_digest
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.learning.supervised import check_finite
 from defenselib.models import Classifier
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from defenselib.cpu.bf16 import autocast
+from defenselib.cpu.devices import autocast
 from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses.base import Fitted

@@ -13,8 +13,7 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
 from defenselib.defenses.base import Defense
 from defenselib.defenses.dbr import DBR
-from defenselib.defenses.distinguish import mean_fct
-from defenselib.defenses.rank_split import split_by_rank
+from defenselib.defenses.distinguish import mean_fct, split_by_rank
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.measure.spread import spread
 from defenselib.learning.batches import infer
