@@ -48,6 +48,7 @@ def scan_command(
 ) -> None:
     """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
     from defenselib.audit.folder import read_folder
+    from defenselib.audit.forecast import spoken
     from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
     from defenselib.audit.suspects import summary
@@ -61,8 +62,8 @@ def scan_command(
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run or not as_json:
-        time = f"{max(1, round(expected))} seconds" if expected < 90 else f"{round(expected / 60)} minutes"
-        typer.echo(f"{len(data.files)} images, {len(data.classes)} classes: about {time}", err=not dry_run)
+        about = f"{len(data.files)} images, {len(data.classes)} classes: about {spoken(expected)}"
+        typer.echo(about, err=not dry_run)
     if dry_run:
         _tell_reading(data)
         return

@@ -45,7 +45,7 @@ class DBR(Distinguishing, Augmented):
     scores and the model that is repaired are two trainings. Optimizer and augmentation: the authors' code.
 
     steps: "unlearn" or "relearn" leaves out the other (Fig. 5). rounds 0: the distinguishment alone. probe: what a run
-    measures besides, see `experiments.measure.sensitivity`; the method does not look at it.
+    measures besides, see `experiments.measure.figures`; the method does not look at it.
     """
 
     name: ClassVar[str] = "dbr"
