@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from defenselib.bench.images import wait
+from defenselib.bench.steps import wait
 from defenselib.data.augment.crop_flip import Augment, ResizedCrop
 from defenselib.data.host.images import HostImages
 from defenselib.data.sources import cache as decoded
