@@ -19,7 +19,6 @@ from defenselib.audit.amount import PROFILES, Work, work_for
 from defenselib.audit.counts import pictures
 from defenselib.audit.export import write_model
 from defenselib.audit.folder import UserData
-from defenselib.audit.forecast import Meter, costs, seconds_an_image
 from defenselib.audit.inputs import matched
 from defenselib.audit.methods import check_defense, needs_clean
 from defenselib.audit.page import write_report
@@ -175,14 +174,10 @@ class Plan:
             progress=progress,
         )
 
-    def meter(self, trainer: Trainer) -> Meter:
-        """What is to be done, with the seconds that it takes on this machine, measured now."""
-        return Meter(costs(self.work), seconds_an_image(trainer.context("forecast"), trainer.image_size))
-
 
 def expected_seconds(plan: Plan) -> tuple[float, float]:
     """About how long scan and training take here, after a short measurement."""
-    return seconds_for(plan.data, device=plan.device), plan.meter(plan.trainer(Store("unused"))).left
+    return seconds_for(plan.data, device=plan.device), plan.trainer(Store("unused")).expected_seconds()
 
 
 def digest(data: UserData) -> str:
@@ -211,8 +206,7 @@ def defend(
         seed, device = plan.settings.seed, chosen_device(plan.device)
         look = partial(scanner or scan, plan.data, seed=seed, device=device, progress=progress, out=work / "scan")
         found = scanned(work, look)
-        trainer = plan.trainer(Store(work), progress, checkpoint_every)
-        fit = trainer.fit(plan.train, plan.clean_images, plan.meter(trainer))
+        fit = plan.trainer(Store(work), progress, checkpoint_every).fit(plan.train, plan.clean_images)
         delivery = judged(plan, found, fit)
         write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from defenselib import folders
+from defenselib.audit.amount import spoken
 from defenselib.audit.folder import UserData
-from defenselib.audit.forecast import spoken
 from defenselib.audit.markup import bullets, change, folded, histogram, number, paragraph, shown, table, thumbnail
 from defenselib.audit.methods import METHODS
 from defenselib.audit.names import visible

@@ -101,7 +101,7 @@ def seconds_for(data: UserData, budget: str | None = None, device: torch.device 
     search += seconds_of_pairs(images, place) + 1e-4 * count
     if budget == "quick":
         return search
-    return search + network.seconds_for(count, classes, data.images.image_size, place)
+    return search + network.seconds_for(data.images, place)
 
 
 @contextmanager

@@ -73,8 +73,8 @@ def defend_command(
 
 def _announce(plan: Plan) -> None:
     """What will be done, and about how long it takes."""
+    from defenselib.audit.amount import spoken
     from defenselib.audit.defend import described, expected_seconds
-    from defenselib.audit.forecast import spoken
 
     for name, part in plan.folders.items():
         begin = "" if name == "data" else f"{name}: "

@@ -47,8 +47,8 @@ def scan_command(
     progress: Annotated[bool, typer.Option(help="Show progress and time left.")] = True,
 ) -> None:
     """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
+    from defenselib.audit.amount import spoken
     from defenselib.audit.folder import read_folder
-    from defenselib.audit.forecast import spoken
     from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
     from defenselib.audit.suspects import summary
