@@ -10,8 +10,8 @@ from typer.core import TyperGroup
 from defenselib.audit.names import visible
 from defenselib.commands import batch, results
 from defenselib.commands.defend import defend_command
-from defenselib.commands.profile import profile_command
 from defenselib.commands.reproduce import reproduce
+from defenselib.commands.results import profile_command
 from defenselib.commands.run import run_command
 from defenselib.commands.scan import scan_command
 from defenselib.errors import BusyError, DefenseLibError, TrainingDivergedError

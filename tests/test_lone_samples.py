@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from defenselib import models
-from defenselib.attacks.iab_networks import Generator
+from defenselib.attacks.iab_training import Generator
 from defenselib.data.types import ImageSet
 from defenselib.defenses import create
 from defenselib.learning.context import Context
-from defenselib.models.batch_norm import BatchNorm2d
+from defenselib.models.classifier import BatchNorm2d
 
 
 def test_torch_refuses_what_ours_trains_on_by_its_running_statistics() -> None:

@@ -1,4 +1,5 @@
-"""What an attack is: a frozen dataclass of its hyper-parameters with a batched, pure trigger."""
+"""What an attack is: a frozen dataclass of its hyper-parameters with a batched, pure trigger; one that trains something
+first; draws that follow from a sample's number alone."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,11 +17,16 @@ import torch
 from torch import Tensor
 
 from defenselib.data.types import ImageSet
-from defenselib.errors import InvalidValueError, check_choice, check_range
+from defenselib.errors import InvalidValueError, NotPreparedError, check_choice, check_range
+from defenselib.learning.context import Context
+from defenselib.learning.settings import stage_key
 
 COUNTS = ("bernoulli-nontarget", "exact-nontarget", "exact-all", "exact-target")
 LARGE = 128  # from this image side on, a picture is taken for ImageNet-like and the papers change some triggers
 CHUNK = 1 << 20  # image values that are worked on at a time: bounds memory and stays in the processor's cache
+# What says how an attack is used, not what it trains.
+_NOT_LEARNED = ("image_size", "plan", "seed", "trained")
+WORD = 0xFFFFFFFF
 
 
 def _typed(what: str, kind: type, value: Any) -> Any:
@@ -162,3 +169,62 @@ def chunks(images: Tensor) -> Iterator[slice]:
     step = max(1, CHUNK // max(1, images[:1].numel()))
     for start in range(0, len(images), step):
         yield slice(start, min(start + step, len(images)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedAttack(Attack):
+    """Base of attacks with a `learn` step. `trained` is its outcome and no hyper-parameter: tensors by name, which
+    `prepare` fills in, through the store, and without which the attack refuses to work.
+
+    Subclasses write `learn`, and read `self.ready()[name]` in `__call__`.
+    """
+
+    trained: Mapping[str, Tensor] | None = field(
+        default=None, repr=False, compare=False, metadata={"hyper_parameter": False}
+    )
+
+    def learn(self, train: ImageSet, target: int | None, context: Context) -> dict[str, Tensor]:
+        """Train on `train` (as the attacker has it: clean) and return what the trigger needs."""
+        raise NotImplementedError
+
+    def learned_from(self, target: int | None) -> dict[str, Any]:
+        """What decides the outcome of `learn` beside data, model and seed; a subclass may leave out what does not
+        (the opacity of a trigger, a target class that is not looked at), so that more cells share it."""
+        settings = {
+            item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in _NOT_LEARNED
+        }
+        return settings | {"target": target}
+
+    def prepare(self, train: ImageSet, target: int | None, context: Context) -> Self:
+        self.check_images(train.images)
+        key = stage_key(self.name, **self.learned_from(target))
+        return self.with_trained(context.cached(key, partial(self.learn, train, target, context)))
+
+    def with_trained(self, trained: Mapping[str, Tensor]) -> Self:
+        """A copy that works with these tensors."""
+        return dataclasses.replace(self, trained=dict(trained))
+
+    def ready(self) -> Mapping[str, Tensor]:
+        """The trained tensors. Raises NotPreparedError before `prepare`."""
+        if self.trained is None:
+            raise NotPreparedError(
+                f"attack {self.name!r} must be trained first: attack = attack.prepare(dataset.train, target, context); "
+                "`defenselib.run` does it by itself"
+            )
+        return self.trained
+
+
+def mix(x: Tensor) -> Tensor:
+    """One-to-one mixing of 32-bit numbers held in int64 (multipliers from a public search for little bias; below 2^31,
+    so that no product overflows)."""
+    x = (x ^ (x >> 16)).mul_(0x21F0AAAD).bitwise_and_(WORD)
+    x = (x ^ (x >> 15)).mul_(0x735A2D97).bitwise_and_(WORD)
+    return x ^ (x >> 15)
+
+
+def uniform(index: Tensor, seed: int) -> Tensor:
+    """Numbers in (0, 1), float64, as if drawn: each follows from `seed` and its own `index` (int64) alone."""
+    x = index & WORD
+    for key in (seed & WORD, seed >> 32):
+        x = mix(x ^ key)
+    return (x.double() + 0.5) / (1 << 32)

@@ -24,10 +24,9 @@ from torch import Tensor, nn
 from defenselib.attacks.additive import ROUNDING, add
 from defenselib.attacks.badnets import PATTERNS, Patch
 from defenselib.attacks.badnets import patch as badnets_patch
-from defenselib.attacks.base import LARGE, Plan, Preset
+from defenselib.attacks.base import LARGE, Plan, Preset, TrainedAttack
 from defenselib.attacks.surrogates import Training, surrogate
-from defenselib.attacks.trained import TrainedAttack
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields
 from defenselib.learning.adversarial import pgd

@@ -14,13 +14,20 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from defenselib.attacks.base import Plan, Preset
-from defenselib.attacks.iab_networks import Generator, blend, steep
-from defenselib.attacks.iab_training import NORMALISATIONS, JointTraining, MaskTraining, Pairs, normalise
+from defenselib.attacks.base import Plan, Preset, TrainedAttack
+from defenselib.attacks.iab_training import (
+    NORMALISATIONS,
+    Generator,
+    JointTraining,
+    MaskTraining,
+    Pairs,
+    blend,
+    normalise,
+    steep,
+)
 from defenselib.attacks.networks import TensorDict, by_chunks, initialised, precision_of, restored, tensors_of
-from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import (
     InvalidValueError,
@@ -33,8 +40,7 @@ from defenselib.errors import (
     check_range,
 )
 from defenselib.learning.context import Context
-from defenselib.learning.settings import part_of
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import part_of, stage_key
 from defenselib.seeds import generator
 
 _ASD, _ALL = Plan(0.05, 3, "bernoulli-nontarget"), Plan(0.1, 0, "exact-all")

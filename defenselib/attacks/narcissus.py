@@ -17,13 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defenselib.attacks.additive import add
-from defenselib.attacks.base import Plan, Preset
+from defenselib.attacks.base import Plan, Preset, TrainedAttack
 from defenselib.attacks.surrogates import Training, surrogate
-from defenselib.attacks.trained import TrainedAttack
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.info import KNOWN
 from defenselib.data.load import load_dataset
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.batches import shuffled

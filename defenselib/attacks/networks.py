@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from defenselib import seeds
 from defenselib.attacks.base import CHUNK
-from defenselib.cpu.bf16 import computes_bf16
+from defenselib.cpu.devices import computes_bf16
 
 Net = TypeVar("Net", bound=nn.Module)
 TensorDict = dict[str, Tensor]

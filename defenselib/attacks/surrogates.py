@@ -23,9 +23,9 @@ from defenselib.errors import (
     check_increasing,
     check_positive,
 )
-from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
+from defenselib.learning.adversarial import Adversary, adversarial_epoch
 from defenselib.learning.context import Context
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.learning.supervised import SCHEDULES, Schedule, make_optimizer, supervised_epoch
 from defenselib.models import Classifier
 from defenselib.seeds import initialised

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from defenselib.attacks.base import LARGE, Attack, Plan, Preset, floor_share
-from defenselib.attacks.hashing import WORD, mix
+from defenselib.attacks.base import LARGE, WORD, Attack, Plan, Preset, floor_share, mix
 from defenselib.errors import DataError, InvalidValueError, check_range, unknown
 from defenselib.seeds import generator, spawn
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from defenselib.audit import phrases
 from defenselib.audit.counts import ranks
 from defenselib.audit.patterns import MOST, Pattern, not_searched
-from defenselib.audit.signs import Sign, Verdict
+from defenselib.audit.results import Sign, Verdict
 
 # Strength of a pattern from which on it is told, and from which on it is an alarm. Chosen on CIFAR-10 and GTSRB, on
 # clean subsets of seeds from 100 on, which scored up to 21.9; the book has other seeds.

@@ -1,4 +1,4 @@
-"""How much is trained on data of any size: a profile's schedules, scaled by a stated rule.
+"""How much is trained on data of any size, a profile's schedules scaled by a stated rule, and how long that takes.
 
 A profile's schedules are made for a training set of its own size (`reference`). On another number of images
 
@@ -14,16 +14,24 @@ A profile's schedules are made for a training set of its own size (`reference`).
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+
 from defenselib import data as datasets
 from defenselib.audit.methods import METHODS
+from defenselib.data.tensors import to_float
 from defenselib.defenses.base import Defense
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.profile import PAPER_MODEL, Profile
 from defenselib.experiments.resolve import Facts, make_defense
 from defenselib.experiments.schedule import RULES, Sizes, Stage
+from defenselib.learning.context import Context
+from defenselib.learning.supervised import descend, make_optimizer
 
 PROFILES = ("smoke", "demo", "laptop", "gpu", "paper")
 MOST, FEWEST, SMALLEST = 20.0, 3, 16
@@ -32,6 +40,16 @@ SIDE, PADDING = 32, 4  # what the profiles' padding is made for
 SUPPOSED_POISON = 0.05
 # The data set of the papers that a profile's schedules are made for, or what it runs in its place.
 MODEL_DATA = "cifar10"
+# What an image of a stage costs, in forward and backward passes of one image. MixMatch guesses labels on two views
+# (forward alone, a third of the whole) and learns from three batches where two are counted; contrast has two views.
+FACTORS: Mapping[str, float] = {
+    **dict.fromkeys(("until OSS", "first pools", "completion", "drop", "class-aware", "class-agnostic"), 11 / 6),
+    **dict.fromkeys(("meta-split", "mixmatch"), 11 / 6),
+    **dict.fromkeys(("semi-contrast", "simclr"), 2.0),
+    **dict.fromkeys(("Beneficiary, clean", "Beneficiary, suppression"), 2.5),
+    "linear": 1 / 3,
+}
+_LOOK = 1 / 3  # at an image, forward alone: rankings, judgements
 
 
 @dataclass(frozen=True)
@@ -127,3 +145,48 @@ def _passes(value: int | tuple[int, ...], scale: float) -> Any:
 
 def _plain(method: Defense) -> dict[str, Any]:
     return {item.name: getattr(method, item.name) for item in dataclasses.fields(method)}
+
+
+def costs(work: Work) -> dict[str, float]:
+    """The work of every stage of the method's `Context`, in forward and backward passes of one image."""
+    defense, method = work.defense, METHODS[work.defense.name]
+    by_stage = {item.name: item.passes * work.images * FACTORS.get(item.name, 1.0) for item in work.stages()}
+    if "adversarial" in by_stage:
+        by_stage["adversarial"] *= 1 + getattr(defense, "steps", 0)
+    if "meta-split" in by_stage:  # the plan counts one virtual model, and every late round trains one
+        by_stage["one virtual model"] *= defense.epochs - defense.stage2_end  # type: ignore[attr-defined]
+    found = {stage: sum(by_stage.get(name, 0.0) for name in names) for stage, names in method.stages.items()}
+    if method.looks:
+        found[defense.name] += method.looks * defense.epochs * work.images * _LOOK  # type: ignore[attr-defined]
+    return found
+
+
+def seconds_an_image(context: Context, image_size: int, batch: int = 64, patience: float = 1.0) -> float:
+    """Seconds that one image takes, forward and backward, in this network on this device; measured for `patience`."""
+    model = context.build_model("forecast")
+    optimizer = make_optimizer(list(model.parameters()), "sgd", 1e-3)
+    stream = torch.Generator(context.device).manual_seed(0)
+    shape, device = (batch, 3, image_size, image_size), context.device
+    images = torch.randint(0, 256, shape, generator=stream, device=device, dtype=torch.uint8)
+    labels = torch.arange(batch, device=device) % model.head.out_features
+
+    def step() -> None:
+        with context.autocast():
+            logits = model(to_float(images))
+        descend(F.cross_entropy(logits.float(), labels), optimizer)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    step()
+    done, started = 0, time.monotonic()
+    while time.monotonic() - started < patience:
+        step()
+        done += batch
+    return (time.monotonic() - started) / done
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as it is said: "40 s", "12 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -14,21 +14,25 @@ import torch
 from torch import Tensor
 
 from defenselib import folders
-from defenselib.audit import kept, outfolder
+from defenselib.audit import outfolder
 from defenselib.audit.amount import PROFILES, Work, work_for
 from defenselib.audit.counts import pictures
-from defenselib.audit.delivery import Accuracy, Delivery
 from defenselib.audit.export import write_model
 from defenselib.audit.folder import UserData
-from defenselib.audit.forecast import Meter, costs, seconds_an_image
 from defenselib.audit.inputs import matched
-from defenselib.audit.measured import Measured, accuracy, held_out, unseen
 from defenselib.audit.methods import check_defense, needs_clean
 from defenselib.audit.page import write_report
-from defenselib.audit.scan import scan, seconds_for
-from defenselib.audit.signs import ScanReport
-from defenselib.audit.suspects import CLEANED, SUSPECTS, removed_by_rule, write_cleaned, write_suspects
-from defenselib.audit.tables import summary, write_skipped
+from defenselib.audit.results import Accuracy, Delivery, Measured, ScanReport, accuracy, held_out, unseen
+from defenselib.audit.scan import scan, scanned, seconds_for
+from defenselib.audit.suspects import (
+    CLEANED,
+    SUSPECTS,
+    removed_by_rule,
+    summary,
+    write_cleaned,
+    write_skipped,
+    write_suspects,
+)
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
@@ -170,14 +174,10 @@ class Plan:
             progress=progress,
         )
 
-    def meter(self, trainer: Trainer) -> Meter:
-        """What is to be done, with the seconds that it takes on this machine, measured now."""
-        return Meter(costs(self.work), seconds_an_image(trainer.context("forecast"), trainer.image_size))
-
 
 def expected_seconds(plan: Plan) -> tuple[float, float]:
     """About how long scan and training take here, after a short measurement."""
-    return seconds_for(plan.data, device=plan.device), plan.meter(plan.trainer(Store("unused"))).left
+    return seconds_for(plan.data, device=plan.device), plan.trainer(Store("unused")).expected_seconds()
 
 
 def digest(data: UserData) -> str:
@@ -205,9 +205,8 @@ def defend(
     with outfolder.working_in(place, plan.request()) as work:
         seed, device = plan.settings.seed, chosen_device(plan.device)
         look = partial(scanner or scan, plan.data, seed=seed, device=device, progress=progress, out=work / "scan")
-        found = kept.scanned(work, look)
-        trainer = plan.trainer(Store(work), progress, checkpoint_every)
-        fit = trainer.fit(plan.train, plan.clean_images, plan.meter(trainer))
+        found = scanned(work, look)
+        fit = plan.trainer(Store(work), progress, checkpoint_every).fit(plan.train, plan.clean_images)
         delivery = judged(plan, found, fit)
         write_suspects(place / SUSPECTS, plan.data, delivery)
         write_cleaned(place / CLEANED, plan.data.files, delivery.removed)

@@ -18,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from defenselib.audit.found import Found, Skipped
 from defenselib.audit.layouts import find
 from defenselib.audit.names import visible
-from defenselib.audit.pictures import Content, Header, decode, look
+from defenselib.audit.pictures import Content, Found, Header, Skipped, decode, look
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, check_range
 from defenselib.folders import expanded

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from defenselib.audit.found import Found
 from defenselib.audit.names import visible
-from defenselib.audit.pictures import Content, Header, look
+from defenselib.audit.pictures import Content, Found, Header, look
 from defenselib.audit.stored import find_stored
 from defenselib.audit.tree import below, find_tree, others, within
-from defenselib.data.sources.parquet import holds_pictures, list_tables
-from defenselib.data.sources.tables import group_tables, table_files
+from defenselib.data.sources.parquet import group_tables, holds_pictures, list_tables, table_files
 from defenselib.errors import DataError
 
 _BESIDE = "file outside of the training images that are read"

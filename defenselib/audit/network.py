@@ -7,18 +7,17 @@ network is sure of it (V&B); its features change when the image is turned (D-ST)
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from defenselib.audit.amount import seconds_an_image
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses import scores
-from defenselib.defenses.bsd_target import most_frequent
+from defenselib.defenses.bsd_models import most_frequent
 from defenselib.defenses.vab_victim import entropy
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
@@ -103,19 +102,9 @@ def _plain(train: ImageSet, context: Context, epochs: int) -> tuple[Classifier, 
     return model, tuple(votes)
 
 
-def seconds_for(data_count: int, classes: int, side: int, device: torch.device) -> float:
-    """Expected wall time of `look`, from a few training steps of the same network on this machine, now."""
-    model = small_network(classes, side).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = scores.nesterov(model, _RATE)
-    images = torch.randint(256, (_BATCH, 3, side, side), dtype=torch.uint8, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(_BATCH, device=device) % classes
-    taken = []
-    for _ in range(3):
-        started = time.monotonic()
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(to_float(images)), labels).backward()
-        optimizer.step()
-        taken.append(time.monotonic() - started)
+def seconds_for(data: ImageSet, device: torch.device) -> float:
+    """Expected wall time of `look`, from training steps of the same network on this machine, now."""
+    context = context_for(data, device, seed=0, folder=None, progress=False)
+    one = seconds_an_image(context, data.image_size, _BATCH, patience=0.3)
     # Two trainings; looking at all images after every epoch, and for the scores, costs about a third more.
-    return min(taken) / _BATCH * data_count * epochs_for(data_count) * 2 * 1.35
+    return one * len(data) * epochs_for(len(data)) * 2 * 1.35

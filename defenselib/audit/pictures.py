@@ -1,13 +1,14 @@
-"""One picture of a user's folder: what is taken, what is left out and why, and how it becomes S x S pixels.
+"""The pictures of a user's folder: what is found, what is taken, what is left out and why, and how one becomes S x S
+pixels.
 
-The rule is that of data sets (`judged`), and more, for a folder that nobody vouches for and of which a file can be left
-out. Nothing here raises for a picture; the reason is a text.
+The rule is that of data sets (`open_taken`), and more, for a folder that nobody vouches for and of which a file can be
+left out. Nothing here raises for a picture; the reason is a text.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from defenselib.data.sources import judged
-from defenselib.data.sources.images import Content
+from defenselib.data.sources.images import Content, RefusedError, open_taken
 
 MOST_PIXELS = 50_000_000  # of one picture: 150 MB when decoded
 MOST_BYTES = 256_000_000  # of one file
@@ -67,13 +67,13 @@ def decode(content: Content, side: int) -> NDArray[np.uint8] | str:
 @contextmanager
 def _opened(content: bytes | Path | None) -> Iterator[Image.Image]:
     if content is None:
-        raise judged.RefusedError("holds no image bytes")
+        raise RefusedError("holds no image bytes")
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     if size > MOST_BYTES:
-        raise judged.RefusedError(f"is huge: {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
+        raise RefusedError(f"is huge: {size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are read")
     with (
         io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
-        judged.opened(file) as image,
+        open_taken(file) as image,
     ):
         yield image
 
@@ -105,7 +105,7 @@ def _sized(image: Image.Image, side: int) -> NDArray[np.uint8]:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, judged.RefusedError):
+    if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"
@@ -114,3 +114,27 @@ def _why(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "is huge: it does not fit into memory"
     return f"is damaged or truncated ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file (or folder) that is not part of the data: its path relative to the user's folder, and one reason."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pictures by name, not yet opened.
+
+    names: relative path or row of each picture; labels: its position in `classes`; contents: the pictures in this
+    order, anew at every call; skipped, notes: as of `UserData`.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    contents: Callable[[], Iterator[Content]]
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,17 @@ from torch import Tensor
 
 from defenselib.audit import network, whitening
 from defenselib.audit.agree import Taken, agree, leading, shares, told, top
-from defenselib.audit.counts import class_sizes, duplicates
+from defenselib.audit.counts import class_sizes, duplicates, near_duplicates
+from defenselib.audit.counts import seconds_for as seconds_of_pairs
 from defenselib.audit.folder import UserData
-from defenselib.audit.near import near_duplicates
-from defenselib.audit.near import seconds_for as seconds_of_pairs
 from defenselib.audit.patterns import Pattern, find_patterns
 from defenselib.audit.patterns import seconds_for as seconds_of_search
 from defenselib.audit.phrases import UNKNOWN
-from defenselib.audit.signs import ScanReport, Sign
+from defenselib.audit.results import ScanReport, Sign
 from defenselib.audit.trigger import estimate, success
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
-from defenselib.errors import InvalidValueError, check_choice
+from defenselib.errors import DamagedFileError, InvalidValueError, check_choice
 from defenselib.folders import expanded, make, writing
 from defenselib.learning import checkpoints
 from defenselib.learning.context import Context
@@ -36,9 +36,7 @@ from defenselib.learning.context import Context
 BUDGETS = ("quick", "standard")
 _VERSION = 2  # of what an unfinished scan keeps
 _UNFINISHED = ".unfinished"
-
-
-__all__ = ["BUDGETS", "ScanReport", "Sign", "scan", "seconds_for"]
+FILE = "scan.safetensors"  # the report, so that a stopped run does not scan again
 
 
 def scan(
@@ -103,7 +101,7 @@ def seconds_for(data: UserData, budget: str | None = None, device: torch.device 
     search += seconds_of_pairs(images, place) + 1e-4 * count
     if budget == "quick":
         return search
-    return search + network.seconds_for(count, classes, data.images.image_size, place)
+    return search + network.seconds_for(data.images, place)
 
 
 @contextmanager
@@ -201,3 +199,28 @@ def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
     nothing = torch.full((len(labels),), torch.nan)
     shown = dict(zip(data.classes, votes.tolist(), strict=True))
     return [*signs, Sign("second", "Second choice (BSD)", nothing, shown, words)]
+
+
+def scanned(folder: Path, make: Callable[..., ScanReport]) -> ScanReport:
+    """The report that `folder` keeps, or the one that `make` gives, kept from now on. Errors: FolderError.
+
+    make: is called with `save`, by which it keeps the report before it deletes what it has it from.
+    """
+    path = folder / FILE
+    if path.exists():
+        try:
+            return kept(folder)
+        except (DamagedFileError, KeyError, TypeError):
+            path.unlink()
+    return make(save=partial(keep, folder))
+
+
+def keep(folder: Path, report: ScanReport) -> None:
+    """Keep a report. Errors: FolderError."""
+    checkpoints.save(folder / FILE, vars(report) | {"signs": [vars(sign) for sign in report.signs]})
+
+
+def kept(folder: Path) -> ScanReport:
+    """The report that is kept. Errors: DamagedFileError, KeyError, TypeError."""
+    content = checkpoints.load(folder / FILE, torch.device("cpu"))
+    return ScanReport(**content | {"signs": tuple(Sign(**sign) for sign in content["signs"])})

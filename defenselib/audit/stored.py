@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from defenselib.audit.found import Found
+from defenselib.audit.pictures import Found
 from defenselib.data.sources.folder import subfolders
 from defenselib.errors import DataError
 

@@ -3,7 +3,7 @@ see."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from defenselib.audit.amount import Work
-from defenselib.audit.forecast import Meter, spoken
+from defenselib.audit.amount import Work, costs, seconds_an_image
 from defenselib.audit.methods import METHODS
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import Fitted
 from defenselib.experiments.code_digest import code_digest
@@ -28,6 +27,7 @@ from defenselib.seeds import spawn
 
 # Of a folder of pictures nothing is known: the middle of the range, and about the spread that pictures have.
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
 
 
 @dataclass(frozen=True)
@@ -83,20 +83,24 @@ class Trainer:
             **more,
         )
 
-    def fit(self, train: ImageSet, clean: ImageSet | None, meter: Meter) -> Fit:
+    def expected_seconds(self) -> float:
+        """About how long it takes here, after a short measurement."""
+        return sum(costs(self.work).values()) * seconds_an_image(self.context("forecast"), self.image_size)
+
+    def fit(self, train: ImageSet, clean: ImageSet | None) -> Fit:
         """Train on `train`, and on the `clean` images where the method asks for some: they join the training set."""
         keep_memory()
         given, index = self._with_clean(train, clean)
-        recorder = Recorder()
-        look, name = "{desc} {percentage:3.0f}%|{bar}|{postfix}", self.work.defense.name
-        shown = tqdm(total=meter.total, desc=name, bar_format=look, disable=not self.progress)
+        stages, recorder = costs(self.work), Recorder()
+        shown = tqdm(total=sum(stages.values()), desc=self.work.defense.name, bar_format=BAR, disable=not self.progress,
+                     smoothing=0)  # fmt: skip
         with shown as bar, _own_streams(self.device, spawn(self.seed, "global")):
             upstream = None
             if self.work.before is not None:
-                before = self.context("before", meter=meter, bar=bar, prefix="before: ")
+                before = self.context("before", stages=stages, bar=bar, prefix="before: ")
                 upstream = self.work.before.fit(given, before.build_model, before)
             more: dict[str, Any] = {"observer": recorder, "clean": clean, "clean_index": index, "upstream": upstream}
-            context = self.context(meter=meter, bar=bar, **more)
+            context = self.context(stages=stages, bar=bar, **more)
             fitted = self.work.defense.fit(given, context.build_model, context)
         seconds = ({} if upstream is None else before.seconds_by_stage) | context.seconds_by_stage
         return self._found(fitted, recorder, len(train), seconds)
@@ -141,36 +145,42 @@ class Recorder:
 
 
 class Watched(Context):
-    """A context that tells a meter how far it is. prefix: what the meter calls its stages by, in front of their name.
-    bar: of tqdm, over the meter's work."""
+    """A context that moves a bar of tqdm over the work of `stages`, in order. prefix: what stands in front of their
+    names there."""
 
-    def __init__(self, *, meter: Meter | None = None, bar: Any = None, prefix: str = "", **more: Any) -> None:
+    def __init__(
+        self, *, stages: Mapping[str, float] | None = None, bar: Any = None, prefix: str = "", **more: Any
+    ) -> None:
         super().__init__(**more)
-        self._meter, self._bar, self._prefix = meter or Meter({}, 0.0), bar, prefix
+        self._stages, self._bar, self._prefix = dict(stages or {}), bar, prefix
 
     @property
     def seconds_by_stage(self) -> dict[str, float]:
         return {self._prefix + name: round(value, 3) for name, value in self.seconds.items()}
 
     def epochs(self, stage: str, n: int, **state: Any) -> Iterator[int]:
-        name, begun = self._prefix + stage, False
+        begun = False
         for epoch in super().epochs(stage, n, **state):
             if not begun:
-                self._meter.begin(name, epoch / n)
-                self._show(name, epoch, n)
+                self.reach(stage, epoch / n, restored=True)
             begun = True
             yield epoch
-            self._meter.reach(name, (epoch + 1) / n)
-            self._show(name, epoch + 1, n)
+            self.reach(stage, (epoch + 1) / n)
         if not begun:
-            self._meter.begin(name, 1.0)
+            self.reach(stage, 1.0, restored=True)
 
-    def _show(self, name: str, done: int, n: int) -> None:
-        if self._bar is not None:
-            over = self._meter.done >= self._meter.total
-            left = "done" if over else f"about {spoken(self._meter.left)} left"
-            self._bar.set_postfix_str(f"{left} ({name}: {done} of {n})", refresh=False)
-            self._bar.update(self._meter.done - self._bar.n)
+    def reach(self, stage: str, share: float, restored: bool = False) -> None:
+        """So much of a stage is done, and all of those before it. What was restored, or came from the store, says
+        nothing of the pace."""
+        names, name = list(self._stages), self._prefix + stage
+        if self._bar is None or self._bar.disable or name not in names:
+            return
+        earlier = sum(self._stages[item] for item in names[: names.index(name)])
+        step = max(0.0, earlier + share * self._stages[name] - self._bar.n)
+        if restored:
+            self._bar.initial += step
+        self._bar.set_postfix_str(f"{name}: {share:.0%}", refresh=False)
+        self._bar.update(step)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from defenselib.audit.found import Found, Skipped
 from defenselib.audit.names import visible
+from defenselib.audit.pictures import Found, Skipped
 from defenselib.data.sources.folder import CLASS_LIST, class_folders, listed_classes, splits, unwrapped
 from defenselib.errors import DataError
 

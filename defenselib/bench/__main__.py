@@ -12,10 +12,10 @@ import torch
 import typer
 from rich.console import Console
 
-from defenselib.bench import images, photos, steps
+from defenselib.bench import photos, steps
 from defenselib.bench.loops import LOOPS, PROFILES, Size
 from defenselib.commands.output import table
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.errors import DefenseLibError
 from defenselib.experiments.provenance import machine
 
@@ -30,9 +30,6 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Of each process.")] = 1,
     loop: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
     output: Annotated[Path | None, typer.Option(help="A JSON file for the same numbers.")] = None,
-    poisoning: Annotated[
-        bool, typer.Option("--images", help="Also images/s of attacks, augmentation, ranking.")
-    ] = False,
     photographs: Annotated[int, typer.Option("--photos", min=0, help="Also so many JPEG files at 224 pixels.")] = 0,
 ) -> None:
     """Print steps a second of every method's inner loop, alone and several processes at a time."""
@@ -47,12 +44,12 @@ def main(
         if output is not None:
             found = steps.report(profile, size, about, processes, seconds, rows)
             output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        if poisoning:
-            rates = images.measure(size.model, size.width, size.precision, torch.device(device), threads)
-            _table("images/s at 32x32", rates)
         if photographs:
             load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-            _table(f"images/s at 224x224, {load}", photos.bench_photos(photographs, torch.device(device)))
+            shown = table(f"images/s at 224x224, {load}", ("what", "images/s"), ["what"])
+            for name, value in photos.bench_photos(photographs, torch.device(device)).items():
+                shown.add_row(name, f"{value:,.0f}")
+            Console().print(shown)
     except DefenseLibError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -72,13 +69,6 @@ def _print(profile: str, size: Size, machine_name: str, processes: int, rows: di
     Console().print(steps_a_second)
     if len(shown) < len(measured):
         Console().print(f"captured: {steps.NO_CUDA}")
-
-
-def _table(title: str, rates: dict[str, float]) -> None:
-    shown = table(title, ("what", "images/s"), ["what"])
-    for name, value in rates.items():
-        shown.add_row(name, f"{value:,.0f}")
-    Console().print(shown)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.crop_flip import Augment, CutoutAugment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.distinguish import intra_class_epoch
@@ -23,7 +22,7 @@ from defenselib.defenses.vab_beneficiary import Beneficiary
 from defenselib.defenses.vab_victim import PLAIN
 from defenselib.errors import check_choice
 from defenselib.experiments import profile as profiles
-from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
+from defenselib.learning.adversarial import Adversary, adversarial_epoch
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.learning.contrastive import (

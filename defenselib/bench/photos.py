@@ -16,14 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from defenselib.bench.images import wait
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.augment.photos import ResizedCrop
+from defenselib.bench.steps import wait
+from defenselib.data.augment.crop_flip import Augment, ResizedCrop
 from defenselib.data.host.images import HostImages
-from defenselib.data.pixels import to_float
 from defenselib.data.sources import cache as decoded
-from defenselib.data.sources.imagenet import list_imagenet
+from defenselib.data.sources.parts import list_imagenet
 from defenselib.data.sources.preparation import Preparation
+from defenselib.data.tensors import to_float
 from defenselib.folders import CACHE
 
 SIDE, BATCH = 224, 64

@@ -25,7 +25,7 @@ from torch import nn
 
 from defenselib import folders
 from defenselib.bench.loops import LOOPS, Bench, Size
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.errors import check_choice
 from defenselib.experiments import provenance
 from defenselib.models import build_model

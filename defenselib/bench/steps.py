@@ -14,9 +14,8 @@ from unittest import mock
 
 import torch
 
-from defenselib.bench.images import wait
 from defenselib.bench.loops import LOOPS, Bench, Size
-from defenselib.cpu.allocator import keep_memory
+from defenselib.cpu.devices import keep_memory
 from defenselib.errors import check_choice
 from defenselib.learning import capture
 
@@ -65,6 +64,12 @@ def steps_a_second(
             wait(place)
             done += chunk
         return done / (time.perf_counter() - start)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 _barrier: Any = None

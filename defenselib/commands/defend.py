@@ -13,7 +13,7 @@ from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
     from defenselib.audit.defend import Plan
-    from defenselib.audit.delivery import Delivery
+    from defenselib.audit.results import Delivery
 
 
 METHODS = "bsd, asd, vab, dst, dbr, aabl, abl, dbd, cbd, spectral; none trains without one."
@@ -73,8 +73,8 @@ def defend_command(
 
 def _announce(plan: Plan) -> None:
     """What will be done, and about how long it takes."""
+    from defenselib.audit.amount import spoken
     from defenselib.audit.defend import described, expected_seconds
-    from defenselib.audit.forecast import spoken
 
     for name, part in plan.folders.items():
         begin = "" if name == "data" else f"{name}: "

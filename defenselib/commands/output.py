@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from defenselib.audit.signs import ScanReport
+    from defenselib.audit.results import ScanReport
 
 COLOURS = {"calm": "green", "look": "yellow", "unknown": "yellow", "alarm": "bold red"}
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))

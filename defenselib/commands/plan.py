@@ -115,7 +115,7 @@ def run_cell(
 
 def _experiment(key: str | None, plan: Path | None, spec: str | None) -> tuple[Experiment, bool]:
     """What is to be run, and whether its model is trained again where its result is there."""
-    from defenselib.experiments.written import from_json
+    from defenselib.experiments.experiment import from_json
     from defenselib.papers.planned import read
 
     if spec is not None:

@@ -1,4 +1,4 @@
-"""`defenselib status`, `data`, `keep` and `clean`: what there is, and what becomes of it."""
+"""`defenselib status`, `data`, `profile`, `keep` and `clean`: what there is, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from defenselib.commands.output import show
 from defenselib.commands.reproduce import check_profile
-from defenselib.errors import InvalidValueError
+from defenselib.errors import InvalidValueError, check_choice
 
 
 def status(
@@ -110,3 +110,24 @@ def clean(
     show(pd.DataFrame(rows, columns=["kind", "MB", "path"]), "would be removed" if dry_run else "removed")
     size = sum(item.size for item in found) if dry_run else remove(found)
     typer.echo(f"{len(found)} left over, {size / 1e6:.1f} MB {'would be freed' if dry_run else 'freed'}")
+
+
+def profile_command(
+    name: Annotated[str, typer.Argument(help="Name of a profile.")],
+    dataset: Annotated[str, typer.Option(help="Data set of both columns.")] = "cifar10",
+    attack: Annotated[str, typer.Option(help="Attack, whose rate decides how often poison is seen.")] = "badnets",
+    defense: Annotated[str | None, typer.Option(help="Only this defense.")] = None,
+) -> None:
+    """What a profile makes of the papers' schedules: steps, exposures to poison, passes, stage by stage."""
+    from defenselib.defenses import DEFENSES
+    from defenselib.experiments.schedule import derived
+
+    frame = derived(check_profile(name), dataset=dataset, attack=attack)
+    if defense is not None:
+        frame = frame[frame["defense"] == check_choice("defense", defense, DEFENSES)]
+    if frame.empty:
+        raise InvalidValueError(f"profile {name!r} leaves out {dataset!r}, or has no stage of {defense!r}")
+    for column in frame.columns[2:]:
+        digits = 1 if column.startswith("passes") else 0
+        frame[column] = frame[column].map(f"{{:,.{digits}f}}".format)
+    show(frame, f"{name} on {dataset} under {attack}; a split is taken to be right")

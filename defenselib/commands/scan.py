@@ -18,7 +18,7 @@ from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
     from defenselib.audit.folder import UserData
-    from defenselib.audit.signs import ScanReport
+    from defenselib.audit.results import ScanReport
 
 SHOWN = 10  # suspects in the terminal
 FAILS = {"alarm": 1, "unknown": 3}  # exit statuses of --fail-on-alarm; 2 says that nothing was looked at
@@ -47,10 +47,11 @@ def scan_command(
     progress: Annotated[bool, typer.Option(help="Show progress and time left.")] = True,
 ) -> None:
     """Look for poison in your own images: which class, which files, how sure. Nothing in DIR is changed or executed."""
+    from defenselib.audit.amount import spoken
     from defenselib.audit.folder import read_folder
     from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
-    from defenselib.audit.tables import summary
+    from defenselib.audit.suspects import summary
     from defenselib.cpu.devices import chosen_device
 
     check_choice("budget", budget, BUDGETS)
@@ -61,8 +62,8 @@ def scan_command(
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run or not as_json:
-        time = f"{max(1, round(expected))} seconds" if expected < 90 else f"{round(expected / 60)} minutes"
-        typer.echo(f"{len(data.files)} images, {len(data.classes)} classes: about {time}", err=not dry_run)
+        about = f"{len(data.files)} images, {len(data.classes)} classes: about {spoken(expected)}"
+        typer.echo(about, err=not dry_run)
     if dry_run:
         _tell_reading(data)
         return
@@ -79,7 +80,7 @@ def scan_command(
 
 def _write(out: Path, data: UserData, report: ScanReport) -> None:
     from defenselib.audit.page import write_report
-    from defenselib.audit.tables import write_scan
+    from defenselib.audit.suspects import write_scan
 
     write_report(out / "report.html", data, report)
     write_scan(out, data, report)

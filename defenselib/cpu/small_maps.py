@@ -9,7 +9,7 @@ small images. Two ways around it, with the CPU time of theirs and ours, one thre
   alone, to 512 channels at 4x4: from 256 channels 82 and 61 ms, from 512 138 and 115. With 128 channels, or at 8x8, the
   vendor is ahead (256 channels at 8x8: 87 billion operations a second and 74).
 
-Only where a processor has no bf16 instructions (`bf16.py`): elsewhere the kernels are others.
+Only where a processor has no bf16 instructions (`devices.py`): elsewhere the kernels are others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from defenselib.cpu.bf16 import hardware_has_bf16
+from defenselib.cpu.devices import hardware_has_bf16
 
 FEW_POSITIONS = 4
 UNFOLDED_POSITIONS, UNFOLDED_CHANNELS = 16, 256

@@ -1,4 +1,5 @@
-"""Stratified subsets: exact counts in the data set's class proportions, drawn by seed."""
+"""Stratified subsets: exact counts in the data set's class proportions, drawn by seed; a few of many,
+spread evenly: what lies sorted by class is seen in all its classes."""
 
 from __future__ import annotations
 
@@ -90,3 +91,17 @@ def take(dataset: Dataset, limit: int | None, holdout: int, seed: int) -> Datase
         index = stratified_index(dataset.train.labels, limit, seed, "limit")
         dataset = replace(dataset, train=dataset.train.select(index.to(dataset.train.images.device)))
     return dataset
+
+
+def spread(index: Tensor, most: int) -> Tensor:
+    """At most so many of the positions, int64 (n,)."""
+    if len(index) <= most:
+        return index
+    return index[torch.arange(most, device=index.device) * len(index) // max(1, most)]
+
+
+def spread_samples(data: ImageSet, most: int) -> ImageSet:
+    """At most so many of the samples."""
+    if len(data) <= most:
+        return data
+    return data.select(spread(torch.arange(len(data), device=data.labels.device), most))

@@ -18,7 +18,7 @@ from defenselib.defenses.base import BuildModel
 from defenselib.defenses.scores import adversarial_sce, otsu_threshold, sce
 from defenselib.errors import check_batch_sizes, check_choice, check_counts, check_fields, check_positive
 from defenselib.learning.context import Context
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.learning.supervised import make_optimizer, supervised_stage
 from defenselib.models import Classifier
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.settings import Scheduled
-from defenselib.learning.adversarial_training import Adversary, adversarial_epoch
+from defenselib.learning.adversarial import Adversary, adversarial_epoch
 from defenselib.learning.context import Context
 from defenselib.learning.settings import part_of
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.removal import Removal

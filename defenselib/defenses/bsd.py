@@ -14,8 +14,7 @@ from torch import Tensor
 from defenselib.data.types import ImageSet
 from defenselib.defenses import bsd_split as split
 from defenselib.defenses.base import BuildModel, Fitted
-from defenselib.defenses.bsd_models import Run, open_set_scores, oss_of_every_class
-from defenselib.defenses.bsd_target import Altruist
+from defenselib.defenses.bsd_models import Altruist, Run, open_set_scores, oss_of_every_class
 from defenselib.defenses.settings import MixMatched
 from defenselib.errors import (
     InvalidValueError,

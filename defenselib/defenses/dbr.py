@@ -16,8 +16,7 @@ from torch import Tensor
 
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
-from defenselib.defenses.distinguish import Distinguishing
-from defenselib.defenses.rank_split import Split
+from defenselib.defenses.distinguish import Distinguishing, Split
 from defenselib.defenses.settings import Augmented
 from defenselib.errors import (
     InvalidValueError,
@@ -46,7 +45,7 @@ class DBR(Distinguishing, Augmented):
     scores and the model that is repaired are two trainings. Optimizer and augmentation: the authors' code.
 
     steps: "unlearn" or "relearn" leaves out the other (Fig. 5). rounds 0: the distinguishment alone. probe: what a run
-    measures besides, see `experiments.measure.sensitivity`; the method does not look at it.
+    measures besides, see `experiments.measure.figures`; the method does not look at it.
     """
 
     name: ClassVar[str] = "dbr"

@@ -15,8 +15,7 @@ from torch import Tensor
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.contrastive_baselines import ContrastiveBaseline
-from defenselib.defenses.distinguish import Distinguishing
-from defenselib.defenses.rank_split import Split
+from defenselib.defenses.distinguish import Distinguishing, Split
 from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.learning.context import Context
 from defenselib.learning.contrastive import simclr_encoder, supcon_encoder

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.removal import FineTuned

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.defenses.base import BuildModel, Fitted
 from defenselib.defenses.removal import FineTuned
@@ -22,7 +22,7 @@ from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.evaluation import accuracy
 from defenselib.learning.fine_tuning import FineTuning, weights_digest
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.learning.supervised import check_finite
 from defenselib.models import Classifier
 

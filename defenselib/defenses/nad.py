@@ -23,7 +23,7 @@ from defenselib.learning.batches import shuffled
 from defenselib.learning.context import Context
 from defenselib.learning.fine_tuning import weights_digest
 from defenselib.learning.semi_supervised import Trainee
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.learning.supervised import check_finite, descend
 from defenselib.models import Classifier
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.augment.transforms import Transform, draw, named
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError
 from defenselib.learning.adversarial import ifgsm

@@ -9,9 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.augment.cutout import CutoutAugment
-from defenselib.data.augment.photos import augmentation
+from defenselib.data.augment.crop_flip import Augment, CutoutAugment, augmentation
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import (
     check_batch_sizes,

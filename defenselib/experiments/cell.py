@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable
@@ -12,20 +13,20 @@ from typing import Any, TypeVar
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack, poison
-from defenselib.data.host.placing import place
+from defenselib.data.host.images import place
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.asd import ASD
 from defenselib.defenses.base import Defense, Fitted
 from defenselib.errors import DataError, InvalidValueError
 from defenselib.experiments import clean, provenance
 from defenselib.experiments.code_digest import code_of
-from defenselib.experiments.measure import distances, perturbed, recovery, sensitivity
+from defenselib.experiments.measure import figures, perturbed
 from defenselib.experiments.measure.looks import looks
 from defenselib.experiments.measure.observer import Observer
-from defenselib.experiments.oracle import with_oracle
 from defenselib.experiments.result import Result
 from defenselib.experiments.shared import SharedStages
 from defenselib.experiments.spec import Resolved
@@ -36,6 +37,20 @@ from defenselib.models import Classifier, build_model
 from defenselib.seeds import spawn
 
 T = TypeVar("T")
+
+
+def with_oracle(defense: ASD, is_poisoned: Tensor) -> ASD:
+    """A diagnostic that is no defense: the same ASD, ranking every poisoned sample (bool (N,)) behind every clean one.
+
+    The pools have ASD's sizes and schedule. What remains between this run and the undefended model is the price of the
+    semi-supervised schedule, not of the split.
+    """
+
+    class OracleASD(ASD):
+        def admissible(self, scores: Tensor) -> Tensor:
+            return scores.masked_fill(is_poisoned.to(scores.device), float("inf"))
+
+    return OracleASD(**{field.name: getattr(defense, field.name) for field in dataclasses.fields(defense)})
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Cell:
             attack = _timed(stages, "prepare", lambda: self.attack(dataset))
             poisoned = _timed(stages, "poison", lambda: self.poison(dataset, attack))
             computed = time.process_time()
-            probe, watch = perturbed.history_of(poisoned, resolved), distances.watch_of(poisoned, resolved)
+            probe, watch = perturbed.history_of(poisoned, resolved), figures.watch_of(poisoned, resolved)
             observer = Observer(poisoned, resolved.history_test, resolved.precision == "bf16", probe, watch)
             self._shared.observer = observer
             context, clean_given = self._context(dataset, poisoned, upstream, observer)
@@ -161,7 +176,7 @@ class Cell:
         stopped = False
         try:
             fitted = defense.fit(train, context.build_model, context)
-            fitted.arrays |= sensitivity.arrays_of(defense, train, context)
+            fitted.arrays |= figures.arrays_of(defense, train, context)
         except Stopped as stop:
             if stop.model is None:
                 raise InvalidValueError(
@@ -222,7 +237,7 @@ class Cell:
             suspects_count=None if fitted.suspects is None else len(fitted.suspects),
             metrics=observer.metrics_of(fitted)
             | observer.metrics
-            | recovery.metrics_of(fitted, poisoned, resolved)
+            | perturbed.recovered(fitted, poisoned, resolved)
             | perturbed.metrics_of(fitted, poisoned, resolved)
             | ({} if poisoned.target is None else {"false_target": seen.false_target(poisoned.target)}),
             data_digest=dataset.digest,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from defenselib.experiments.digest.definitions import Definitions
+from defenselib.experiments.digest.names import Key
 from defenselib.experiments.digest.rules import Rules
-from defenselib.experiments.digest.scopes import Key
 from defenselib.experiments.digest.sources import Sources
 
 ATTACK: Key = ("defenselib.attacks", "ATTACKS")
@@ -41,10 +41,10 @@ MEASURES: Mapping[str, Key] = {
     "losses": ("defenselib.experiments.measure.perturbed", "history_of"),
     "resistance": ("defenselib.experiments.measure.perturbed", "metrics_of"),
     "sce": ("defenselib.experiments.measure.perturbed", "arrays_of"),
-    "recovered": ("defenselib.experiments.measure.recovery", "metrics_of"),
+    "recovered": ("defenselib.experiments.measure.perturbed", "recovered"),
 }
 LOOKS: Key = ("defenselib.experiments.measure.looks", "looks")
-ORACLE: Key = ("defenselib.experiments.oracle", "with_oracle")
+ORACLE: Key = ("defenselib.experiments.cell", "with_oracle")
 
 # Checkers that return nothing: a call is a statement of its own.
 STATEMENTS = (
@@ -118,13 +118,7 @@ def starts(
 
 def code_of(experiment: Mapping[str, Any], code: Definitions | None = None) -> str:
     """`code_digest` of an experiment as `Resolved.describe` and a result's `experiment` tell it."""
-    return code_digest(**_chosen(experiment), code=code)
-
-
-def reach_of(experiment: Mapping[str, Any]) -> set[Key]:
-    """All definitions that the digest of an experiment covers."""
-    code = today()
-    return code.reach(*(starts(**_chosen(experiment), code=code) or ()))
+    return code_digest(**chosen(experiment), code=code)
 
 
 def stage_digest(make: Callable[..., Any], model: str) -> str:
@@ -133,7 +127,8 @@ def stage_digest(make: Callable[..., Any], model: str) -> str:
     return _joined(code, [*_keys(code, make), *(_entry(code, MODEL, model) or ()), *HANDED])
 
 
-def _chosen(experiment: Mapping[str, Any]) -> dict[str, Any]:
+def chosen(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an experiment's description decides where its reach starts from."""
     names = ("attack", "defense", "diagnostic", "model", "measure")
     return {name: experiment[name] for name in names} | {"upstream": experiment["upstream"] is not None}
 

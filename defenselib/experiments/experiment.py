@@ -1,7 +1,10 @@
-"""One cell as it is asked for, and the way to its numbers: paper recipe, profile, the caller's arguments."""
+"""One cell as it is asked for, the way to its numbers (paper recipe, profile, the caller's arguments), and as JSON and
+back, so that another process runs the very same."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +17,7 @@ from defenselib.attacks.poisoning import target_of
 from defenselib.defenses import DEFENSES
 from defenselib.errors import InvalidValueError, check_choice, check_range, printable
 from defenselib.experiments import profile as profiles
-from defenselib.experiments.fields import arguments, checked, typed
+from defenselib.experiments.fields import arguments, checked, default_of, hyper_parameters, plain, typed
 from defenselib.experiments.profile import PAPER_MODEL
 from defenselib.experiments.resolve import facts_of, make_attack, make_defense, rate_of, subset_size
 from defenselib.experiments.spec import Resolved, file_name, hash_of
@@ -25,14 +28,6 @@ MEASURES = ("acc", "asr", "ra", "recovered", "losses", "resistance", "sce")
 DIAGNOSTICS = ("oracle-split",)
 STOP_AFTER = re.compile(r"[^:]+(:[1-9][0-9]*)?")
 LAST_SEED = (1 << 63) - 1
-KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("dataset", "attack", "defense", "profile"), str),
-    **dict.fromkeys(("model", "paper", "count", "stop_after", "source", "diagnostic"), str | None),
-    **dict.fromkeys(("seed", "holdout"), int),
-    "rate": float | None,
-    "target": int | None,
-    "measure": tuple[str, ...],
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Experiment:
     diagnostic: str | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
+        for name, kind in hyper_parameters(type(self), ("attack_args", "defense_args")).items():
             object.__setattr__(self, name, checked(name, getattr(self, name), kind))
         check_choice("attack", self.attack, ATTACKS)
         check_choice("defense", self.defense, DEFENSES)
@@ -160,3 +155,26 @@ class Experiment:
     def replace(self, **changes: Any) -> Experiment:
         """A copy with other fields."""
         return replace(self, **changes)
+
+
+def as_dict(experiment: Experiment) -> dict[str, Any]:
+    """The fields that are not their default, as JSON values."""
+    pairs = ((item, getattr(experiment, item.name)) for item in dataclasses.fields(experiment))
+    return {item.name: plain(value) for item, value in pairs if value != default_of(item)}
+
+
+def from_dict(content: Any, where: str = "specification") -> Experiment:
+    """The Experiment of `as_dict`. Errors: UnknownNameError for a field that is none, InvalidValueError for a value of
+    another type or range."""
+    if not isinstance(content, Mapping):
+        raise InvalidValueError(f"{where} is {content!r}, it must be a table of an experiment's fields")
+    return Experiment(**typed(hyper_parameters(Experiment), content, where))
+
+
+def from_json(text: str, where: str = "specification") -> Experiment:
+    """The Experiment in a JSON text. Errors: as `from_dict`, and InvalidValueError for what is no JSON."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"{where} is no JSON: {error}") from error
+    return from_dict(content, where)

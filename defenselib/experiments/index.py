@@ -1,4 +1,5 @@
-"""Which result files a store's folder holds: listed once, held in memory, listed anew when a folder changes.
+"""Which result files a store's folder holds, `ROOT/PROFILE/...-HASH.json`: a profile's folder is listed anew when it
+changes.
 
 Only a cache of what stands on disk: other processes may add and remove files at any time.
 """
@@ -6,104 +7,78 @@ Only a cache of what stands on disk: other processes may add and remove files at
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from defenselib.experiments.names import HASH, WORKING_FOLDERS
+from defenselib.experiments.schema import HASH, WORKING_FOLDERS
 
 # A folder that changed so shortly before it was listed can change again without another time stamp (ns): the clock of
-# file systems ticks in hundredths of a second, that of some in seconds.
-_TICK, _COARSE_TICK = 100_000_000, 2_500_000_000
+# some file systems ticks in seconds.
+_TICK = 2_500_000_000
 
 
-@dataclass
-class _Listing:
-    """Names in a folder as they were at `changed` (its time stamp); `settled`: none can have been missed."""
+class _Listing(NamedTuple):
+    """Names of the files in a folder. starts: what they say before their hashes."""
 
-    changed: int = -1
-    settled: bool = False
-    names: list[str] = field(default_factory=list)
-    by_hash: dict[str, str] = field(default_factory=dict)
-    starts: frozenset[str] = frozenset()
+    names: list[str]
+    by_hash: dict[str, str]
+    starts: frozenset[str]
 
 
-class Index:
-    """The result files below one root, `PROFILE/...-HASH.json`."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = str(root)
-        self._top = _Listing()
-        self._folders: dict[str, _Listing] = {}
-
-    def find(self, key: str) -> list[Path]:
-        """Files of the results called `key` (a hash), in order of their folders."""
-        listings = ((folder, self._listing(folder)) for folder in self._profiles())
-        return [Path(folder, listing.by_hash[key]) for folder, listing in listings if key in listing.by_hash]
-
-    def files(self, start: str = "") -> Iterator[Path]:
-        """All files of results whose name begins with `start`, in order of folder and name."""
-        for folder in self._profiles():
-            yield from [Path(folder, name) for name in self._listing(folder).names if name.startswith(start)]
-
-    def state(self) -> tuple[tuple[str, int, int], ...]:
-        """Path, time stamp (ns) and size of every file of a result or its arrays: the same as long as all are."""
-        found = []
-        for folder in self._profiles():
-            with suppress(FileNotFoundError), os.scandir(folder) as entries:
-                found += [_facts(entry) for entry in entries if not entry.name.startswith(".")]
-        return tuple(sorted(found))
-
-    def starts(self) -> frozenset[str]:
-        """What the files' names say before their hashes."""
-        return frozenset().union(*(self._listing(folder).starts for folder in self._profiles()))
-
-    def _profiles(self) -> list[str]:
-        """The folders of results, one a profile."""
-        changed = _time_stamp(self._root)
-        if changed is None:
-            return []
-        if changed != self._top.changed or not self._top.settled:
-            settled = _settled(changed)
-            with os.scandir(self._root) as entries:
-                names = [entry.name for entry in entries if _is_profile(entry)]
-            self._top = _Listing(changed, settled, sorted(names))
-        return [os.path.join(self._root, name) for name in self._top.names]
-
-    def _listing(self, folder: str) -> _Listing:
-        known = self._folders.get(folder)
-        changed = _time_stamp(folder)
-        if changed is None:
-            return _Listing()
-        if known is not None and known.settled and known.changed == changed:
-            return known
-        settled = _settled(changed)
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and name[0] != ".")
-        by_hash = {
-            name[-21:-5]: name for name in reversed(names) if name[-22:-21] == "-" and HASH.fullmatch(name[-21:-5])
-        }
-        starts = frozenset(name[:-22] for name in by_hash.values())
-        self._folders[folder] = _Listing(changed, settled, names, by_hash, starts)
-        return self._folders[folder]
+def find(root: Path, key: str) -> list[Path]:
+    """Files of the results called `key` (a hash), in order of their folders."""
+    listings = ((folder, _listing(folder)) for folder in _profiles(root))
+    return [Path(folder, listing.by_hash[key]) for folder, listing in listings if key in listing.by_hash]
 
 
-@lru_cache(maxsize=64)
-def index_of(root: Path) -> Index:
-    """The index of a folder (absolute), the same for all stores there."""
-    return Index(root)
+def files(root: Path, start: str = "") -> Iterator[Path]:
+    """All files of results whose name begins with `start`, in order of folder and name."""
+    for folder in _profiles(root):
+        yield from [Path(folder, name) for name in _listing(folder).names if name.startswith(start)]
 
 
-def _time_stamp(folder: str) -> int | None:
-    """When the folder's list of names last changed, in ns; None where there is no folder."""
+def state(root: Path) -> tuple[tuple[str, int, int], ...]:
+    """Path, time stamp (ns) and size of every file of a result or its arrays: the same as long as all are."""
+    found = []
+    for folder in _profiles(root):
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            found += [_facts(entry) for entry in entries if not entry.name.startswith(".")]
+    return tuple(sorted(found))
+
+
+def starts(root: Path) -> frozenset[str]:
+    """What the files' names say before their hashes."""
+    return frozenset().union(*(_listing(folder).starts for folder in _profiles(root)))
+
+
+def _profiles(root: Path) -> list[str]:
+    """The folders of results, one a profile."""
     try:
-        facts = os.stat(folder)
+        with os.scandir(root.absolute()) as entries:
+            return sorted(entry.path for entry in entries if _is_profile(entry))
     except OSError:
-        return None
-    return facts.st_mtime_ns if stat.S_ISDIR(facts.st_mode) else None
+        return []
+
+
+def _listing(folder: str) -> _Listing:
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except OSError:
+        return _Listing([], {}, frozenset())
+    settled = time.time_ns() - changed >= _TICK
+    return _listed(folder, changed) if settled else _listed.__wrapped__(folder, changed)
+
+
+@lru_cache(maxsize=256)
+def _listed(folder: str, changed: int) -> _Listing:
+    """The folder as it was at `changed`, its time stamp (ns)."""
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and name[0] != ".")
+    by_hash = {name[-21:-5]: name for name in reversed(names) if name[-22:-21] == "-" and HASH.fullmatch(name[-21:-5])}
+    return _Listing(names, by_hash, frozenset(name[:-22] for name in by_hash.values()))
 
 
 def _facts(entry: os.DirEntry[str]) -> tuple[str, int, int]:
@@ -112,10 +87,6 @@ def _facts(entry: os.DirEntry[str]) -> tuple[str, int, int]:
     except OSError:  # a link to nothing
         return entry.path, -1, -1
     return entry.path, facts.st_mtime_ns, facts.st_size
-
-
-def _settled(changed: int) -> bool:
-    return time.time_ns() - changed >= (_TICK if changed % 1_000_000_000 else _COARSE_TICK)
 
 
 def _is_profile(entry: os.DirEntry[str]) -> bool:

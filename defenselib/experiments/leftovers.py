@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defenselib import folders
-from defenselib.experiments.names import HASH, WORKING_FOLDERS
+from defenselib.experiments.schema import HASH, WORKING_FOLDERS
 from defenselib.experiments.store import Store
 
 HOUR = 3600.0  # seconds

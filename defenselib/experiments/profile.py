@@ -12,7 +12,7 @@ from typing import Any
 from defenselib import models
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice, check_range, unknown
 from defenselib.experiments.fields import ATTACK_RESERVED, MISSING, convert, hyper_parameters, typed
-from defenselib.experiments.names import check_profile_name
+from defenselib.experiments.schema import check_profile_name
 
 FOLDER = Path(__file__).parent / "profiles"
 VERDICTS = ("none", "order", "numbers")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from defenselib.cpu.bf16 import arithmetic
+from defenselib.cpu.devices import arithmetic
 from defenselib.version import __version__
 
 

@@ -1,10 +1,14 @@
-"""The parts of an experiment in numbers: paper recipe, profile and the caller's arguments, in this order."""
+"""The parts of an experiment in numbers: paper recipe, profile and the caller's arguments, in this order; the recipes
+are what papers set otherwise than a method's defaults, on a data set or of methods that are not their own."""
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from defenselib import attacks, defenses
@@ -14,7 +18,22 @@ from defenselib.defenses.base import Defense
 from defenselib.errors import InvalidValueError
 from defenselib.experiments.fields import arguments, default_of, hyper_parameters, typed
 from defenselib.experiments.profile import DataRule, Profile
-from defenselib.experiments.recipes import recipe
+
+
+@cache
+def _rules() -> list[dict[str, Any]]:
+    text = Path(__file__).with_name("recipes.toml").read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = tomllib.loads(text)["recipe"]
+    return found
+
+
+def recipe(defense: str, dataset: str, paper: str | None) -> dict[str, Any]:
+    """Overrides of `defense`'s defaults on `dataset` in `paper`, as `recipes.toml` has them; the later rule wins."""
+    asked, result = {"defenses": defense, "datasets": dataset, "papers": paper}, dict[str, Any]()
+    for rule in _rules():
+        if all(name in rule.get(axis, (name,)) for axis, name in asked.items()):
+            result |= rule["sets"]
+    return result
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import torch
 
 from defenselib import data as datasets
 from defenselib.attacks import Attack
-from defenselib.cpu.allocator import keep_memory
-from defenselib.cpu.devices import chosen_device
+from defenselib.cpu.devices import chosen_device, keep_memory
 from defenselib.data.types import Dataset, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import InvalidValueError, check_range
@@ -40,7 +39,7 @@ def run(
     the same final numbers. wait: wait for another process that is at work on the same cell, or on the model that it
     starts from; else BusyError. weights: compute it also where its result is there without the weights of its model, as
     committed results are. What has to be computed changes this process: glibc's allocator keeps freed memory from then
-    on (`cpu.allocator.keep_memory`).
+    on (`cpu.devices.keep_memory`).
     """
     chosen, resolved = chosen_device(device), experiment.resolve()
     interval = _interval() if checkpoint_every is None else _seconds("checkpoint_every", checkpoint_every)

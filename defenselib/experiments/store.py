@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from defenselib import folders
 from defenselib.errors import BusyError, DamagedFileError, DataError, DefenseLibError
-from defenselib.experiments.index import index_of
-from defenselib.experiments.names import check_hash, check_key, check_profile_name, check_stem
+from defenselib.experiments import index
 from defenselib.experiments.result import Result
+from defenselib.experiments.schema import check_hash, check_key, check_profile_name, check_stem
 from defenselib.experiments.spec import Resolved, file_name
 from defenselib.folders import atomic
 
@@ -59,16 +59,16 @@ class Store:
     def files(self, key: str) -> Iterator[Path]:
         """The JSON files of the result with a hash, unread: none, one, or one in each store."""
         for root in (*self.also, self.root):
-            yield from index_of(root.absolute()).find(key)
+            yield from index.find(root, key)
 
     def starts(self) -> frozenset[str]:
         """What the names of all results' files say before the hash (`spec.start_of`). An experiment whose name is not
         among them has no result here, which is known without resolving it."""
-        return frozenset().union(*(index_of(root.absolute()).starts() for root in (*self.also, self.root)))
+        return frozenset().union(*(index.starts(root) for root in (*self.also, self.root)))
 
     def state(self) -> tuple[tuple[str, int, int], ...]:
         """What changes whenever a file of a result is added, rewritten or removed."""
-        return sum((index_of(root.absolute()).state() for root in (*self.also, self.root)), ())
+        return sum((index.state(root) for root in (*self.also, self.root)), ())
 
     def results(self, dataset: str = "") -> Iterator[Result]:
         """All results, or those on one data set, each hash once, in order of folder and file name.
@@ -160,7 +160,7 @@ class Store:
 
     def _all(self, start: str = "") -> Iterator[Result | DataError]:
         for root in (*self.also, self.root):
-            for path in index_of(root.absolute()).files(start):
+            for path in index.files(root, start):
                 try:
                     result = _read(path)
                 except DataError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.errors import InvalidValueError
 from defenselib.learning.context import Context
 from defenselib.models.classifier import evaluating

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from defenselib.cpu.bf16 import autocast
+from defenselib.cpu.devices import autocast
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, check_choice
 from defenselib.learning import checkpoints

@@ -16,7 +16,7 @@ from defenselib.data.types import ImageSet
 from defenselib.errors import check_batch_sizes, check_counts, check_positive, check_range, check_shares
 from defenselib.learning.batches import shuffled
 from defenselib.learning.context import BuildModel, Context
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.learning.supervised import make_optimizer, one_pass
 from defenselib.models import Classifier
 from defenselib.seeds import initialised

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from defenselib.cpu.bf16 import autocast
-from defenselib.data.pixels import to_float
+from defenselib.cpu.devices import autocast
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.models.classifier import evaluating
 from defenselib.models.folding import folded

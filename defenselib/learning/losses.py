@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.data.constants import identity
+from defenselib.data.tensors import identity
 
 
 def symmetric_cross_entropy(

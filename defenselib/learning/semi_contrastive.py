@@ -13,7 +13,7 @@ from defenselib.data.types import ImageSet
 from defenselib.errors import check_choice
 from defenselib.learning.context import BuildModel, Context
 from defenselib.learning.contrastive import Contrastive, contrastive_loss, encoder_from, train_encoder, without_head
-from defenselib.learning.stages import stage_key
+from defenselib.learning.settings import stage_key
 from defenselib.models import Classifier
 
 POSITIVES = ("clean", "label")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, TrainingDivergedError, check_choice, check_increasing
 from defenselib.learning.batches import shuffled

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from defenselib.cpu.bf16 import computes_bf16
+from defenselib.cpu.devices import computes_bf16
 from defenselib.cpu.small_maps import Conv2d
-from defenselib.models.batch_norm import BatchNorm2d
+from defenselib.models.classifier import BatchNorm2d
 
 # Folding `laptop`'s network takes as long as it saves on 200 images; saved are 13 % of a pass, 3 % with ResNet-18.
 FEWEST_IMAGES = 1000

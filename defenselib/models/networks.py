@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from defenselib.errors import InvalidValueError, check_choice
-from defenselib.models.architectures import densenet, mobilenet, vgg
+from defenselib.models.architectures import densenet, mobilenet, resnet, vgg
 from defenselib.models.classifier import Classifier
-from defenselib.models.resnet import resnet
 
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2023, 0.1994, 0.2010)

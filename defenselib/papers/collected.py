@@ -12,11 +12,10 @@ from typing import Any
 from defenselib import data
 from defenselib.data import load
 from defenselib.errors import DataError, DefenseLibError
-from defenselib.experiments.experiment import Experiment, Resolved, hash_of
+from defenselib.experiments.experiment import Experiment, Resolved, as_dict, hash_of
 from defenselib.experiments.result import Result
-from defenselib.experiments.stages import shared_stages
+from defenselib.experiments.shared import shared_stages
 from defenselib.experiments.store import Store
-from defenselib.experiments.written import as_dict
 from defenselib.papers.costs import Cost, Costs
 from defenselib.papers.kit.cells import Choice, Need, needs, spoken_of
 from defenselib.papers.kit.claims import Claim

@@ -12,10 +12,9 @@ from typing import Any
 
 from defenselib import folders
 from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
-from defenselib.experiments.experiment import Experiment
+from defenselib.experiments.experiment import Experiment, from_dict
 from defenselib.experiments.fields import hyper_parameters, typed
-from defenselib.experiments.names import check_hash, check_stem
-from defenselib.experiments.written import from_dict
+from defenselib.experiments.schema import check_hash, check_stem
 
 FORMAT = "defenselib-plan-2"
 ORDERS = ("paper", "yield")

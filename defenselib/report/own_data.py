@@ -8,13 +8,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.audit import delivered
+from defenselib.audit import trials
 from defenselib.audit.defend import Plan, Settings
-from defenselib.audit.delivery import Delivery
 from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.names import visible
-from defenselib.audit.signs import ScanReport
+from defenselib.audit.results import Delivery, ScanReport
 from defenselib.experiments.store import results_folder
 from defenselib.plots import words
 from defenselib.plots.canvas import empty
@@ -22,7 +21,7 @@ from defenselib.plots.pictures import captioned
 from defenselib.report.html import Html, render
 
 FOLDER = "audit"
-SCANS, DELIVERED = "scan.csv", delivered.TABLE
+SCANS, DELIVERED = "scan.csv", trials.TABLE
 # Columns of the table of scans that are shown, in percent: see `audit.trials`.
 TOLD = {
     "precision": "precision, flagged",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from defenselib import attacks
-from defenselib.attacks import iab_networks as nets
+from defenselib.attacks import iab_training as nets
 from defenselib.attacks.iab import InputAware
 from defenselib.attacks.iab_training import NORMALISATIONS, JointTraining, MaskTraining, Pairs, normalise
 from defenselib.data.types import ImageSet

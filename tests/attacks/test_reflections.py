@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from defenselib.attacks import reflections
-from defenselib.attacks.reflections import FEWEST, check_source, draw_reflections, load_reflections
+from defenselib.attacks import refool
+from defenselib.attacks.refool import FEWEST, check_source, draw_reflections, load_reflections
 from defenselib.data import load
 from defenselib.errors import DataError
 
@@ -119,4 +119,4 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
 def test_a_missing_data_set_is_named(alone: Path) -> None:
     with pytest.raises(DataError, match=r"reflections 'cifar100': no data for 'cifar100'.*reflections='synthetic'"):
         load_reflections("cifar100", images_of(10, SIDE), 300, seed=0)
-    assert reflections.SOURCES[:2] == ("auto", "synthetic")
+    assert refool.SOURCES[:2] == ("auto", "synthetic")

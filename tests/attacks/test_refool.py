@@ -14,7 +14,7 @@ from torch import Tensor
 
 from defenselib import attacks
 from defenselib.attacks import optics
-from defenselib.attacks.hashing import uniform
+from defenselib.attacks.base import uniform
 from defenselib.attacks.refool import Refool
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, InvalidValueError, NotPreparedError, UnknownNameError

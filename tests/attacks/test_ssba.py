@@ -14,8 +14,7 @@ from torch import Tensor
 from defenselib import attacks
 from defenselib.attacks.bch import generator_polynomial, secret_bits
 from defenselib.attacks.networks import by_chunks
-from defenselib.attacks.ssba import SampleSpecific
-from defenselib.attacks.ssba_networks import Decoder, Encoder
+from defenselib.attacks.ssba import Decoder, Encoder, SampleSpecific
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, NotPreparedError, TrainingDivergedError
 from defenselib.learning.context import Context

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData, read_folder
-from defenselib.audit.signs import ScanReport, Sign
+from defenselib.audit.results import ScanReport, Sign
 from defenselib.errors import DataError
 
 

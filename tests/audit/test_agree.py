@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defenselib.audit import sections, tables
+from defenselib.audit import page, suspects
 from defenselib.audit.agree import ALARM, EACH, LOOK, agree, leading, top
 from defenselib.audit.patterns import Pattern, _averaged
+from defenselib.audit.results import ScanReport, Sign, Verdict
 from defenselib.audit.scan import scan
-from defenselib.audit.signs import ScanReport, Sign, Verdict
 from tests.audit.test_scan import planted, smooth, user_data
 
 N, CLASSES = 2000, tuple("ABCDEFGHIJ")
@@ -116,8 +116,8 @@ def test_files_are_flagged_by_what_holds_them_and_by_nothing_where_they_are_not_
     network = signs(loss=scores, entropy=scores, fct=torch.arange(N).float())
     verdict = agree(network, LABELS, CLASSES, [pattern(0, range(9), 1.0)], 5)
     report = ScanReport(**vars(verdict), signs=tuple(network.values()), pattern=None, mask=None, seconds={})
-    by = tables.columns(report).index("flagged_by")
-    names = {row[1]: row[by] for row in tables.rows(user_data(torch.zeros(N, 3, 8, 8).byte(), LABELS), report)}
+    by = suspects.columns(report).index("flagged_by")
+    names = {row[1]: row[by] for row in suspects.rows(user_data(torch.zeros(N, 3, 8, 8).byte(), LABELS), report)}
     held = {name for name, said in names.items() if said}
     assert held == {f"class 5/{i}.png" for i in range(1000, 1040)} and set(names.values()) <= {"", "loss entropy"}
 
@@ -127,9 +127,9 @@ def test_where_no_class_could_be_searched_nothing_is_said_to_be_clean(labels: to
     data = user_data(smooth(0, len(labels)), labels)
     report = scan(data, budget="quick")
     assert report.alarm == "unknown" and report.words.startswith("Too few images to tell")
-    assert tables.summary(data, report)["not_searched"] == list(data.classes)
-    assert "No sign of poison" not in sections.head(data, report, None)
-    assert data.classes[-1] in sections.checked(data, report, None)
+    assert suspects.summary(data, report)["not_searched"] == list(data.classes)
+    assert "No sign of poison" not in page.head(data, report, None)
+    assert data.classes[-1] in page.checked(data, report, None)
 
 
 def test_classes_that_are_too_small_are_named() -> None:
@@ -138,7 +138,7 @@ def test_classes_that_are_too_small_are_named() -> None:
     data = user_data(images, labels)
     report = scan(data, budget="quick")
     assert report.alarm == "alarm" and "Not searched" in report.words and "class class 4, class 5." in report.words
-    assert "class 4, class 5" in sections.checked(data, report, None)
+    assert "class 4, class 5" in page.checked(data, report, None)
     assert "Not searched" not in scan(user_data(*planted("patch")[:2]), budget="quick").words
 
 

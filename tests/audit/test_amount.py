@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from defenselib import data as datasets
-from defenselib.audit.amount import FEWEST, MOST, PROFILES, Work, work_for
-from defenselib.audit.forecast import Meter, costs, spoken
+from defenselib.audit.amount import FEWEST, MOST, PROFILES, Work, costs, spoken, work_for
 from defenselib.audit.methods import METHODS, needs_clean, offered
+from defenselib.audit.training import BAR, Watched
 from defenselib.defenses import DEFENSES
 from defenselib.experiments import profile as profiles
 from defenselib.experiments.resolve import facts_of, make_defense, subset_size
@@ -71,18 +74,18 @@ def test_every_stage_of_the_forecast_costs_something(name: str) -> None:
     assert planned == {part for parts in METHODS[name].stages.values() for part in parts}
 
 
-def test_a_meter_counts_earlier_stages_as_done_and_believes_its_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("defenselib.audit.forecast.time.monotonic", lambda: clock[0])
-    meter = Meter({"a": 100.0, "b": 300.0}, 1.0)
-    assert meter.left == 400.0
-    meter.begin("b", 1 / 3)  # resumed: a and a third of b were done before
-    assert (meter.done, meter.left) == (200.0, 200.0)
-    clock[0] = 50.0
-    meter.reach("b", 2 / 3)
-    assert meter.left == pytest.approx(100 * 50 / 100)
-    meter.reach("b", 0.1)
-    assert meter.done == 300.0  # never backwards
+def test_the_bar_counts_earlier_stages_as_done_and_takes_its_pace_from_what_is_done_here() -> None:
+    with tqdm(total=400.0, file=io.StringIO(), bar_format=BAR, smoothing=0) as bar:
+        context = Watched(model_factory=torch.nn.Identity, stages={"a": 100.0, "before: b": 300.0}, bar=bar,
+                          prefix="before: ")  # fmt: skip
+        context.reach("b", 1 / 3, restored=True)  # a and a third of b were done before
+        assert (bar.n, bar.initial) == (200.0, 200.0)
+        context.reach("b", 2 / 3)
+        context.reach("b", 0.1)
+        context.reach("c", 1.0)
+        assert (bar.n, bar.initial) == (300.0, 200.0)  # never backwards
+        told = bar.format_dict | {"elapsed": 50.0}
+        assert "00:50 left, before: b: 10%" in bar.format_meter(**told)
 
 
 def test_lengths_of_time_as_they_are_said() -> None:

@@ -12,7 +12,7 @@ import torch
 
 import defenselib as dl
 from defenselib import tensor_files
-from defenselib.audit import kept
+from defenselib.audit import scan
 from defenselib.audit.defend import Plan, Settings, defend, digest
 from defenselib.audit.examples import Example, write_folder
 from defenselib.audit.export import load_model
@@ -129,8 +129,8 @@ def test_a_killed_run_goes_on_to_the_same_files(
 
 def test_a_scan_is_kept_as_it_was(data: UserData, tmp_path: Path) -> None:
     report = reported(data, torch.arange(len(data.files)) == 3, pattern=torch.rand(3, 4, 4))
-    kept.write(tmp_path / "scan", report)
-    found = kept.scanned(tmp_path / "scan", lambda **_: pytest.fail("the scan was done before"))
+    scan.keep(tmp_path / "scan", report)
+    found = scan.scanned(tmp_path / "scan", lambda **_: pytest.fail("the scan was done before"))
     assert torch.equal(found.rank, report.rank) and torch.equal(found.signs[1].scores, report.signs[1].scores)
     assert found.pattern is not None and report.pattern is not None and torch.equal(found.pattern, report.pattern)
     same = ("target", "target_votes", "alarm", "words", "seconds")

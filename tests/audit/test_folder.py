@@ -19,7 +19,7 @@ from PIL import Image
 
 from defenselib.audit.folder import read_folder
 from defenselib.audit.names import listed, visible, write_table
-from defenselib.audit.tables import write_skipped
+from defenselib.audit.suspects import write_skipped
 from defenselib.errors import DefenseLibError
 from tests.audit.made import picture, plain, reasons
 

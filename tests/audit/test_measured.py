@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from defenselib.audit.defend import Plan, Settings, defend
 from defenselib.audit.folder import UserData
-from defenselib.audit.measured import Measured, accuracy, held_out
 from defenselib.audit.page import report
+from defenselib.audit.results import Measured, accuracy, held_out
 from defenselib.data.types import ImageSet
 from tests.audit.made import reported, scanner
 

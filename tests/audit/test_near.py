@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from defenselib.audit import near
-from defenselib.audit.near import ALIKE, near_duplicates
+from defenselib.audit.counts import ALIKE, near_duplicates
+from defenselib.audit.results import Sign
 from defenselib.audit.scan import scan
-from defenselib.audit.tables import summary, write_scan
+from defenselib.audit.suspects import summary, write_scan
 from defenselib.data.types import ImageSet
 from tests.audit.test_scan import planted, smooth, user_data
 
@@ -156,7 +156,7 @@ def test_it_is_shown_and_decides_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     report = scan(data, budget="quick")
 
     def all_suspect(seen: ImageSet, classes: tuple[str, ...]) -> Any:
-        return near.Sign("near_duplicates", "Near duplicates", torch.ones(len(seen)), dict.fromkeys(classes, 1.0), "x")
+        return Sign("near_duplicates", "Near duplicates", torch.ones(len(seen)), dict.fromkeys(classes, 1.0), "x")
 
     monkeypatch.setattr("defenselib.audit.scan.near_duplicates", all_suspect)
     other = scan(data, budget="quick")

@@ -12,10 +12,10 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from defenselib.audit.delivery import Accuracy
-from defenselib.audit.drawing import change, histogram
 from defenselib.audit.folder import UserData, read_folder
+from defenselib.audit.markup import change, histogram
 from defenselib.audit.page import report, write_report
+from defenselib.audit.results import Accuracy
 from tests.audit.made import drawn, reported
 from tests.audit.test_suspects import delivered
 

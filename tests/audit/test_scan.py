@@ -24,7 +24,7 @@ from defenselib.audit.counts import duplicates, ranks
 from defenselib.audit.folder import UserData
 from defenselib.audit.patterns import find_patterns, tail
 from defenselib.audit.scan import scan
-from defenselib.audit.tables import write_scan
+from defenselib.audit.suspects import write_scan
 from defenselib.audit.trigger import estimate, put_on
 from defenselib.audit.whitening import cosine_matrix, whitened
 from defenselib.cli import app

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defenselib.audit.delivery import Delivery
 from defenselib.audit.folder import UserData
+from defenselib.audit.results import Delivery
 from defenselib.audit.suspects import KEPT, KEPT_EXACT, REMOVED, quoted, removed_by_rule, write_cleaned, write_suspects
 from defenselib.data.types import ImageSet
 from defenselib.models import build_model

@@ -16,10 +16,10 @@ from bs4 import BeautifulSoup
 from typer.testing import CliRunner
 
 from defenselib.audit.defend import Plan, Settings, defend
-from defenselib.audit.found import Skipped
 from defenselib.audit.page import report
+from defenselib.audit.pictures import Skipped
 from defenselib.audit.scan import scan
-from defenselib.audit.tables import write_scan
+from defenselib.audit.suspects import write_scan
 from defenselib.cli import app
 from defenselib.errors import FolderError
 from defenselib.learning import checkpoints

@@ -18,7 +18,7 @@ from torchvision import datasets
 
 from defenselib.data import digest_of, digests, info, load_dataset, source_of
 from defenselib.data.info import KNOWN
-from defenselib.data.sources import cache, cifar
+from defenselib.data.sources import cache, published
 from defenselib.errors import DataError, InvalidValueError, UnknownNameError
 
 CIFAR = KNOWN["cifar10"].classes
@@ -101,8 +101,8 @@ def test_published_layouts(files: SimpleNamespace, tmp_path: Path, monkeypatch: 
             count = 50 if train else 10
             self.data, self.targets = files.pixels(count, side=32), [i % 10 for i in range(count)]
 
-    monkeypatch.setattr(cifar, "kind_of", {"cifar10": Fake}.__getitem__)
-    monkeypatch.setattr(cifar, "SIZES", (50, 10))
+    monkeypatch.setattr(published, "kind_of", {"cifar10": Fake}.__getitem__)
+    monkeypatch.setattr(published, "CIFAR_SIZES", (50, 10))
     base = tmp_path / "cifar-10-batches-py"
     base.mkdir()
     (base / "data").write_text("broken")

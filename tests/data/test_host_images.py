@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenselib.data.host import files, images
-from defenselib.data.host.images import HostImages
-from defenselib.data.host.placing import digest_in_parts
+from defenselib.data.host.images import HostImages, digest_in_parts
 from defenselib.data.types import ImageSet, digest_of
 from defenselib.errors import FolderError, InvalidValueError
 

@@ -16,7 +16,7 @@ import json, os, sys, threading, time
 import numpy as np, torch
 from defenselib import attacks
 from defenselib.data.host.images import HostImages
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.data.types import Dataset, ImageSet
 path, count = sys.argv[1], int(sys.argv[2])
 tests = max(12, count // 12)

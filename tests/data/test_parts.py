@@ -14,9 +14,8 @@ from defenselib.data import info, load_dataset
 from defenselib.data.info import KNOWN, PARTS
 from defenselib.data.load import undecoded
 from defenselib.data.sources import parts
-from defenselib.data.sources.imagenet import list_imagenet
 from defenselib.data.sources.parquet import list_parquet
-from defenselib.data.sources.parts import Part
+from defenselib.data.sources.parts import Part, list_imagenet
 from defenselib.errors import DataError
 from defenselib.papers.kit.frame import records
 from defenselib.report.status import data_sets

@@ -5,8 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as tv
 
-from defenselib.data.augment.crop_flip import Augment
-from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.crop_flip import Augment, CutoutAugment
 from defenselib.data.augment.transforms import TRANSFORMS, Affine, Blur, Crop, Erase, Flip, Rotate, draw, named
 from defenselib.errors import DefenseLibError
 

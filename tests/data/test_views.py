@@ -7,8 +7,7 @@ import torch
 import torchvision.transforms.v2.functional as reference
 from torchvision.transforms import InterpolationMode
 
-from defenselib.data.augment.colour import shift_hue
-from defenselib.data.augment.operations import BLENDED, OPERATIONS
+from defenselib.data.augment.operations import BLENDED, OPERATIONS, shift_hue
 from defenselib.data.augment.randaugment import RANDAUGMENT, CTAugment, RandAugment, operate
 from defenselib.data.augment.views import Views, blur
 from defenselib.errors import DefenseLibError

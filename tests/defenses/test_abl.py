@@ -9,7 +9,7 @@ from defenselib.data.types import ImageSet
 from defenselib.defenses.abl import ABL
 from defenselib.defenses.scores import nesterov
 from defenselib.errors import DefenseLibError
-from defenselib.experiments.recipes import recipe
+from defenselib.experiments.resolve import recipe
 from defenselib.learning.context import Context
 from defenselib.models import build_model
 

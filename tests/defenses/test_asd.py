@@ -12,7 +12,7 @@ from defenselib.defenses.asd import ASD, LEARNERS
 from defenselib.defenses.asd_transfer import joined, linear_epoch
 from defenselib.defenses.settings import lowest
 from defenselib.errors import DefenseLibError
-from defenselib.experiments.oracle import with_oracle
+from defenselib.experiments.cell import with_oracle
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.remixmatch import ReMixMatch
 from defenselib.learning.semi_supervised import Trainee

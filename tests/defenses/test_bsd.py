@@ -10,11 +10,10 @@ from torch import nn
 from defenselib import defenses
 from defenselib.data.augment.crop_flip import Augment
 from defenselib.data.types import ImageSet
+from defenselib.defenses import bsd_models
 from defenselib.defenses import bsd_split as split
-from defenselib.defenses import bsd_target
 from defenselib.defenses.bsd import BSD
-from defenselib.defenses.bsd_models import Run
-from defenselib.defenses.bsd_target import Altruist
+from defenselib.defenses.bsd_models import Altruist, Run
 from defenselib.errors import DefenseLibError, InvalidValueError
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.semi_supervised import MixMatch, Trainee
@@ -83,11 +82,11 @@ def test_pools_combine_as_sets():
 
 
 def test_votes_go_to_the_most_frequent_and_the_lowest_of_equals():
-    assert bsd_target.most_frequent(torch.tensor([4, 1, 1, 4, 0])) == 1
-    assert bsd_target.majority([3, 5, 5, 3, 3]) == 3
-    assert bsd_target.majority([7, 2]) == 2
+    assert bsd_models.most_frequent(torch.tensor([4, 1, 1, 4, 0])) == 1
+    assert bsd_models.majority([3, 5, 5, 3, 3]) == 3
+    assert bsd_models.majority([7, 2]) == 2
     with pytest.raises(InvalidValueError, match="vote"):
-        bsd_target.majority([])
+        bsd_models.majority([])
 
 
 # Means of labels 0 and 1: (0, 0) and (6, 8). The samples labelled 2 lie at (3, 4), (0, 1), (6, 0) and (18, 24).
@@ -179,8 +178,8 @@ def test_dropping_takes_what_both_models_predict_as_the_target():
 
 def test_isolation_takes_the_least_losses_and_one_at_least():
     loss = torch.tensor([0.5, 0.1, 0.1, 0.9])
-    assert bsd_target.isolated(loss, 0.5).tolist() == [1, 2]
-    assert bsd_target.isolated(loss, 0.01).tolist() == [1]
+    assert bsd_models.isolated(loss, 0.5).tolist() == [1, 2]
+    assert bsd_models.isolated(loss, 0.01).tolist() == [1]
 
 
 class Scripted(nn.Module):
@@ -288,7 +287,7 @@ def test_isolation_reports_what_it_set_aside():
     clean = recorder.of("split", stage="warmup")[-1]["clean"]
     isolated = split.complement(clean, 60)
     assert len(isolated) == 6
-    assert recorder.of("target")[-1]["guess"] == bsd_target.most_frequent(train.labels[isolated])
+    assert recorder.of("target")[-1]["guess"] == bsd_models.most_frequent(train.labels[isolated])
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from defenselib import defenses
-from defenselib.data.augment.cutout import CutoutAugment
+from defenselib.data.augment.crop_flip import CutoutAugment
 from defenselib.data.types import ImageSet
 from defenselib.defenses.cbd import CBD, Critic, sample_weights, spectral_norm
 from defenselib.defenses.scores import nesterov

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from defenselib import attacks, data, defenses
 from defenselib.defenses.base import Fitted
 from defenselib.errors import DefenseLibError
-from defenselib.experiments.measure import sensitivity
+from defenselib.experiments.measure import figures
 from defenselib.experiments.measure.observer import Observer
 from defenselib.learning.context import Context
 from defenselib.learning.losses import ascent
@@ -97,7 +97,7 @@ def test_probes_report_and_change_nothing():
         found = defenses.create("dbr", **PLAIN, probe=name)
         tool = context(observer=watch)
         result = found.fit(train, tool.build_model, tool)
-        arrays = sensitivity.arrays_of(found, train, tool)
+        arrays = figures.arrays_of(found, train, tool)
         states.append(result.model.state_dict())
         assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[-1].values(), strict=True))
         pairs = {key.partition("/")[2] for key in watch.metrics if key.startswith("clean_precision/")}

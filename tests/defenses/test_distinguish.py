@@ -8,8 +8,7 @@ import torch
 
 from defenselib import attacks, data, defenses
 from defenselib.defenses import distinguish, scores
-from defenselib.defenses.distinguish import BriefTraining, intra_class_loss, mean_fct
-from defenselib.defenses.rank_split import TIES, split_by_rank
+from defenselib.defenses.distinguish import TIES, BriefTraining, intra_class_loss, mean_fct, split_by_rank
 from defenselib.errors import DefenseLibError
 from defenselib.learning.context import Context
 from defenselib.models import build_model

@@ -22,7 +22,7 @@ import psutil
 
 from defenselib.experiments import Experiment, Store, run
 from defenselib.experiments.code_digest import code_of
-from defenselib.experiments.written import from_json
+from defenselib.experiments.experiment import from_json
 
 FILES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"}
 # Of a whole run's work: what resumes has less than all of it before it.

@@ -13,7 +13,7 @@ import defenselib
 from defenselib.attacks import ATTACKS
 from defenselib.defenses import DEFENSES
 from defenselib.experiments import Experiment, Store, run
-from defenselib.experiments.code_digest import code_digest, of_sources, reach_of, stage_digest
+from defenselib.experiments.code_digest import chosen, code_digest, of_sources, stage_digest, starts, today
 from defenselib.experiments.digest.definitions import Definitions
 from defenselib.experiments.experiment import MEASURES
 from defenselib.models import MODELS
@@ -143,11 +143,13 @@ def test_nothing_runs_that_is_not_reached(attack: str, defense: str, tmp_path: P
         run(experiment, Store(tmp_path), device="cpu", progress=False)
     finally:
         sys.setprofile(None)
-    rooms = ("attacks", "defenses", "learning", "models", "data.augment", "data.pixels", "seeds")
+    rooms = ("attacks", "defenses", "learning", "models", "data.augment", "data.tensors", "seeds")
     names = {(".".join(Path(file).relative_to(ROOT.parent).with_suffix("").parts), name) for file, name in called}
     names = {(module.removesuffix(".__init__"), name) for module, name in names}
     ran = {key for key in names if f"{key[0]}.".startswith(tuple(f"defenselib.{room}." for room in rooms))}
-    reached = reach_of(experiment.resolve().describe())
+    start = starts(**chosen(experiment.resolve().describe()), code=today())
+    assert start is not None
+    reached = today().reach(*start)
     setting_up = {"create", "presets", "available", "<module>", "<lambda>"}
     assert len(ran) > 30
     assert {key for key in ran - reached if key[1] not in setting_up} == set()

@@ -10,7 +10,7 @@ import torch
 
 from defenselib import attacks, data
 from defenselib.experiments import Experiment, Resolved
-from defenselib.experiments.measure.distances import watch_of
+from defenselib.experiments.measure.figures import watch_of
 from defenselib.experiments.measure.observer import Observer
 from defenselib.models import build_model
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from defenselib.experiments import Experiment, Store
+from defenselib.experiments.experiment import as_dict
 from defenselib.experiments.leftovers import leftovers, remove
 from defenselib.experiments.shared import SECONDS
-from defenselib.experiments.written import to_json
 
 from ..same import assert_same
 
@@ -30,7 +30,7 @@ SHORT: dict[str, dict[str, Any]] = {
 
 def check_killed(cells: list[Experiment], folder: Path, kills: int, seed: int) -> list[str]:
     """Kill runs of `cells` so often, compare what they end with; what was killed, and where."""
-    job = {"cells": list(map(to_json, cells)), "folder": str(folder), "kills": kills, "seed": seed}
+    job = {"cells": [json.dumps(as_dict(cell)) for cell in cells], "folder": str(folder), "kills": kills, "seed": seed}
     program = Path(__file__).with_name("killer.py")
     # What it says of each kill is shown as it comes where pytest captures nothing.
     done = subprocess.run([sys.executable, program], input=json.dumps(job), stdout=-1, text=True, check=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from defenselib import attacks, data
@@ -112,3 +113,29 @@ def test_a_cell_that_stops_after_the_split_has_all_of_it(tmp_path: Any) -> None:
     # A history does not depend on which cell made the stage.
     assert full.history[: len(result.history)] == result.history and "naive (shared)" in full.stages
     assert full.suspects_count == 600 - kept.sum()
+
+
+class Constant(nn.Module):
+    """Says the same class about every image."""
+
+    def __init__(self, answer: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.eye(10)[answer])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), -1)
+
+
+@pytest.mark.parametrize(("attack", "answer"), [("badnets", 5), ("badnets", 3), ("badnets-all2all", 5)])
+def test_it_counts_true_classes_of_triggered_images(attack: str, answer: int) -> None:
+    poisoned = attacks.poison(data.load_dataset("shapes", limit=100), attacks.create(attack), rate=0.1, seed=0)
+    resolved = Experiment(dataset="shapes", attack=attack, measure=("acc", "recovered")).resolve()
+    labels = poisoned.test.labels
+    counted = labels if attack == "badnets-all2all" else labels[labels != 3]
+    found = perturbed.recovered(Fitted(Constant(answer)), poisoned, resolved)  # type: ignore[arg-type]
+    assert found["recovered"] == pytest.approx(100 * sum(label == answer for label in counted.tolist()) / len(counted))
+
+
+def test_it_is_measured_only_where_it_is_asked_for() -> None:
+    poisoned = attacks.poison(data.load_dataset("shapes", limit=100), attacks.create("badnets"), rate=0.1, seed=0)
+    assert perturbed.recovered(Fitted(Constant(1)), poisoned, Experiment(dataset="shapes").resolve()) == {}  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from defenselib import attacks, defenses
-from defenselib.experiments.stages import stages_of
+from defenselib.experiments.shared import stages_of
 from defenselib.learning.context import Context, TensorDict
 from defenselib.models import build_model
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from defenselib.bench.loops import LOOPS, Bench, Size
-from defenselib.cpu.bf16 import hardware_has_bf16
+from defenselib.cpu.devices import hardware_has_bf16
 
 from ..operators import per_step
 from ..reads import Reads

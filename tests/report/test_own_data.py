@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from defenselib.audit.delivered import Row
-from defenselib.audit.trials import COLUMNS
+from defenselib.audit.trials import COLUMNS, Row
 from defenselib.report import own_data
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from defenselib.errors import DefenseLibError
 from defenselib.experiments import Experiment, Store
-from defenselib.experiments.written import as_dict
+from defenselib.experiments.experiment import as_dict
 from defenselib.papers.planned import Plan, Planned
 from defenselib.workflow.engine import snakemake
 

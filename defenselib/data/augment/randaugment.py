@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from defenselib.data.augment.operations import BLENDED, OPERATIONS, cutout
-from defenselib.data.constants import constant
+from defenselib.data.tensors import constant
 from defenselib.errors import InvalidValueError, check_choice, check_range
 
 RANDAUGMENT = (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from defenselib.data.augment.colour import blend, gray, per_sample, shift_hue
 from defenselib.data.augment.geometry import gaussian
-from defenselib.data.constants import constant
+from defenselib.data.augment.operations import blend, gray, per_sample, shift_hue
+from defenselib.data.tensors import constant
 from defenselib.errors import InvalidValueError, check_range
 
 # Gaussian blur is cut off at three times the largest sigma.

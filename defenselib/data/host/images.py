@@ -1,8 +1,11 @@
-"""`HostImages`: a uint8 tensor (N, 3, H, W) whose images lie in files on the host and come to the device in batches."""
+"""`HostImages`: a uint8 tensor (N, 3, H, W) whose images lie in files on the host and come to the device in batches;
+in which memory a data set lies, and its digest where it lies in none."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,12 +15,15 @@ from torch.utils._pytree import tree_map
 
 from defenselib.data.host.ahead import ReadAhead, Ready
 from defenselib.data.host.files import Mapped, Pool
+from defenselib.data.types import Dataset, ImageSet
 from defenselib.errors import InvalidValueError
 
 AT_ONCE = 1 << 28  # bytes: an index of more images makes another `HostImages` instead of a batch
 LARGEST_COPY = 1 << 30  # bytes that an operation which needs all pixels at once may copy
 Handler = Callable[..., Any]
 _aten: Any = torch.ops.aten
+# A data set is poisoned (a copy of it), put into another memory order (another one), and a network trains beside it.
+SHARE = 4
 
 
 class HostImages(Tensor):
@@ -232,3 +238,35 @@ _HANDLERS: Mapping[Any, Handler] = {
     _aten.index_put_.default: _put,
     _aten.cat.default: _cat,
 }
+
+
+def place(dataset: Dataset, device: torch.device | str) -> Dataset:
+    """The data set on the device. One whose images lie in files stays there, and batches are copied, unless the device
+    has memory for `SHARE` times its size."""
+    device = torch.device(device)
+    stored = [item for item in (dataset.train, dataset.test) if isinstance(item.images, HostImages)]
+    if stored and device.type == "cuda":
+        size = dataset.train.images.nbytes + dataset.test.images.nbytes
+        if SHARE * size <= torch.cuda.mem_get_info(device)[0]:
+            return replace(dataset, train=_copied(dataset.train, device), test=_copied(dataset.test, device))
+    return dataset.to(device)
+
+
+def _copied(data: ImageSet, device: torch.device, step: int = 512) -> ImageSet:
+    """All images in the memory of the device, copied part by part."""
+    images = torch.empty(data.images.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(data), step):
+        part = slice(start, start + step)
+        images[part] = data.images[part].to(device)
+    return ImageSet(images, data.labels.to(device))
+
+
+def digest_in_parts(*sets: ImageSet, step: int = 512) -> str:
+    """`types.digest_of` of sets that do not fit the memory: the same digest, taken of so many images at a time."""
+    state = hashlib.sha256()
+    for item in sets:
+        for tensor in (item.images, item.labels):
+            state.update(str(tuple(tensor.shape)).encode())
+            for part in tensor.split(step):
+                state.update(part.cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()

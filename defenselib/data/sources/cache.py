@@ -26,12 +26,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from defenselib.data.host.files import Mapped
-from defenselib.data.host.images import HostImages
-from defenselib.data.host.placing import digest_in_parts
+from defenselib.data.host.images import HostImages, digest_in_parts
 from defenselib.data.sources import bulk
 from defenselib.data.sources.bulk import checksum
-from defenselib.data.sources.images import Listing, fill, pick_size
-from defenselib.data.sources.judged import checked
+from defenselib.data.sources.images import Listing, checked, fill, pick_size
 from defenselib.data.sources.labels import Labels, checked_labels
 from defenselib.data.sources.preparation import Preparation
 from defenselib.data.types import ImageSet, digest_of

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ast
 
-from defenselib.experiments.digest.names import Comprehension, Function, arguments_of, bound_by
+from defenselib.experiments.digest.names import Comprehension, Function, Key, Meaning, Scopes, arguments_of, bound_by
 from defenselib.experiments.digest.rules import Rules
-from defenselib.experiments.digest.scopes import Key, Meaning, Scopes
 
 Token = str | Key
 CAN_RAISE = (ast.Raise, ast.Assert, ast.Expr, ast.If, ast.For)

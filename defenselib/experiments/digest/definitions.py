@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from defenselib.experiments.digest.canonical import Canonical, Token
-from defenselib.experiments.digest.names import Imported
+from defenselib.experiments.digest.names import Imported, Key, Meaning, Scopes
 from defenselib.experiments.digest.rules import Rules
-from defenselib.experiments.digest.scopes import Key, Meaning, Scopes
 from defenselib.experiments.digest.sources import Module, Sources
 
 

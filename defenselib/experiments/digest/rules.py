@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from defenselib.experiments.digest.scopes import Key, Scopes
+from defenselib.experiments.digest.names import Key, Scopes
 
 _OF_BASE = "super().__post_init__()"
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from defenselib.attacks.base import Attack
+from defenselib.data.subset import spread
 from defenselib.data.types import Dataset
-from defenselib.experiments.measure.spread import spread
 
 EXAMPLES = 4
 MEASURED = 200

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from defenselib.data.subset import spread_samples
 from defenselib.data.types import PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.errors import check_choice
-from defenselib.experiments.measure.spread import spread_samples
 from defenselib.learning.evaluation import evaluate
 
 # ASD's "hard" samples: the 5,000 of largest loss among the clean ones of CIFAR-10's 50,000 (ASD Fig. 5b).

@@ -1,7 +1,8 @@
-"""What small perturbations do to a model, seen with the ground truth: what the figures of A-ABL show.
+"""What small perturbations do to a model, seen with the ground truth: what the figures of A-ABL show; and whether
+triggered images get their true class back, as BSD's Figure 10 does.
 
-Three answers that an Experiment's `measure` can ask for: "losses" (after every epoch), "resistance" (numbers of the
-final model) and "sce" (arrays of the final model). None of them is part of a defense.
+Four answers that an Experiment's `measure` can ask for: "losses" (after every epoch), "resistance" and "recovered"
+(numbers of the final model), "sce" (arrays of the final model). None of them is part of a defense.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from defenselib.cpu.bf16 import autocast
-from defenselib.data.pixels import to_float
+from defenselib.cpu.devices import autocast
+from defenselib.data.subset import spread, spread_samples
+from defenselib.data.tensors import to_float
 from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses.base import Fitted
 from defenselib.defenses.scores import adversarial_sce, sce
 from defenselib.experiments.measure.observer import Probe
-from defenselib.experiments.measure.spread import spread, spread_samples
 from defenselib.experiments.spec import Resolved
 from defenselib.learning.adversarial import ifgsm, pgd
 from defenselib.learning.context import Context
+from defenselib.learning.evaluation import predict
 from defenselib.models.classifier import evaluating
 from defenselib.seeds import generator
 
@@ -122,3 +124,14 @@ def _logits(model: nn.Module, data: ImageSet, change: Change | None, bf16: bool)
             with torch.no_grad():
                 parts.append(model(inputs).float())
     return torch.cat(parts)
+
+
+def recovered(fitted: Fitted, poisoned: PoisonedDataset, resolved: Resolved) -> dict[str, float]:
+    """`recovered`: percent of the triggered test images that are classified as their true class, where it is asked
+    for. The paper does not define its RA; this is what the sum of RA and ASR suggests, which is at most 100."""
+    if "recovered" not in resolved.measure:
+        return {}
+    labels = poisoned.test.labels
+    truth = labels if poisoned.target is None else labels[labels != poisoned.target]
+    found = predict(fitted.model, poisoned.triggered_test.images, bf16=resolved.precision == "bf16")
+    return {"recovered": 100.0 * (found == truth.to(found.device)).double().mean().item()}

@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from defenselib.data import load_dataset
-from defenselib.data.pixels import to_float
+from defenselib.data.tensors import to_float
 from defenselib.defenses.vab_victim import suppress
 from defenselib.learning.mixing import attention, attention_mix
 from defenselib.plots import style

@@ -16,8 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from defenselib import attacks
-from defenselib.attacks.base import Attack
-from defenselib.attacks.trained import TrainedAttack
+from defenselib.attacks.base import Attack, TrainedAttack
 from defenselib.data import load_dataset
 from defenselib.experiments.measure.looks import distances
 from defenselib.experiments.result import Result

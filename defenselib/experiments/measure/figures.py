@@ -1,6 +1,8 @@
-"""What figures ask beside D-BR's method: all pairs of transformations (Figs. 11, 12), features (Figs. 1, 7, App. A.1).
+"""What single figures ask beside a method.
 
-An experiment asks by `defense_args={"probe": ...}`, which is part of its hash, though no model depends on it.
+D-BR: all pairs of transformations (Figs. 11, 12), features (Figs. 1, 7, App. A.1). An experiment asks by
+`defense_args={"probe": ...}`, which is part of its hash, though no model depends on it. BSD: open-set scores after a
+quarter and a half of the main model's warm-up (Fig. 8).
 """
 
 from __future__ import annotations
@@ -9,14 +11,17 @@ import torch
 from torch import Tensor
 
 from defenselib.data.augment.transforms import TRANSFORMS, draw, named
-from defenselib.data.types import ImageSet
+from defenselib.data.subset import spread
+from defenselib.data.types import ImageSet, PoisonedDataset
 from defenselib.defenses import scores
 from defenselib.defenses.base import Defense
+from defenselib.defenses.bsd import BSD
+from defenselib.defenses.bsd_models import open_set_scores
 from defenselib.defenses.dbr import DBR
-from defenselib.defenses.distinguish import mean_fct
-from defenselib.defenses.rank_split import split_by_rank
+from defenselib.defenses.distinguish import mean_fct, split_by_rank
 from defenselib.errors import InvalidValueError
-from defenselib.experiments.measure.spread import spread
+from defenselib.experiments.measure.observer import Observer, Watch
+from defenselib.experiments.spec import Resolved
 from defenselib.learning.batches import infer
 from defenselib.learning.context import Context
 from defenselib.models import Classifier
@@ -82,3 +87,22 @@ def feature_arrays(
         "feature_index": index.to(torch.int32),
         "feature_label": train.labels[index].to(torch.int32),
     }
+
+
+def watch_of(poisoned: PoisonedDataset, resolved: Resolved) -> Watch | None:
+    """Keeps `scores/distance_RULE/EPOCH` of the model at the start of these epochs; None for runs without them."""
+    bsd = resolved.defense
+    if not isinstance(bsd, BSD) or bsd.initial_pool == "random" or bsd.first_epoch:
+        return None
+    due = {bsd.stage1_end // 4, bsd.stage1_end // 2} - {0}
+    train = poisoned.train.channels_last()
+
+    def watch(observer: Observer, model: Classifier, stage: str, epoch: int) -> None:
+        if stage != "bsd" or epoch + 1 not in due:
+            return
+        context = Context(model_factory=lambda: model, device=train.images.device, precision=resolved.precision)
+        found = open_set_scores(model, train, int(observer.metrics["target_guess"]), context)
+        for rule, values in found.items():
+            observer("scores", name=f"distance_{rule}", epoch=epoch + 1, values=values)
+
+    return watch

@@ -1,4 +1,5 @@
-"""Numbers that a step needs on its device, made there once. Nobody may write into them."""
+"""The one way from stored pixels to model input, and numbers that a step needs on its device, made there once:
+nobody may write into those."""
 
 from __future__ import annotations
 
@@ -6,6 +7,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W) to float32 in [0, 1], in channels-last memory order."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 @lru_cache(maxsize=64)
