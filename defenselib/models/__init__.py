@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from defenselib import lazy
-from defenselib.models.classifier import Classifier
 
 if TYPE_CHECKING:
+    from defenselib.models.classifier import Classifier
     from defenselib.models.networks import CIFAR_MEAN, CIFAR_STD, MODELS, build_model
 
 # The keys of `networks.MODELS` as they are there (a test compares them).
@@ -23,7 +23,13 @@ NAMES = (
 
 __all__ = ["CIFAR_MEAN", "CIFAR_STD", "MODELS", "Classifier", "available", "build_model"]
 
-__getattr__, __dir__ = lazy.attributes(__name__, {"networks": ("CIFAR_MEAN", "CIFAR_STD", "MODELS", "build_model")})
+__getattr__, __dir__ = lazy.attributes(
+    __name__,
+    {
+        "classifier": ("Classifier",),
+        "networks": ("CIFAR_MEAN", "CIFAR_STD", "MODELS", "build_model"),
+    },
+)
 
 
 def available() -> tuple[str, ...]:
