@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+from defenselib.experiments import Experiment
 from defenselib.experiments.again import experiment_of
 from defenselib.experiments.code_digest import code_of
+from defenselib.experiments.fields import plain
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores, results_folder
 from defenselib.papers.kit.frame import machine_of
 from defenselib.plots import words
-from defenselib.report.command import run_command
 
 COMMITTED = "book/results"
+# What the command line does not take as it is by default, and what it may leave unsaid.
+ALWAYS = ("dataset", "attack", "defense", "profile")
+FIELDS = ("seed", "model", "paper", "rate", "target", "count", "source", "holdout", "stop_after", "diagnostic")
 
 
 @dataclass(frozen=True)
@@ -126,3 +132,29 @@ def _file(result: Result) -> str:
     if committed is not None and result.path.parents[1].resolve() == committed.resolve():
         return f"{COMMITTED}/{below}"
     return f"{below} of the working store"
+
+
+def run_command(experiment: Experiment) -> str:
+    """`defenselib run --dataset cifar10 ...`, which asks for this very experiment."""
+    told = {name: getattr(experiment, name) for name in ALWAYS}
+    usual = Experiment()
+    told |= {
+        name: value
+        for name in FIELDS
+        if (value := getattr(experiment, name)) is not None and value != getattr(usual, name)
+    }
+    words = [part for name, value in told.items() for part in (f"--{name.replace('_', '-')}", _text(value))]
+    if experiment.measure != usual.measure:
+        words += [part for name in experiment.measure for part in ("--measure", name)]
+    for kind in ("attack", "defense"):
+        given = getattr(experiment, f"{kind}_args")
+        words += [part for name, value in given.items() for part in (f"--{kind}-arg", f"{name}={_text(value)}")]
+    return shlex.join(["defenselib", "run", *words])
+
+
+def _text(value: Any) -> str:
+    """A value as `parameters.convert` reads it."""
+    found = plain(value)
+    if isinstance(found, list):
+        return ",".join(map(_text, found))
+    return "none" if found is None else str(found).lower() if isinstance(found, bool) else str(found)
