@@ -17,7 +17,7 @@ from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import Row, mean_of
-from defenselib.papers.kit.gating import undefended
+from defenselib.papers.kit.gates import undefended
 from defenselib.papers.kit.measures import at_end
 from defenselib.papers.kit.request import Cell, Thin, several
 from defenselib.papers.kit.scaled import Twice

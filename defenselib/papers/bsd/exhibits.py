@@ -20,7 +20,7 @@ from defenselib.papers.bsd import claims, figures, measures
 from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import scaled
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
-from defenselib.papers.kit.gating import undefended_alone
+from defenselib.papers.kit.gates import undefended_alone
 from defenselib.papers.kit.request import Cell, Thin, several
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.table import Table

@@ -17,7 +17,7 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, times, verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
-from defenselib.papers.kit.gating import Before, Gating, undefended_alone
+from defenselib.papers.kit.gates import Before, Gating, undefended_alone
 from defenselib.papers.kit.grid import Answer, Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.plots import words
@@ -72,7 +72,7 @@ class Table(Exhibit):
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
     it takes from a result. before: the undefended cells that a row's DER, drop of ACC and gate are taken against, see
-    `gating.Gating`. no_target: why a printed number is none to be reached (a misprint); empty for the others. instead:
+    `gates.Gating`. no_target: why a printed number is none to be reached (a misprint); empty for the others. instead:
     a cell whose result holds the same number, for where that one was run and this one was not.
     """
 
