@@ -22,9 +22,8 @@ from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
-from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of
+from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of, times_count
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import SEVERAL, Cell, Request, Thin, one_seed
@@ -240,9 +239,9 @@ def _cost(result: Result, plain: Answer) -> float:
     """Seconds from the data to the model; a defense that repairs a model pays for that one too.
 
     Of the processor where they are known and there is no GPU: two trainings that ran side by side cost what they cost.
-    NaN where they do not count beside others at the profile (see `times`).
+    NaN where they do not count beside others at the profile (see `frame.times_count`).
     """
-    if not times.count(result):
+    if not times_count(result):
         return math.nan
     own = result.seconds if result.cpu_seconds is None or result.machine.get("gpu") else result.cpu_seconds
     if not result.experiment["upstream"]:

@@ -14,7 +14,7 @@ import pandas as pd
 from defenselib.experiments.result import Result
 from defenselib.learning.evaluation import der
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit import printed, times, verdict
+from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
 from defenselib.papers.kit.gates import Before, Gating, undefended_alone
@@ -39,7 +39,7 @@ def metric_of(row: Row, result: Result) -> float:
     """
     name = str(row["metric"])
     if name in verdict.TIMES:
-        return times.counted(result, result.seconds / (3600 if name == "hours" else 1))
+        return frames.counted(result, result.seconds / (3600 if name == "hours" else 1))
     return number_of(result, name)
 
 
@@ -195,7 +195,7 @@ def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict
     numbers = [value(row, result) for result in answer.results]
     reason = answer.reason
     if answer.results and all(math.isnan(number) for number in numbers):
-        late = times.reason(answer.results[0]) if row["metric"] in verdict.TIMES else ""
+        late = frames.uncounted(answer.results[0]) if row["metric"] in verdict.TIMES else ""
         reason = late or f"the result holds no {words.value(row['metric'], 'metric')}"
     return entry(numbers, map(machine_of, answer.results), reason, list(map(seed_of, answer.results)))
 
