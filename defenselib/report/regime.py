@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from defenselib.errors import DataError
 from defenselib.experiments.store import results_folder
-from defenselib.plots import regime as drawn
+from defenselib.plots import scatter
 from defenselib.report.findings import listing
 from defenselib.report.html import Html
 
@@ -67,7 +67,7 @@ def rows(key: str) -> pd.DataFrame:
 def figure(key: str) -> Figure:
     """The curve of a rule."""
     axis = AXES[key]
-    return drawn.separation(rows(key), axis.column, axis.label, axis.log)
+    return scatter.separation(rows(key), axis.column, axis.label, axis.log)
 
 
 def sentence(key: str, measure: str = "auc_hardest") -> Html:
