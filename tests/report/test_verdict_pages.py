@@ -12,8 +12,8 @@ from defenselib.experiments import Store
 from defenselib.papers import coverage
 from defenselib.papers.coverage import Found
 from defenselib.papers.kit import frame, printed
-from defenselib.plots import bars
-from defenselib.report import tables
+from defenselib.plots import bars, words
+from defenselib.report import missing, tables
 from defenselib.report import verdict_pages as pages
 
 bs4 = pytest.importorskip("bs4")
@@ -30,7 +30,7 @@ def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
         pages.anchor(key) for key in keys
     ]
     assert [link["href"] for link in page.select("table a")] == [f"#{pages.anchor(key)}" for key in keys]
-    assert len({pages.name_of(key) for key in keys}) == len(keys)
+    assert len({words.exhibit(key) for key in keys}) == len(keys)
     for one, fold in zip(found, page.select("details.exhibit"), strict=True):
         assert one.exhibit.title in fold.summary.text
         assert (one.exhibit.command in fold.text) == (one.exhibit.status != "nothing to run")
@@ -39,7 +39,7 @@ def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
 @pytest.mark.slow
 def test_what_was_not_run_is_one_line_with_its_cost_and_no_figure(tmp_path) -> None:
     store = Store(tmp_path)
-    lacking = pages.costs("bsd", "laptop", store)
+    lacking = missing.of_paper("bsd", "laptop", store)
     exhibit = papers.get("bsd").exhibit("table-13")
     frames = {"laptop": exhibit.reproduce(profile="laptop", store=store)}
     one = Found(exhibit, frames, {"laptop": exhibit.claims(frames["laptop"])})
