@@ -5,25 +5,33 @@ What was not run is one line: what it would take, and the command. No empty figu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from html import escape
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.papers import coverage, notes
+from defenselib.papers import coverage
+from defenselib.papers.asd import exhibits as asd
+from defenselib.papers.bsd import printed as bsd
 from defenselib.papers.coverage import Found
+from defenselib.papers.examples import paper_figure
+from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import FAILS, HOLDS, SO_FAR, as_printed
 from defenselib.papers.kit.claims import UNDECIDED as OPEN
 from defenselib.papers.kit.exhibit import Drawing, Exhibit
 from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN, TIMES, UNDECIDED, VERDICTS
+from defenselib.papers.vab import exhibits as vab
 from defenselib.plots import bars as plots
 from defenselib.plots import words
 from defenselib.plots.canvas import Picture
-from defenselib.report import extras, markup, missing, tables
+from defenselib.report import missing, tables
 from defenselib.report.html import Html, embedded, fold, render, tabs
 from defenselib.report.missing import Lacking
+from defenselib.report.notebooks import needed
 
 OTHER_UNITS = (*TIMES, "count", "correct")
 
@@ -73,7 +81,11 @@ def exhibit(one: Found, cost: Lacking | None = None) -> Html:
     at every profile that has some, claims at each, and what was not run. cost: what it lacks."""
     shown, name = one.exhibit, words.exhibit(one.exhibit.key)
     ran = tables.there(one.frames)
-    parts = [_facts(one), markup.html(notes.note(shown.paper, shown.key)), str(extras.beside(shown.paper, shown.key))]
+    parts = [
+        _facts(one),
+        markdown(printed.notes(shown.paper).get(shown.key, "")),
+        str(EXTRAS.get((shown.paper, shown.key), lambda: "")()),
+    ]
     if ran:
         best, why = tables.chosen(one.frames)
         make = _level if one.prints else _drawn
@@ -184,3 +196,47 @@ def _counts(one: Found, cost: Lacking | None = None) -> str:
         told = [f"{outcomes[outcome]} {word}" for outcome, word in named.items() if outcomes[outcome]]
         said.append(f"claims: {', '.join(told)}" if told else "claims: not run")
     return f"{one.best}: {'; '.join(said)}" if said else "no number, no claim"
+
+
+def markdown(text: str) -> str:
+    """A short text in Markdown as HTML: emphasis, code, lists, and between dollars formulas that the page typesets.
+    Errors: JupyterMissingError without the book's packages."""
+    return str(_parser().render(text))
+
+
+@cache
+def _parser() -> Any:
+    with needed("notes need packages that are"):
+        from markdown_it import MarkdownIt
+        from mdit_py_plugins.dollarmath import dollarmath_plugin
+    return MarkdownIt("commonmark", {"html": False}).use(dollarmath_plugin, renderer=_formula)
+
+
+def _formula(content: str, options: dict[str, Any]) -> str:
+    # As Sphinx writes them, so that MathJax finds them in the built page.
+    left, right = (r"\[", r"\]") if options.get("display_mode") else (r"\(", r"\)")
+    return f'<span class="math notranslate nohighlight">{left}{escape(content)}{right}</span>'
+
+
+def _pictures() -> Html:
+    figure = paper_figure("bsd", profile="best")
+    assert isinstance(figure, Picture)
+    said = "One image under each attack as BSD's authors run it, where the pictures are in the store."
+    return Html("") if figure.nothing else embedded(figure, said)
+
+
+# What stands beside single exhibits: computed from print alone, or shown as pictures.
+EXTRAS: Mapping[tuple[str, str], Callable[[], Html]] = {
+    ("asd", "table-1"): lambda: render(asd.framework(), "Table 1: what the paper says, and what runs show", headers=2),
+    ("asd", "table-3"): lambda: render(asd.per_epoch(), "Table 3 by epoch, as printed", headers=3),
+    ("bsd", "table-1"): lambda: render(
+        bsd.misprints(),
+        "Printed DERs that do not follow: Equation 12, recomputed from the printed ACC and ASR",
+        headers=4,
+    ),
+    ("bsd", "table-13"): lambda: render(
+        bsd.best_settings(), "The best of each search by DER, and whether Table 2 or 3 prints it", headers=3
+    ),
+    ("bsd", "figure-4"): _pictures,
+    ("vab", "table-5"): lambda: render(vab.data_sizes(), "Table 5: sizes of the data sets", headers=2),
+}

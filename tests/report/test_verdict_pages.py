@@ -17,6 +17,7 @@ from defenselib.report import missing, tables
 from defenselib.report import verdict_pages as pages
 
 bs4 = pytest.importorskip("bs4")
+pytest.importorskip("markdown_it")
 
 
 @pytest.mark.slow
@@ -128,3 +129,17 @@ def test_a_poisoning_rate_of_a_twentieth_is_not_a_tenth(table_2: pd.DataFrame) -
     assert ">5\N{NO-BREAK SPACE}%<" in text and ">10\N{NO-BREAK SPACE}%<" in text
     labels = pages.differences(rates)["label"]
     assert labels.iloc[0].startswith("rate 5\N{NO-BREAK SPACE}%")
+
+
+@pytest.mark.parametrize("paper", papers.available())
+def test_every_note_belongs_to_an_exhibit(paper: str) -> None:
+    found = printed.notes(paper)
+    assert found and set(found) <= {one.key for one in papers.get(paper).exhibits}
+    for text in found.values():
+        assert pages.markdown(text).count("<p>") >= 1 and text.count("$") % 2 == 0
+
+
+def test_formulas_code_and_markup() -> None:
+    text = pages.markdown("A *b* `c` with $\\alpha < 3$ and <script>.")
+    assert r"\(\alpha &lt; 3\)" in text and "<em>b</em>" in text and "<code>c</code>" in text
+    assert "<script>" not in text and 'class="math notranslate nohighlight"' in text
