@@ -13,12 +13,12 @@ from defenselib.experiments.store import Store
 from defenselib.plots import style
 from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
-from defenselib.report.widgets.client import Runs, number
+from defenselib.report.widgets.client import Client, number, script
 
 COLUMNS = ("acc", "asr", "clean_size", "clean_poisoned")
 
 
-def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Runs | Html:
+def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Client | Html:
     """The widget for some defenses (all of them), over the results with a history that the store holds, each profile by
     itself.
 
@@ -31,7 +31,7 @@ def training_runs(defenses: Sequence[str] | None = None, train: str = "", store:
     ]
     if not methods:
         return Html("<p>No run with a history is in the store.</p>")
-    return Runs(data={"methods": methods, "start": _start(found)})
+    return Client(name="run", _esm=script("runs.js"), data={"methods": methods, "start": _start(found)})
 
 
 def has_history(result: Result) -> bool:

@@ -17,7 +17,7 @@ from defenselib.experiments.store import Store
 from defenselib.plots import scatter, style
 from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
-from defenselib.report.widgets.client import Thresholds, number
+from defenselib.report.widgets.client import Client, number, script
 from defenselib.report.widgets.scores import SCORES, Scored, has_scores, scored
 
 BINS = 40
@@ -66,7 +66,7 @@ def curve(
 
 def split_threshold(
     defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None
-) -> Thresholds | Html:
+) -> Client | Html:
     """The widget for some defenses (all that have scores), over the best results that the store holds.
 
     train: the profile at which a method without any result is trained; empty: none is.
@@ -76,7 +76,9 @@ def split_threshold(
         {"name": style.label(name), "settings": [_setting(words, result) for words, result in results.items()]}
         for name, results in found.items()
     ]
-    return Thresholds(data={"methods": methods}) if methods else Html("<p>No run with scores is in the store.</p>")
+    if not methods:
+        return Html("<p>No run with scores is in the store.</p>")
+    return Client(name="split", _esm=script("threshold.js"), data={"methods": methods})
 
 
 def _setting(name: str, result: Result) -> dict[str, Any]:
