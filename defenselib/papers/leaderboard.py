@@ -19,6 +19,7 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments.result import Result
+from defenselib.experiments.schedule import PAPERS
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
@@ -31,15 +32,7 @@ from defenselib.papers.kit.table import ders, paired
 
 SHARED = "shared"
 # Whose attacks a defense met first, beside the shared ones.
-OWN = {
-    "asd": "asd",
-    "bsd": "bsd",
-    "vab": "vab",
-    "dst": "dst_dbr",
-    "dbr": "dst_dbr",
-    "aabl": "aabl",
-    "adv-train": "aabl",
-}
+OWN = {**PAPERS, "adv-train": "aabl"}
 
 
 def table(
@@ -139,7 +132,7 @@ def common(frame: pd.DataFrame) -> tuple[str, ...]:
 def summary(frame: pd.DataFrame, over: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
     set), lacks (the others of it), own (those of these that it has as its own paper sets them), worst_der,
-    worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose gate is closed),
+    worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, open (attacks whose gate is closed),
     seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
     Worst and mean are over the common set (`over`, else the first of `sets`); of an unranked defense over what it has
@@ -176,7 +169,6 @@ def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[st
         "worst_recall": ran["recall"].min(),
         "worst_ra": ran["ra"].min(),
         "mean_der": rated.mean(),
-        "mean_acc": ran["acc"].mean(),
         "open": int((ran["gate"] != "").sum()),
         "seconds": ran["seconds"].mean(),
         "clean_given": ran["clean_given"].max(),

@@ -31,7 +31,6 @@ Bound = float | tuple[float, float]
 Row = Mapping[str, Any]
 SAME_PLACE = ("dataset", "attack")
 WITHIN = "within the spread of {:.1f} points"
-EPSILON = 1e-6  # 94.2 - 89.2 is 5 points and not a little more
 
 
 def low(printed: float) -> Bound:

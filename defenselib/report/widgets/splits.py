@@ -27,10 +27,9 @@ TAIL = 0.995  # where a few samples lie far out, the picture ends here and its l
 
 @dataclass(frozen=True)
 class Curve:
-    """What a pool holds by threshold: thresholds float (T,), pool and poison int (T,): samples in it, poisoned ones in
+    """What a pool holds by threshold: pool and poison int (T,): samples in it, poisoned ones in
     it; total and poisoned: all samples, all poisoned ones. Shares are NaN where they have no meaning."""
 
-    thresholds: NDArray[np.float64]
     pool: NDArray[np.int64]
     poison: NDArray[np.int64]
     total: int
@@ -61,7 +60,7 @@ def curve(
         below = np.searchsorted(np.sort(part), thresholds, side="right" if keeps == "low" else "left")
         return np.asarray(below if keeps == "low" else len(part) - below, dtype=np.int64)
 
-    return Curve(thresholds, inside(values), inside(values[poisoned]), len(values), int(poisoned.sum()))
+    return Curve(inside(values), inside(values[poisoned]), len(values), int(poisoned.sum()))
 
 
 def split_threshold(
