@@ -28,36 +28,24 @@ FIELDS = ("seed", "model", "paper", "rate", "target", "count", "source", "holdou
 
 @dataclass(frozen=True)
 class Origin:
-    """One result in words. cell: what was trained, without its seed. file: from the repository's root. code: whether
-    today's definitions made it, with their digests. command: runs it again; empty where nothing does."""
+    """One result as a reader checks it. cell: what was trained, without its seed. command: runs it again; empty where
+    nothing does. line: numbers, code (whether today's definitions made it, with their digests), machine, time, day and
+    file from the repository's root, as HTML."""
 
     cell: str
     seed: int
-    numbers: str
-    file: str
     command: str
-    code: str
-    machine: str
-    took: str
-    day: str
+    line: str
 
 
 def origin_of(result: Result) -> Origin:
     """What a reader must know to check a result or to run it again."""
-    told, today = result.experiment, code_of(result.experiment)
-    experiment = experiment_of(result)
+    seed, today, experiment = int(result.experiment["seed"]), code_of(result.experiment), experiment_of(result)
     older = "" if result.code == today else f"; today's is {today}"
-    return Origin(
-        cell=_cell(result),
-        seed=int(told["seed"]),
-        numbers=_numbers(result),
-        file=_file(result),
-        command="" if experiment is None else run_command(experiment),
-        code=f"{'older code' if older else 'today’s code'} (digest {result.code}{older})",
-        machine=_machine(result),
-        took=f"{words.number(result.seconds, 0)} s",
-        day=result.created[:10],
-    )
+    code = f"{'older code' if older else 'today’s code'} (digest {result.code}{older})"
+    said = (f"seed {seed}: {_numbers(result)}", code, _machine(result), f"{words.number(result.seconds, 0)} s")
+    line = f"<li>{escape('; '.join(said))}; {result.created[:10]}; <code>{escape(_file(result))}</code></li>"
+    return Origin(_cell(result), seed, "" if experiment is None else run_command(experiment), line)
 
 
 def made_of(keys: Iterable[str], where: str, note: str = "", store: Store | None = None) -> str:
@@ -87,15 +75,12 @@ def _read(path: Path, changed: int) -> Origin | None:
 def _together(mine: Sequence[Origin]) -> str:
     """Some seeds of one cell: a line each, and one command."""
     first = mine[0]
-    lines = "".join(
-        f"<li>seed {one.seed}: {escape(one.numbers)}; {escape(one.code)}; {escape(one.machine)}; {one.took}; "
-        f"{one.day}; <code>{escape(one.file)}</code></li>"
-        for one in mine
-    )
     others = [f"--seed {one.seed}" for one in mine[1:]]
     again = f", then {' and '.join(others)}" if others else ""
     command = f"<code>{escape(first.command)}</code>{again}" if first.command else "no command of today's code gives it"
-    return f"<p><b>{escape(first.cell)}</b></p><ul>{lines}</ul><p>Run it again: {command}</p>"
+    return (
+        f"<p><b>{escape(first.cell)}</b></p><ul>{''.join(one.line for one in mine)}</ul><p>Run it again: {command}</p>"
+    )
 
 
 def _but_seed(origin: Origin) -> tuple[str, str]:
