@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.errors import DataError
-from defenselib.experiments.store import committed_file
+from defenselib.experiments.store import results_folder
 from defenselib.papers.coverage import Found
 from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, OUTCOMES, RANK, SO_FAR
@@ -35,8 +35,9 @@ CLAIM = ["paper", "exhibit", "claim", "profile"]
 
 def earlier(kind: str) -> pd.DataFrame:
     """The committed table of version 0.1: "verdicts" or "claims". Raises DataError outside the repository."""
-    path = committed_file(f"../earlier/{kind}-{VERSION}.csv")
-    if path is None:
+    folder = results_folder()
+    path = None if folder is None else folder.parent / "earlier" / f"{kind}-{VERSION}.csv"
+    if path is None or not path.is_file():
         raise DataError(f"the {kind} of version {VERSION} are not at hand; they lie in the repository's book/earlier")
     return pd.read_csv(path).replace({"profile": {"best": SHOWN}})
 
