@@ -192,6 +192,13 @@ def results_folder() -> Path | None:
     return folders.named(folders.RESULTS) or (beside if beside.is_dir() else None)
 
 
+def committed_file(name: str) -> Path | None:
+    """A file below the folder of the committed results ("trials/demo.csv"); None where it is not at hand."""
+    folder = results_folder()
+    path = None if folder is None else folder / name
+    return path if path is not None and path.is_file() else None
+
+
 def keep(
     results: Iterable[Result | str],
     store: Store | None = None,

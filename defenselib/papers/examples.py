@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from defenselib import attacks
 from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed
 from defenselib.papers.undefended import Case, looks_of
@@ -52,7 +51,7 @@ def one_image(found: Mapping[str, Result], example: int = 0, title: str = "", co
 def paper_figure(paper: str, dataset: str = "cifar10", profile: str = "best", store: Any = None) -> Figure:
     """A paper's figure of poisoned samples (`PAPERS`): attacks as this paper runs them, where they are in the store."""
     key, names = PAPERS[paper]
-    cases = [Case(name, paper) for name in names if name in attacks.available() and paper in attacks.presets(name)]
+    cases = [Case(name, paper) for name in names]
     found = pictures(cases, dataset, profile, store=store)
     missing = [style.label(name, "attack") for name in names if style.label(name, "attack") not in found]
     words = f"{printed.exhibits(paper).loc[key]['title']}" + (

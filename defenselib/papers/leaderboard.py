@@ -19,12 +19,12 @@ from defenselib import attacks as attack_registry
 from defenselib import defenses as defense_registry
 from defenselib.errors import check_choice
 from defenselib.experiments.result import Result
+from defenselib.experiments.schedule import PAPERS
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
-from defenselib.papers.kit import times
 from defenselib.papers.kit.claims import RANK, levels
-from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of, spreads
+from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of, spreads, times_count
 from defenselib.papers.kit.gates import Gate, examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import SEVERAL, Cell, Request, Thin, one_seed
@@ -33,15 +33,7 @@ from defenselib.papers.kit.verdict import ASSUMED_SPREAD, asr_class, standing
 
 SHARED = "shared"
 # Whose attacks a defense met first, beside the shared ones.
-OWN = {
-    "asd": "asd",
-    "bsd": "bsd",
-    "vab": "vab",
-    "dst": "dst_dbr",
-    "dbr": "dst_dbr",
-    "aabl": "aabl",
-    "adv-train": "aabl",
-}
+OWN = {**PAPERS, "adv-train": "aabl"}
 
 
 def table(
@@ -153,7 +145,7 @@ def common(frame: pd.DataFrame) -> tuple[str, ...]:
 def summary(frame: pd.DataFrame, over: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a defense of `table`: defense, rank (NaN: unranked), attacks (of the common set that it has), of (in the
     set), lacks (the others of it), own (those of these that it has as its own paper sets them), worst_der,
-    worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, mean_acc, open (attacks whose gate is closed),
+    worst_attack, worst_asr, worst_acc, worst_recall, worst_ra, mean_der, open (attacks whose gate is closed),
     seconds (mean), clean_given (most), seeds_from, seeds_to; the best worst case first.
 
     Equals share a rank. Worst and mean are over the common set (`over`, else the first of `sets`); of an unranked
@@ -189,7 +181,6 @@ def _summary(defense: str, part: pd.DataFrame, chosen: Sequence[str]) -> dict[st
         "worst_recall": ran["recall"].min(),
         "worst_ra": ran["ra"].min(),
         "mean_der": rated.mean(),
-        "mean_acc": ran["acc"].mean(),
         "open": int((ran["gate"] != "").sum()),
         "seconds": ran["seconds"].mean(),
         "clean_given": ran["clean_given"].max(),
@@ -253,9 +244,9 @@ def _cost(result: Result, plain: Answer) -> float:
     """Seconds from the data to the model; a defense that repairs a model pays for that one too.
 
     Of the processor where they are known and there is no GPU: two trainings that ran side by side cost what they cost.
-    NaN where they do not count beside others at the profile (see `times`).
+    NaN where they do not count beside others at the profile (see `frame.times_count`).
     """
-    if not times.count(result):
+    if not times_count(result):
         return math.nan
     own = result.seconds if result.cpu_seconds is None or result.machine.get("gpu") else result.cpu_seconds
     if not result.experiment["upstream"]:

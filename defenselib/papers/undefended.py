@@ -51,14 +51,14 @@ class Case:
         return Cell(dataset, self.attack, "none", chosen | options)
 
 
-def cases(names: Sequence[str] | None = None, presets: Sequence[str] | None = None) -> Iterator[Case]:
-    """Every attack that poisons, under each of its presets; narrowed to some names and presets."""
+def cases(names: Sequence[str] | None = None) -> Iterator[Case]:
+    """Every attack that poisons, under each of its presets; narrowed to some names."""
     for name in names or ():
         check_choice("attack", name, attacks.available())
     for name in attacks.available():
         if not attacks.ATTACKS[name].poisons or (names and name not in names):
             continue
-        yield from (Case(name, preset) for preset in attacks.presets(name) if not presets or preset in presets)
+        yield from (Case(name, preset) for preset in attacks.presets(name))
 
 
 def first_cases(names: Sequence[str] | None = None) -> list[Case]:

@@ -1,22 +1,27 @@
 """Alternative texts: what a figure shows, in words that are made from what was drawn, so that they cannot disagree.
 
 A cell's metadata say what kind of picture it is meant to be; this says what it became: its panels, the ends of every
-line, the ranges of points and bars, or that nothing was run.
+line, the ranges of points and bars, or that nothing was run. Of the words that stand in a picture: which they are, and
+which of them lie over one another (`clashes`), which should be none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import combinations
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
 LENGTH = 600  # characters; a reader who wants every number has the table beside the figure
+SLACK = 1.0  # pixels by which a box may leave the figure
 
 
 def describe(figure: Figure) -> str:
@@ -40,6 +45,20 @@ def named_in(figure: Figure) -> list[str]:
         legend = axis.get_legend()
         texts += [text.get_text() for text in legend.get_texts()] if legend else []
     return list(dict.fromkeys(filter(None, map(_plain, texts))))
+
+
+def clashes(figure: Figure) -> list[str]:
+    """One sentence a pair of words that cross, and for each that the figure cuts off; empty for a sound figure."""
+    figure.draw_without_rendering()
+    titles, legends = list(_titles(figure)), list(_legends(figure))
+    boxes = {artist: artist.get_window_extent() for artist in (*titles, *legends)}
+    pairs = [*combinations(titles, 2), *((title, legend) for title in titles for legend in legends)]
+    found = [f"{_called(one)} lies over {_called(other)}" for one, other in pairs if boxes[one].overlaps(boxes[other])]
+    for artist, box in boxes.items():
+        page = figure.bbox
+        if min(box.x0 - page.x0, box.y0 - page.y0, page.x1 - box.x1, page.y1 - box.y1) < -SLACK:
+            found.append(f"{_called(artist)} is cut off")
+    return found
 
 
 def _shortened(parts: list[str]) -> str:
@@ -180,3 +199,19 @@ def _number(value: float) -> str:
 def _plain(text: str) -> str:
     """A label without line breaks, also those after a hyphen, and TeX signs."""
     return " ".join(text.replace("-\n", "-").replace("$", "").replace("\\", "").split())
+
+
+def _titles(figure: Figure) -> Iterator[Text]:
+    above = getattr(figure, "_suptitle", None)  # matplotlib gives its words alone
+    if above is not None and above.get_text():
+        yield above
+    yield from (axis.title for axis in figure.axes if axis.get_title() and axis.get_visible())
+
+
+def _legends(figure: Figure) -> Iterator[Artist]:
+    yield from figure.legends
+    yield from (legend for axis in figure.axes if (legend := axis.get_legend()) is not None)
+
+
+def _called(artist: Artist) -> str:
+    return f"the title {artist.get_text()!r}" if isinstance(artist, Text) else "a legend"

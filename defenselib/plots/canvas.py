@@ -16,8 +16,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from defenselib.plots import style
-from defenselib.plots.alt import describe, named_in
-from defenselib.plots.clashes import clashes
+from defenselib.plots.alt import clashes, describe, named_in
 
 NAMED = 6  # of what was not run, in a title
 LETTERS = 10  # of a title, an inch

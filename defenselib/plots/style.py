@@ -16,7 +16,7 @@ from typing import Any
 
 from defenselib.plots.words import label, run_label
 
-__all__ = ["attack", "contrast", "label", "look", "method", "run_label"]
+__all__ = ["attack", "label", "look", "method", "run_label"]
 _LOOKS = tomllib.loads(Path(__file__).with_name("style.toml").read_text(encoding="utf-8"))
 _PALETTE: dict[str, str] = _LOOKS["palette"]
 BACKGROUND, INK, GRID = (_PALETTE[name] for name in ("background", "ink", "grid"))
@@ -58,15 +58,3 @@ def look() -> Iterator[None]:
 
     with mpl.rc_context(RC):
         yield
-
-
-def contrast(first: str, second: str) -> float:
-    """WCAG contrast ratio of two colours (#rrggbb), between 1 and 21."""
-    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    values = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    red, green, blue = (v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

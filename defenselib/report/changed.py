@@ -24,7 +24,6 @@ from defenselib.plots import words
 from defenselib.plots.bars import stacked
 from defenselib.report import tables
 from defenselib.report.html import Html, render
-from defenselib.report.verdict_pages import name_of
 
 VERSION = "0.1"
 SHOWN = "as shown"  # by the pages: then the best row of any profile, now the profile that answers most
@@ -150,7 +149,7 @@ def listed(changes: pd.DataFrame, caption: str) -> Html:
     rows = changes[changes["before"] != changes["after"]]
     shown = {
         "paper": [words.label(name) for name in rows["paper"]],
-        "exhibit": [name_of(key) for key in rows["exhibit"]],
+        "exhibit": [words.exhibit(key) for key in rows["exhibit"]],
         "what": rows["statement"].fillna(rows["claim"]) if "claim" in rows else rows["where"],
         "profile": rows["profile"], "before": rows["before"], "after": rows["after"], "why": rows["why"],
     }  # fmt: skip

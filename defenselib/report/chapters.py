@@ -1,4 +1,5 @@
-"""What a chapter trains while it is built: on drawn images what it is about, elsewhere the cells of exhibits."""
+"""What a chapter trains while it is built, on drawn images what it is about, elsewhere the cells of exhibits; and what
+it shows of an exhibit, figure and claims."""
 
 from __future__ import annotations
 
@@ -8,18 +9,21 @@ from textwrap import shorten as shortened
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from defenselib import experiments
 from defenselib.errors import check_choice
 from defenselib.experiments import Experiment, Result
 from defenselib.experiments import profile as profiles
+from defenselib.experiments.store import Store
 from defenselib.papers import get, headlines
 from defenselib.papers.headlines import HEADLINES
 from defenselib.papers.kit.claims import FAILS, NOT_RUN
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_LOW
 from defenselib.plots import words
-from defenselib.report import boxes, tables
+from defenselib.plots.canvas import Picture
+from defenselib.report import boxes, missing, tables
 from defenselib.report.html import Html, badge, render
 
 DRAWN, ALL = "shapes", "all"
@@ -60,6 +64,15 @@ def drawn(paper: str, profile: str) -> Html:
         "evidence about the paper"
     )
     return Html(f"{render(pd.DataFrame(rows), said, headers=2)}<p>{escape(verdict(results))}</p>")
+
+
+def figure(exhibit: Exhibit, frame: pd.DataFrame, profile: str = "laptop", store: Store | None = None) -> Figure | Html:
+    """What a chapter shows of an exhibit: its drawing, or `missing.line` at a profile where there is nothing to draw.
+    The book's compiler takes a caption and a number off what is no picture (`report.myst`)."""
+    drawn = exhibit.draw(frame)
+    if isinstance(drawn, Picture) and drawn.nothing:
+        return missing.line(exhibit.paper, exhibit.key, profile, store)
+    return drawn
 
 
 def claims(exhibit: Exhibit, frame: pd.DataFrame) -> Html:

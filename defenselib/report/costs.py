@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.experiments.store import Store, default_stores, results_folder
+from defenselib.experiments.store import Store, committed_file, default_stores
 from defenselib.papers import spent
 from defenselib.papers.kit.frame import records
 from defenselib.plots import scatter, words
@@ -149,9 +149,8 @@ def steps() -> Html:
 
 def plain() -> Html:
     """A step as public code writes it beside the same step here; else which command measures both."""
-    folder = results_folder()
-    file = None if folder is None else folder / "trials" / PLAIN
-    if file is None or not file.is_file():
+    file = committed_file(f"trials/{PLAIN}")
+    if file is None:
         command = f"python -m defenselib.bench.plain --output book/results/trials/{PLAIN}"
         return Html(f"<p>Nobody has measured this yet: <code>{command}</code></p>")
     return trials.table(file, "Processor seconds of one step, one thread, medians of measurements in alternation")

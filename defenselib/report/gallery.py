@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from defenselib.experiments.result import Result
 from defenselib.papers.examples import name_of, of_one_image, one_image, paper_figure, pictures
 from defenselib.papers.kit import printed
-from defenselib.papers.kit.gates import RISE, TOOK
+from defenselib.papers.kit.gates import RISE
+from defenselib.papers.kit.verdict import TOOK
 from defenselib.papers.undefended import Case
 from defenselib.plots import words
 from defenselib.plots.pictures import rows

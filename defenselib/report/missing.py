@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,6 +13,7 @@ from defenselib.papers import plan as plans
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.grid import LEFT_OUT
+from defenselib.papers.planned import Plan, Planned
 from defenselib.plots import words
 from defenselib.report.html import Html
 
@@ -29,25 +30,40 @@ class Lacking:
     there: int
     seconds: float
     guessed: int
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """ "48 trainings, about 9 hours"."""
+        return f"{words.plural(self.trainings, 'training')}, {time(self.seconds, self.guessed, self.trainings)}"
 
 
 def lacking(paper: str, exhibit: str, profile: str = "laptop", store: Store | None = None) -> Lacking:
     """What would have to be trained for an exhibit, what is thinned out at the profile included. machine: the kind that
     most results of the profile come from. Errors: UnknownNameError."""
+    made = _plan(paper, profile, store, [exhibit])
+    reasons = tuple(reason.removeprefix(LEFT_OUT) for reason, _ in Counter(made.left_out).most_common())
+    return _lacking(made.cells, profile, made.machine, reasons)
+
+
+def of_paper(paper: str, profile: str = "laptop", store: Store | None = None) -> dict[str, Lacking]:
+    """`lacking` of each exhibit of a paper, by its key and without reasons; those that lack nothing are left out."""
+    made = _plan(paper, profile, store)
+    labels = dict.fromkeys(label for cell in made.missing for label in cell.exhibits)
+    mine = {label: [cell for cell in made.cells if label in cell.exhibits] for label in labels}
+    return {label.partition(" ")[2]: _lacking(cells, profile, made.machine) for label, cells in mine.items()}
+
+
+def _plan(paper: str, profile: str, store: Store | None, exhibits: list[str] | None = None) -> Plan:
     where = store or default_stores()
     machine = usual_machine(profile, where)
-    made = plans.make([paper], [profile], store=where, machine=machine, everything=True, exhibits=[exhibit])
-    lost = made.missing
-    return Lacking(
-        profile=profile,
-        machine=machine,
-        trainings=len(lost),
-        there=len(made.cells) - len(lost),
-        seconds=sum(cell.seconds for cell in lost),
-        guessed=sum(bool(cell.guess) for cell in lost),
-        reasons=tuple(reason.removeprefix(LEFT_OUT) for reason, _ in Counter(made.left_out).most_common()),
-    )
+    return plans.make([paper], [profile], store=where, machine=machine, everything=True, exhibits=exhibits)
+
+
+def _lacking(cells: Sequence[Planned], profile: str, machine: str, reasons: tuple[str, ...] = ()) -> Lacking:
+    lost = Plan(tuple(cells)).missing
+    seconds, guessed = sum(cell.seconds for cell in lost), sum(bool(cell.guess) for cell in lost)
+    return Lacking(profile, machine, len(lost), len(cells) - len(lost), seconds, guessed, reasons)
 
 
 def usual_machine(profile: str, store: Store) -> str:

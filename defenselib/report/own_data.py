@@ -14,13 +14,12 @@ from defenselib.audit.examples import Example, drawn_folder
 from defenselib.audit.folder import UserData, read_folder
 from defenselib.audit.names import visible
 from defenselib.audit.results import Delivery, ScanReport
-from defenselib.experiments.store import results_folder
+from defenselib.experiments.store import committed_file
 from defenselib.plots import words
 from defenselib.plots.canvas import empty
 from defenselib.plots.pictures import captioned
 from defenselib.report.html import Html, render
 
-FOLDER = "audit"
 SCANS, DELIVERED = "scan.csv", trials.TABLE
 # Columns of the table of scans that are shown, in percent: see `audit.trials`.
 TOLD = {
@@ -184,9 +183,8 @@ def missed(name: str = SCANS) -> Html:
 
 
 def _table(name: str) -> pd.DataFrame | None:
-    folder = results_folder()
-    path = None if folder is None else folder / FOLDER / name
-    return None if path is None or not path.is_file() else pd.read_csv(path, dtype=str)
+    path = committed_file(f"audit/{name}")
+    return None if path is None else pd.read_csv(path, dtype=str)
 
 
 def _missing(caption: str) -> Html:

@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+from defenselib.experiments import Experiment
 from defenselib.experiments.again import experiment_of
 from defenselib.experiments.code_digest import code_of
+from defenselib.experiments.fields import plain
 from defenselib.experiments.result import Result
 from defenselib.experiments.store import Store, default_stores, results_folder
 from defenselib.papers.kit.frame import machine_of
 from defenselib.plots import words
-from defenselib.report.command import run_command
 
 COMMITTED = "book/results"
+# What the command line does not take as it is by default, and what it may leave unsaid.
+ALWAYS = ("dataset", "attack", "defense", "profile")
+FIELDS = ("seed", "model", "paper", "rate", "target", "count", "source", "holdout", "stop_after", "diagnostic")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One result in words. cell: what was trained, without its seed. file: from the repository's root. code: whether
-    today's definitions made it, with their digests. command: runs it again; empty where nothing does."""
+    """One result as a reader checks it. cell: what was trained, without its seed. command: runs it again; empty where
+    nothing does. line: numbers, code (whether today's definitions made it, with their digests), machine, time, day and
+    file from the repository's root, as HTML."""
 
     cell: str
     seed: int
-    numbers: str
-    file: str
     command: str
-    code: str
-    machine: str
-    took: str
-    day: str
+    line: str
 
 
 def origin_of(result: Result) -> Origin:
     """What a reader must know to check a result or to run it again."""
-    told, today = result.experiment, code_of(result.experiment)
-    experiment = experiment_of(result)
+    seed, today, experiment = int(result.experiment["seed"]), code_of(result.experiment), experiment_of(result)
     older = "" if result.code == today else f"; today's is {today}"
-    return Origin(
-        cell=_cell(result),
-        seed=int(told["seed"]),
-        numbers=_numbers(result),
-        file=_file(result),
-        command="" if experiment is None else run_command(experiment),
-        code=f"{'older code' if older else 'today’s code'} (digest {result.code}{older})",
-        machine=_machine(result),
-        took=f"{words.number(result.seconds, 0)} s",
-        day=result.created[:10],
-    )
+    code = f"{'older code' if older else 'today’s code'} (digest {result.code}{older})"
+    said = (f"seed {seed}: {_numbers(result)}", code, _machine(result), f"{words.number(result.seconds, 0)} s")
+    line = f"<li>{escape('; '.join(said))}; {result.created[:10]}; <code>{escape(_file(result))}</code></li>"
+    return Origin(_cell(result), seed, "" if experiment is None else run_command(experiment), line)
 
 
 def made_of(keys: Iterable[str], where: str, note: str = "", store: Store | None = None) -> str:
@@ -81,15 +75,12 @@ def _read(path: Path, changed: int) -> Origin | None:
 def _together(mine: Sequence[Origin]) -> str:
     """Some seeds of one cell: a line each, and one command."""
     first = mine[0]
-    lines = "".join(
-        f"<li>seed {one.seed}: {escape(one.numbers)}; {escape(one.code)}; {escape(one.machine)}; {one.took}; "
-        f"{one.day}; <code>{escape(one.file)}</code></li>"
-        for one in mine
-    )
     others = [f"--seed {one.seed}" for one in mine[1:]]
     again = f", then {' and '.join(others)}" if others else ""
     command = f"<code>{escape(first.command)}</code>{again}" if first.command else "no command of today's code gives it"
-    return f"<p><b>{escape(first.cell)}</b></p><ul>{lines}</ul><p>Run it again: {command}</p>"
+    return (
+        f"<p><b>{escape(first.cell)}</b></p><ul>{''.join(one.line for one in mine)}</ul><p>Run it again: {command}</p>"
+    )
 
 
 def _but_seed(origin: Origin) -> tuple[str, str]:
@@ -126,3 +117,29 @@ def _file(result: Result) -> str:
     if committed is not None and result.path.parents[1].resolve() == committed.resolve():
         return f"{COMMITTED}/{below}"
     return f"{below} of the working store"
+
+
+def run_command(experiment: Experiment) -> str:
+    """`defenselib run --dataset cifar10 ...`, which asks for this very experiment."""
+    told = {name: getattr(experiment, name) for name in ALWAYS}
+    usual = Experiment()
+    told |= {
+        name: value
+        for name in FIELDS
+        if (value := getattr(experiment, name)) is not None and value != getattr(usual, name)
+    }
+    words = [part for name, value in told.items() for part in (f"--{name.replace('_', '-')}", _text(value))]
+    if experiment.measure != usual.measure:
+        words += [part for name in experiment.measure for part in ("--measure", name)]
+    for kind in ("attack", "defense"):
+        given = getattr(experiment, f"{kind}_args")
+        words += [part for name, value in given.items() for part in (f"--{kind}-arg", f"{name}={_text(value)}")]
+    return shlex.join(["defenselib", "run", *words])
+
+
+def _text(value: Any) -> str:
+    """A value as `parameters.convert` reads it."""
+    found = plain(value)
+    if isinstance(found, list):
+        return ",".join(map(_text, found))
+    return "none" if found is None else str(found).lower() if isinstance(found, bool) else str(found)

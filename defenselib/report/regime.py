@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from defenselib.errors import DataError
-from defenselib.experiments.store import results_folder
-from defenselib.plots import regime as drawn
+from defenselib.experiments.store import committed_file
+from defenselib.plots import scatter
 from defenselib.report.findings import listing
 from defenselib.report.html import Html
 
@@ -43,9 +42,8 @@ AXES: Mapping[str, Axis] = {
 
 def table(name: str) -> pd.DataFrame:
     """A committed table of trials. Raises DataError where it is missing."""
-    folder = results_folder()
-    file = Path() if folder is None else folder / "trials" / name
-    if not file.is_file():
+    file = committed_file(f"trials/{name}")
+    if file is None:
         raise DataError(f"the table {name} of trials is missing: python -m defenselib.experiments.regime makes it")
     return pd.read_csv(file)
 
@@ -67,7 +65,7 @@ def rows(key: str) -> pd.DataFrame:
 def figure(key: str) -> Figure:
     """The curve of a rule."""
     axis = AXES[key]
-    return drawn.separation(rows(key), axis.column, axis.label, axis.log)
+    return scatter.separation(rows(key), axis.column, axis.label, axis.log)
 
 
 def sentence(key: str, measure: str = "auc_hardest") -> Html:

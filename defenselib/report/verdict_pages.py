@@ -5,33 +5,35 @@ What was not run is one line: what it would take, and the command. No empty figu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from html import escape
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from defenselib.experiments.store import Store, default_stores
-from defenselib.papers import coverage, notes, plan
+from defenselib.papers import coverage
+from defenselib.papers.asd import exhibits as asd
+from defenselib.papers.bsd import printed as bsd
 from defenselib.papers.coverage import Found
+from defenselib.papers.examples import paper_figure
+from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import FAILS, HOLDS, SO_FAR, as_printed
 from defenselib.papers.kit.claims import UNDECIDED as OPEN
-from defenselib.papers.kit.exhibit import Drawing
+from defenselib.papers.kit.exhibit import Drawing, Exhibit
 from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import AGREES, DIFFERS, NOT_RUN, TIMES, UNDECIDED, VERDICTS
+from defenselib.papers.vab import exhibits as vab
 from defenselib.plots import bars as plots
 from defenselib.plots import words
 from defenselib.plots.canvas import Picture
-from defenselib.report import extras, markup, missing, tables
+from defenselib.report import missing, tables
 from defenselib.report.html import Html, embedded, fold, render, tabs
+from defenselib.report.missing import Lacking
+from defenselib.report.notebooks import needed
 
 OTHER_UNITS = (*TIMES, "count", "correct")
-
-
-def name_of(key: str) -> str:
-    """ "Table 2" for table-2."""
-    return "Running text" if key == "text-1" else key.replace("-", " ").capitalize()
 
 
 def anchor(key: str) -> str:
@@ -52,10 +54,10 @@ def summary(found: Sequence[Found]) -> Html:
         held = _slashed(claims, (HOLDS, SO_FAR, FAILS)) if any(claims.values()) else words.NONE
         others = [name for name in ran if name != one.best]
         profile = one.best + (f" (also {', '.join(others)})" if others else "") if ran else words.NONE
-        rows.append({"exhibit": name_of(one.exhibit.key), "title": one.exhibit.title, "numbers run": run,
+        rows.append({"exhibit": words.exhibit(one.exhibit.key), "title": one.exhibit.title, "numbers run": run,
                      "agree / differ / undecided": decided, "claims: hold / so far / fail": held,
                      "profile": profile})  # fmt: skip
-    links = {name_of(one.exhibit.key): f"#{anchor(one.exhibit.key)}" for one in found}
+    links = {words.exhibit(one.exhibit.key): f"#{anchor(one.exhibit.key)}" for one in found}
     said = "Every table and figure at the profile that answers most of it; a name leads to its numbers below"
     return render(pd.DataFrame(rows), said, links=links)
 
@@ -70,52 +72,20 @@ def bars(found: Sequence[Found]) -> Figure:
     counted = pd.DataFrame([{"printed": len(one.frames[one.best]), **coverage.sorted_out(one.frames[one.best])}
                             for one in mine])  # fmt: skip
     ran = [f", {one.best}" if tables.there(one.frames) else "" for one in mine]
-    names = [name_of(one.exhibit.key) + where for one, where in zip(mine, ran, strict=True)]
+    names = [words.exhibit(one.exhibit.key) + where for one, where in zip(mine, ran, strict=True)]
     return plots.stacked({"": (names, counted, "printed", VERDICTS)})
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an exhibit lacks at a profile. trainings: that are missing; seconds: of them, one after the other."""
-
-    paper: str
-    exhibit: str
-    profile: str
-    trainings: int
-    seconds: float
-    guessed: int
-
-    @property
-    def words(self) -> str:
-        """ "48 trainings, about 9 hours"."""
-        time = missing.time(self.seconds, self.guessed, self.trainings)
-        return f"{words.plural(self.trainings, 'training')}, {time}"
-
-    @property
-    def command(self) -> str:
-        """The command that runs them, as HTML."""
-        return f"<code>{escape(missing.command(self.paper, [self.exhibit], self.profile))}</code>"
-
-
-def costs(paper: str, profile: str = "laptop", store: Store | None = None) -> dict[str, Cost]:
-    """What each exhibit of a paper lacks at a profile, by its key; without those that lack nothing."""
-    where = store or default_stores()
-    machine = missing.usual_machine(profile, where)
-    lost = plan.make([paper], [profile], store=where, machine=machine, everything=True).missing
-    found = {}
-    for label in dict.fromkeys(name for cell in lost for name in cell.exhibits):
-        key, mine = label.partition(" ")[2], [cell for cell in lost if label in cell.exhibits]
-        guessed = sum(bool(cell.guess) for cell in mine)
-        found[key] = Cost(paper, key, profile, len(mine), sum(cell.seconds for cell in mine), guessed)
-    return found
-
-
-def exhibit(one: Found, cost: Cost | None = None) -> Html:
+def exhibit(one: Found, cost: Lacking | None = None) -> Html:
     """An exhibit, folded: what it shows, the command for it, numbers side by side and their differences or the figure
     at every profile that has some, claims at each, and what was not run. cost: what it lacks."""
-    shown, name = one.exhibit, name_of(one.exhibit.key)
+    shown, name = one.exhibit, words.exhibit(one.exhibit.key)
     ran = tables.there(one.frames)
-    parts = [_facts(one), markup.html(notes.note(shown.paper, shown.key)), str(extras.beside(shown.paper, shown.key))]
+    parts = [
+        _facts(one),
+        markdown(printed.notes(shown.paper).get(shown.key, "")),
+        str(EXTRAS.get((shown.paper, shown.key), lambda: "")()),
+    ]
     if ran:
         best, why = tables.chosen(one.frames)
         make = _level if one.prints else _drawn
@@ -126,14 +96,16 @@ def exhibit(one: Found, cost: Cost | None = None) -> Html:
     if len(one.claims[one.best]) and ran:
         parts.append(str(tables.claims_at(one.frames, one.claims, f"What the authors say about {name}")))
     if ran and cost is not None:
-        parts.append(f'<p class="missing-line">Missing at profile {cost.profile}: {cost.words}: {cost.command}</p>')
+        parts.append(
+            f'<p class="missing-line">Missing at profile {cost.profile}: {cost.words}: {_command(shown, cost)}</p>'
+        )
     heading = f"<b>{escape(name)}</b>: {escape(shown.title)}"
     return fold(heading, _counts(one, cost), "".join(parts), anchor(shown.key))
 
 
-def _without_results(one: Found, cost: Cost | None) -> list[str]:
+def _without_results(one: Found, cost: Lacking | None) -> list[str]:
     """The one line, and what there is without a run: a picture, printed numbers, what the paper says of them."""
-    shown, frame, name = one.exhibit, one.frames[one.best], name_of(one.exhibit.key)
+    shown, frame, name = one.exhibit, one.frames[one.best], words.exhibit(one.exhibit.key)
     if isinstance(shown, Drawing):
         figure = shown.draw(frame)
         assert isinstance(figure, Picture)
@@ -141,7 +113,7 @@ def _without_results(one: Found, cost: Cost | None) -> list[str]:
         return [nothing if figure.nothing else str(embedded(figure, f"{name}: {shown.title}, drawn by this library."))]
     parts = []
     if cost is not None:
-        parts.append(f'<p class="missing-line">{name}: not run; {cost.words}: {cost.command}</p>')
+        parts.append(f'<p class="missing-line">{name}: not run; {cost.words}: {_command(shown, cost)}</p>')
     elif shown.status != "nothing to run":
         reasons = "; ".join(dict.fromkeys(str(reason) for reason in frame["reason"] if reason))
         parts.append(f'<p class="missing-line">{name}: not run; {escape(reasons)}.</p>')
@@ -156,9 +128,14 @@ def _without_results(one: Found, cost: Cost | None) -> list[str]:
     return parts
 
 
+def _command(shown: Exhibit, cost: Lacking) -> str:
+    """The command that runs what an exhibit lacks, as HTML."""
+    return f"<code>{escape(missing.command(shown.paper, [shown.key], cost.profile))}</code>"
+
+
 def _drawn(one: Found, frame: pd.DataFrame) -> str:
     """A figure at one profile; of a figure that nothing draws, how many points it has."""
-    shown, name = one.exhibit, name_of(one.exhibit.key)
+    shown, name = one.exhibit, words.exhibit(one.exhibit.key)
     if shown.plot is None:
         return f"<p>{int(frame['reproduced'].notna().sum())} points, of which no drawing is made.</p>"
     figure = shown.draw(frame)
@@ -179,7 +156,7 @@ def differences(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _level(one: Found, frame: pd.DataFrame) -> str:
-    name = name_of(one.exhibit.key)
+    name = words.exhibit(one.exhibit.key)
     profile, apart = tables.profile_of(frame), differences(frame)
     parts = [str(tables.comparison(frame, name))]
     if len(apart):
@@ -200,7 +177,7 @@ def _facts(one: Found) -> str:
     return f"<dl>{listed}</dl>"
 
 
-def _counts(one: Found, cost: Cost | None = None) -> str:
+def _counts(one: Found, cost: Lacking | None = None) -> str:
     """ "laptop: 20 of 252 numbers run, 13 agree, 6 differ; claims: 3 hold, 1 so far, 1 fails"."""
     if not tables.there(one.frames):
         if isinstance(one.exhibit, Drawing):
@@ -219,3 +196,47 @@ def _counts(one: Found, cost: Cost | None = None) -> str:
         told = [f"{outcomes[outcome]} {word}" for outcome, word in named.items() if outcomes[outcome]]
         said.append(f"claims: {', '.join(told)}" if told else "claims: not run")
     return f"{one.best}: {'; '.join(said)}" if said else "no number, no claim"
+
+
+def markdown(text: str) -> str:
+    """A short text in Markdown as HTML: emphasis, code, lists, and between dollars formulas that the page typesets.
+    Errors: JupyterMissingError without the book's packages."""
+    return str(_parser().render(text))
+
+
+@cache
+def _parser() -> Any:
+    with needed("notes need packages that are"):
+        from markdown_it import MarkdownIt
+        from mdit_py_plugins.dollarmath import dollarmath_plugin
+    return MarkdownIt("commonmark", {"html": False}).use(dollarmath_plugin, renderer=_formula)
+
+
+def _formula(content: str, options: dict[str, Any]) -> str:
+    # As Sphinx writes them, so that MathJax finds them in the built page.
+    left, right = (r"\[", r"\]") if options.get("display_mode") else (r"\(", r"\)")
+    return f'<span class="math notranslate nohighlight">{left}{escape(content)}{right}</span>'
+
+
+def _pictures() -> Html:
+    figure = paper_figure("bsd", profile="best")
+    assert isinstance(figure, Picture)
+    said = "One image under each attack as BSD's authors run it, where the pictures are in the store."
+    return Html("") if figure.nothing else embedded(figure, said)
+
+
+# What stands beside single exhibits: computed from print alone, or shown as pictures.
+EXTRAS: Mapping[tuple[str, str], Callable[[], Html]] = {
+    ("asd", "table-1"): lambda: render(asd.framework(), "Table 1: what the paper says, and what runs show", headers=2),
+    ("asd", "table-3"): lambda: render(asd.per_epoch(), "Table 3 by epoch, as printed", headers=3),
+    ("bsd", "table-1"): lambda: render(
+        bsd.misprints(),
+        "Printed DERs that do not follow: Equation 12, recomputed from the printed ACC and ASR",
+        headers=4,
+    ),
+    ("bsd", "table-13"): lambda: render(
+        bsd.best_settings(), "The best of each search by DER, and whether Table 2 or 3 prints it", headers=3
+    ),
+    ("bsd", "figure-4"): _pictures,
+    ("vab", "table-5"): lambda: render(vab.data_sizes(), "Table 5: sizes of the data sets", headers=2),
+}

@@ -19,8 +19,8 @@ import pytest
 
 from defenselib import papers
 from defenselib.experiments import Experiment, Result, Store
-from defenselib.papers import notes
 from defenselib.papers.dst_dbr import exhibits as dst_dbr
+from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import as_printed
 
 COMMITTED = Path(__file__).parents[2] / "book" / "results"
@@ -228,7 +228,7 @@ def test_no_outcome_is_written_by_heart(paper: str, root: Path) -> None:
 
 @pytest.mark.parametrize("paper", papers.available())
 def test_notes_state_no_outcome(paper: str) -> None:
-    for exhibit, text in notes.notes(paper).items():
+    for exhibit, text in printed.notes(paper).items():
         assert unchecked(text, []) == [], exhibit
         assert "smoke" not in text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from defenselib import papers
-from defenselib.plots import canvas, clashes, style
+from defenselib.plots import alt, canvas, style
 
 COMMITTED = Path(__file__).parents[2] / "book" / "results"
 
@@ -26,19 +26,19 @@ def test_a_title_over_a_legend_is_found() -> None:
     figure = drawn(
         "A title that is as long as its figure is wide, so that it comes to the corner", "outside right upper"
     )
-    (said,) = clashes.clashes(figure)
+    (said,) = alt.clashes(figure)
     assert said.endswith("lies over a legend") and "A title" in said
-    assert clashes.clashes(drawn("The same", "outside lower center")) == []
+    assert alt.clashes(drawn("The same", "outside lower center")) == []
 
 
 def test_titles_over_one_another_and_what_is_cut_off_are_found() -> None:
     figure, axes = canvas.grid(3.0, 2.0, 1, 2)
     for axis in axes.flat:
         axis.set_title("a title wider than its panel")
-    assert any("lies over" in said for said in clashes.clashes(figure))
+    assert any("lies over" in said for said in alt.clashes(figure))
     figure, axes = canvas.grid(2.0, 2.0, 1, 1)
     axes[0, 0].set_title("a title that is far wider than the whole figure")
-    assert any(said.endswith("is cut off") for said in clashes.clashes(figure))
+    assert any(said.endswith("is cut off") for said in alt.clashes(figure))
 
 
 def test_a_long_title_is_broken_where_its_figure_ends() -> None:
@@ -46,7 +46,7 @@ def test_a_long_title_is_broken_where_its_figure_ends() -> None:
     figure = drawn(said, "outside lower center")
     lines = figure.get_suptitle().split("\n")
     assert len(lines) > 3 and lines[-1] == "(in a second line)"
-    assert clashes.clashes(figure) == []
+    assert alt.clashes(figure) == []
 
 
 @pytest.mark.slow
@@ -56,5 +56,5 @@ def test_no_exhibit_has_one(paper: str) -> None:
     for exhibit in papers.get(paper).exhibits:
         if exhibit.plot is not None:
             figure = exhibit.draw(exhibit.reproduce(profile="best", store=COMMITTED))
-            found[exhibit.key] = clashes.clashes(figure)
+            found[exhibit.key] = alt.clashes(figure)
     assert {key: said for key, said in found.items() if said} == {}

@@ -110,14 +110,26 @@ def test_drawing_leaves_the_callers_settings_alone() -> None:
     assert dict(mpl.rcParams) == before
 
 
+def contrast(first: str, second: str) -> float:
+    """WCAG contrast ratio of two colours (#rrggbb), between 1 and 21."""
+    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    values = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 @pytest.mark.parametrize("colour", sorted({c for c, _ in [*style.METHODS.values(), *style.ATTACKS.values()]}))
 def test_colours_are_seen_on_the_background(colour: str) -> None:
-    assert style.contrast(colour, style.BACKGROUND) >= 3.0
+    assert contrast(colour, style.BACKGROUND) >= 3.0
 
 
 def test_contrast_by_known_values() -> None:
-    assert style.contrast("#000000", "#ffffff") == pytest.approx(21.0)
-    assert style.contrast("#ffffff", "#ffffff") == pytest.approx(1.0)
+    assert contrast("#000000", "#ffffff") == pytest.approx(21.0)
+    assert contrast("#ffffff", "#ffffff") == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("table", [style.METHODS, style.ATTACKS])

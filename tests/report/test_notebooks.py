@@ -64,7 +64,7 @@ DRAWING = (
     "widgets.separation",
     "own_data.looks",
     "boxes.picture",
-    "figures.figure(",
+    "chapters.figure(",
     "regime.figure",
     "costs.shares",
 )

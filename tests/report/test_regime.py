@@ -48,6 +48,6 @@ def test_a_curve_draws_its_rows(rows: pd.DataFrame) -> None:
 
 
 def test_a_missing_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(regime, "results_folder", lambda: tmp_path)
+    monkeypatch.setenv("DEFENSELIB_RESULTS", str(tmp_path))
     with pytest.raises(DataError, match=r"regime_demo.csv of trials is missing: python -m"):
         regime.rows("vab")

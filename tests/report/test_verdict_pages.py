@@ -12,11 +12,12 @@ from defenselib.experiments import Store
 from defenselib.papers import coverage
 from defenselib.papers.coverage import Found
 from defenselib.papers.kit import frame, printed
-from defenselib.plots import bars
-from defenselib.report import tables
+from defenselib.plots import bars, words
+from defenselib.report import missing, tables
 from defenselib.report import verdict_pages as pages
 
 bs4 = pytest.importorskip("bs4")
+pytest.importorskip("markdown_it")
 
 
 @pytest.mark.slow
@@ -30,7 +31,7 @@ def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
         pages.anchor(key) for key in keys
     ]
     assert [link["href"] for link in page.select("table a")] == [f"#{pages.anchor(key)}" for key in keys]
-    assert len({pages.name_of(key) for key in keys}) == len(keys)
+    assert len({words.exhibit(key) for key in keys}) == len(keys)
     for one, fold in zip(found, page.select("details.exhibit"), strict=True):
         assert one.exhibit.title in fold.summary.text
         assert (one.exhibit.command in fold.text) == (one.exhibit.status != "nothing to run")
@@ -39,7 +40,7 @@ def test_every_exhibit_stands_in_the_page_once(paper: str, tmp_path) -> None:
 @pytest.mark.slow
 def test_what_was_not_run_is_one_line_with_its_cost_and_no_figure(tmp_path) -> None:
     store = Store(tmp_path)
-    lacking = pages.costs("bsd", "laptop", store)
+    lacking = missing.of_paper("bsd", "laptop", store)
     exhibit = papers.get("bsd").exhibit("table-13")
     frames = {"laptop": exhibit.reproduce(profile="laptop", store=store)}
     one = Found(exhibit, frames, {"laptop": exhibit.claims(frames["laptop"])})
@@ -128,3 +129,17 @@ def test_a_poisoning_rate_of_a_twentieth_is_not_a_tenth(table_2: pd.DataFrame) -
     assert ">5\N{NO-BREAK SPACE}%<" in text and ">10\N{NO-BREAK SPACE}%<" in text
     labels = pages.differences(rates)["label"]
     assert labels.iloc[0].startswith("rate 5\N{NO-BREAK SPACE}%")
+
+
+@pytest.mark.parametrize("paper", papers.available())
+def test_every_note_belongs_to_an_exhibit(paper: str) -> None:
+    found = printed.notes(paper)
+    assert found and set(found) <= {one.key for one in papers.get(paper).exhibits}
+    for text in found.values():
+        assert pages.markdown(text).count("<p>") >= 1 and text.count("$") % 2 == 0
+
+
+def test_formulas_code_and_markup() -> None:
+    text = pages.markdown("A *b* `c` with $\\alpha < 3$ and <script>.")
+    assert r"\(\alpha &lt; 3\)" in text and "<em>b</em>" in text and "<code>c</code>" in text
+    assert "<script>" not in text and 'class="math notranslate nohighlight"' in text

@@ -17,9 +17,9 @@ from defenselib.papers.kit import printed, scaled
 from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import Row, mean_of
-from defenselib.papers.kit.gating import undefended
+from defenselib.papers.kit.gates import undefended
 from defenselib.papers.kit.measures import at_end
-from defenselib.papers.kit.request import Cell, Thin, several
+from defenselib.papers.kit.request import Cell, Thin, asked, several
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.table import Table
 from defenselib.plots import words
@@ -122,14 +122,11 @@ def rates(attack: str) -> tuple[Cell, ...]:
     return tuple(hardened(attack, **({} if rate == 0.1 else {"rate": rate})) for rate in RATES)
 
 
-def rate_of(one: Cell) -> dict[str, float]:
-    return {"poisoning_rate": float(one.options.get("rate", 0.1))}
-
-
 def on_cifar10(attack: str) -> Row:
     return {"dataset": "cifar10", "attack": attack}
 
 
+rate_of = asked("poisoning_rate", "rate", usual=0.1)
 SPLITS = tuple(split_cell(on_cifar10(attack)) for attack in ATTACKS)
 FULL = {attack: full_cell(on_cifar10(attack)) for attack in ATTACKS}
 LOSSES = {"measure": ("acc", "asr", "losses")}

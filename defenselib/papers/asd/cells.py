@@ -13,9 +13,8 @@ import pandas as pd
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
 from defenselib.papers.asd.measures import HARD_SHARE
-from defenselib.papers.kit import times
 from defenselib.papers.kit.composed import Number
-from defenselib.papers.kit.frame import Row, mean_of
+from defenselib.papers.kit.frame import Row, counted, mean_of
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import metric_of
 
@@ -157,7 +156,7 @@ def seconds(result: Result, names: Sequence[str]) -> float:
 
 def spent(result: Result, names: Sequence[str] = ()) -> float:
     """Seconds of these stages, or of all that are the defense's, where they count."""
-    return times.counted(result, seconds(result, names or TIMED[result.experiment["defense"]]))
+    return counted(result, seconds(result, names or TIMED[result.experiment["defense"]]))
 
 
 def stage_time(row: Row) -> Number:

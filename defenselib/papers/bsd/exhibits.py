@@ -20,8 +20,8 @@ from defenselib.papers.bsd import claims, figures, measures
 from defenselib.papers.bsd import printed as bsd_printed
 from defenselib.papers.kit import scaled
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
-from defenselib.papers.kit.gating import undefended_alone
-from defenselib.papers.kit.request import Cell, Thin, several
+from defenselib.papers.kit.gates import undefended_alone
+from defenselib.papers.kit.request import Cell, Thin, asked, several
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.table import Table
 from defenselib.plots import charts
@@ -154,11 +154,7 @@ FIGURE_8 = (Cell("cifar10", "badnets", "bsd"), Cell("cifar10", "badnets", "bsd",
 FIGURE_9 = tuple(Cell("cifar10", attack, "bsd") for attack in (*MAIN_ATTACKS, "clb"))
 FIGURE_10 = tuple(Cell("cifar10", "badnets", "bsd", {"target": target, **_FORCED}) for target in range(10))
 FIGURE_11 = (Cell("cifar10", "badnets-all2all", "bsd", _ALL_TO_ALL),)
-
-
-def rate_of(cell: Cell) -> dict[str, Any]:
-    """Figures 3 and 6: the poisoning rate of a cell, of one that was not run too."""
-    return {"rate": cell.options.get("rate", USUAL_RATE)}
+rate_of = asked("rate", "rate", USUAL_RATE)  # of Figures 3 and 6
 
 
 def removed_from(cell: Cell) -> dict[str, Any]:

@@ -70,14 +70,6 @@ def der_tables() -> tuple[str, ...]:
     return tuple(key for key in printed.tables(KEY) if (printed.table(KEY, key)["metric"] == "der").any())
 
 
-def doubtful(table: str) -> list[int]:
-    """Rows of a table whose printed DER does not follow from its parts."""
-    if table not in der_tables():
-        return []
-    checked = der_check(table)
-    return [int(label) for label in checked.index[checked["doubtful"]]]
-
-
 def misprints() -> pd.DataFrame:
     """The doubtful DERs of all tables: table, dataset, attack, defense, variant, printed, expected."""
     parts = [check[check["doubtful"]].assign(table=key) for key in der_tables() for check in (der_check(key),)]

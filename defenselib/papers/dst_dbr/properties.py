@@ -36,8 +36,7 @@ def table_4(dataset: str = "cifar10", profile: str = "best", run: bool = False, 
     for row in frames.records(printed.table(KEY, EXHIBIT)):
         name, criterion, said = str(row["attack"]), str(row["criterion"]), str(row["published"])
         if name not in results:
-            known = name in attacks.available()
-            results[name] = looks_of(Case(name, KEY), dataset, profile, run, store) if known else None
+            results[name] = looks_of(Case(name, KEY), dataset, profile, run, store)
         measured = _measure(criterion, name, results[name])
         note = "" if pd.isna(row["note"]) else str(row["note"])
         made.append((name, criterion, said, measured, measured == said if measured else None, note))
@@ -45,8 +44,6 @@ def table_4(dataset: str = "cifar10", profile: str = "best", run: bool = False, 
 
 
 def _measure(criterion: str, name: str, result: Result | None) -> str:
-    if name not in attacks.available():
-        return ""
     kind = attacks.ATTACKS[name]
     if criterion == "label-consistency":
         return "clean" if kind.clean_label else "dirty"
@@ -91,5 +88,5 @@ class Categories(Exhibit):
 
 @needs.register
 def _of_categories(exhibit: Categories, profile: str) -> list[Need]:
-    rows = [row for row in frames.records(exhibit._printed()) if row["attack"] in attacks.available()]
+    rows = frames.records(exhibit._printed())
     return [Need(row, ((Case(str(row["attack"]), KEY).cell("cifar10", rate=0.0),),)) for row in rows]

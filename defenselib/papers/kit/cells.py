@@ -16,8 +16,7 @@ from defenselib.papers.kit.claims import Claim
 from defenselib.papers.kit.composed import Composed
 from defenselib.papers.kit.exhibit import Exhibit, Series
 from defenselib.papers.kit.frame import Row
-from defenselib.papers.kit.gates import undecided
-from defenselib.papers.kit.gating import keeps_labels, printed_rate, triggered, undefended
+from defenselib.papers.kit.gates import keeps_labels, printed_rate, triggered, undecided, undefended
 from defenselib.papers.kit.grid import mode_of
 from defenselib.papers.kit.request import Cell
 from defenselib.papers.kit.table import GATED, Table, no_attack

@@ -14,7 +14,7 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of
-from defenselib.papers.kit.gating import Gating
+from defenselib.papers.kit.gates import Gating
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.papers.kit.table import judged

@@ -19,7 +19,7 @@ from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
-from defenselib.papers.kit.gating import Before, Gating, undefended_alone
+from defenselib.papers.kit.gates import Before, Gating, undefended_alone
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import AXES, Cell, Request, SeedRule, Thin, checked_request, one_seed

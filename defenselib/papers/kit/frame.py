@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from defenselib.experiments import profile as profiles
 from defenselib.experiments.result import Result
 from defenselib.papers.kit import printed, verdict
 from defenselib.plots import words
@@ -91,6 +92,24 @@ def finish(rows: pd.DataFrame, found: Sequence[Row], profile: str) -> pd.DataFra
 def unanswered(rows: pd.DataFrame, profile: str, reason: str) -> pd.DataFrame:
     """All rows as not run, for one reason."""
     return finish(rows, [{**entry([]), "verdict": "not run", "reason": reason}] * len(rows), profile)
+
+
+def times_count(result: Result) -> bool:
+    """Whether the seconds of a result may stand beside others at its profile: those of a GPU do not at a profile made
+    for processors."""
+    return profiles.load(result.profile).times == "any" or not result.machine.get("gpu")
+
+
+def counted(result: Result, seconds: float) -> float:
+    """`seconds` of a result where they count, else NaN."""
+    return seconds if times_count(result) else math.nan
+
+
+def uncounted(result: Result) -> str:
+    """Why the seconds of a result do not count; empty where they do."""
+    if times_count(result):
+        return ""
+    return f"times at {result.profile} are those of a processor, and this ran on one {result.machine['gpu']}"
 
 
 def machine_of(result: Result) -> str:

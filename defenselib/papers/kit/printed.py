@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from defenselib.errors import unknown
+from defenselib.errors import check_choice, unknown
 
 FOLDER = Path(__file__).parents[1] / "published"
 # The columns that say which number a row is; `published` follows them where the CSV has `value`.
@@ -51,6 +52,17 @@ def exhibits(paper: str) -> pd.DataFrame:
             facts = {"kind": "text", "title": "Numbers that stand only in the running text"}
             frame.loc[path.stem] = {**dict.fromkeys(frame.columns, ""), **facts, "numbers": len(pd.read_csv(path))}
     return frame.loc[sorted(frame.index, key=_natural)]
+
+
+@cache
+def notes(paper: str) -> dict[str, str]:
+    """What must be known of an exhibit beside its numbers, by exhibit: how it is read here, what the paper leaves open,
+    misprints. Texts in Markdown, in the `notes.toml` of the paper; they state no outcome, those come from frames.
+    Errors: UnknownNameError for a paper that there is not, or an exhibit that it has not."""
+    path = FOLDER.parent / check_choice("paper", paper, TITLES) / "notes.toml"
+    found = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = list(exhibits(paper).index)
+    return {check_choice(f"exhibit of {paper!r}:", key, known): str(text) for key, text in found.items()}
 
 
 @cache

@@ -53,6 +53,16 @@ class Cell:
         return experiment.replace(defense_args={**experiment.defense_args, **scaled})
 
 
+def asked(axis: str, name: str, usual: float) -> Callable[[Cell], dict[str, float]]:
+    """Where a figure's cells stand on an axis: what each asks as the field `name` of its Experiment or as that
+    hyper-parameter of its defense, `usual` where it asks for neither."""
+
+    def where(cell: Cell) -> dict[str, float]:
+        return {axis: float({**cell.options.get("defense_args", {}), **cell.options}.get(name, usual))}
+
+    return where
+
+
 def _scaled(value: Any, factor: float) -> Any:
     """A number, or each number of a sequence, times `factor`, of its own type."""
     if isinstance(value, list | tuple):

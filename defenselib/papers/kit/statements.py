@@ -32,7 +32,6 @@ Row = Mapping[str, Any]
 SAME_PLACE = ("dataset", "attack")
 NEAR = "within the spread"
 WITHIN = f"{NEAR} of {{:.1f}} points"
-EPSILON = 1e-6  # 94.2 - 89.2 is 5 points and not a little more
 
 
 def low(printed: float) -> Bound:

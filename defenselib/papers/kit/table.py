@@ -14,10 +14,10 @@ import pandas as pd
 from defenselib.experiments.result import Result
 from defenselib.learning.evaluation import der
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit import printed, times, verdict
+from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.frame import Row, entry, machine_of, seed_of, spreads
-from defenselib.papers.kit.gating import Before, Gating, undefended_alone
+from defenselib.papers.kit.gates import Before, Gating, undefended_alone
 from defenselib.papers.kit.grid import Answer, Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.plots import words
@@ -39,7 +39,7 @@ def metric_of(row: Row, result: Result) -> float:
     """
     name = str(row["metric"])
     if name in verdict.TIMES:
-        return times.counted(result, result.seconds / (3600 if name == "hours" else 1))
+        return frames.counted(result, result.seconds / (3600 if name == "hours" else 1))
     return number_of(result, name)
 
 
@@ -72,7 +72,7 @@ class Table(Exhibit):
 
     cell: the cell that answers a row; None, or the reason in words, for a row that nothing answers. value: the number
     it takes from a result. before: the undefended cells that a row's DER, drop of ACC and gate are taken against, see
-    `gating.Gating`. no_target: why a printed number is none to be reached (a misprint); empty for the others. instead:
+    `gates.Gating`. no_target: why a printed number is none to be reached (a misprint); empty for the others. instead:
     a cell whose result holds the same number, for where that one was run and this one was not.
     """
 
@@ -195,7 +195,7 @@ def _of(answer: Answer, row: Row, value: Callable[[Row, Result], float]) -> dict
     numbers = [value(row, result) for result in answer.results]
     reason = answer.reason
     if answer.results and all(math.isnan(number) for number in numbers):
-        late = times.reason(answer.results[0]) if row["metric"] in verdict.TIMES else ""
+        late = frames.uncounted(answer.results[0]) if row["metric"] in verdict.TIMES else ""
         reason = late or f"the result holds no {words.value(row['metric'], 'metric')}"
     return entry(numbers, map(machine_of, answer.results), reason, list(map(seed_of, answer.results)))
 

@@ -43,7 +43,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from defenselib.errors import check_choice
-from defenselib.papers.kit.gates import TOOK
 from defenselib.plots import words
 
 AGREES, DIFFERS, UNDECIDED = "agrees", "differs", "undecided"
@@ -52,6 +51,7 @@ VERDICTS = (AGREES, DIFFERS, UNDECIDED, NOT_COMPARABLE, NOT_RUN)
 MODES = ("none", "order", "numbers")
 
 ASR_LOW, ASR_HIGH, ASR_MIDDLE = 10.0, 50.0, 20.0  # order: thresholds, and the tolerance between them (points)
+TOOK = 85.0  # order: the undefended ASR from which an attack took (percent)
 ACC_MARGIN = 5.0  # order: margin of the drop, and of the undefended model against no attack (points)
 ACC_HALF = 0.5  # order: of the undefended model's, a drop beyond which is another matter than a price
 ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points

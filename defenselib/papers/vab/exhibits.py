@@ -22,7 +22,7 @@ from defenselib.papers.kit.composed import Composed, Found, Number
 from defenselib.papers.kit.exhibit import Exhibit, Paper, Series, Setting
 from defenselib.papers.kit.frame import Row, mean_of, records
 from defenselib.papers.kit.measures import at_end
-from defenselib.papers.kit.request import Cell, Thin, several
+from defenselib.papers.kit.request import Cell, Thin, asked, several
 from defenselib.papers.kit.scaled import Twice
 from defenselib.papers.kit.table import Table
 from defenselib.papers.vab import claims, figures, measures
@@ -105,17 +105,9 @@ def mixing_cells(attack: str, dataset: str = CIFAR) -> tuple[Cell, ...]:
     return tuple(Cell(dataset, attack, "vab", option) for option in options)
 
 
-def threshold_of(cell: Cell) -> dict[str, float]:
-    return {"t_m": float(cell.options.get("defense_args", {}).get("mix_threshold", THRESHOLDS[0]))}
-
-
 def rate_cells(attack: str) -> tuple[Cell, ...]:
     """Figure 6; the first rate is the usual one."""
     return tuple(Cell(CIFAR, attack, "vab", option) for option in ({}, *({"rate": rate} for rate in RATES[1:])))
-
-
-def rate_of(cell: Cell) -> dict[str, float]:
-    return {"poisoning_rate": float(cell.options.get("rate", RATES[0]))}
 
 
 def columns(defense: str) -> tuple[Cell, ...]:
@@ -224,14 +216,16 @@ EXHIBITS: tuple[Exhibit, ...] = (
     series(1, figures.entropies, CHEAP, cells=tuple(map(warm_up, ATTACKS)), measure=measures.entropies,
            checks=claims.FIGURE_1),
     Exhibit(paper=KEY, key="figure-2", plot=pipeline),
-    series(3, figures.lines("t_m"), USUAL, axes=threshold_of, measure=at_end("acc", "asr"), checks=claims.FIGURE_3,
+    series(3, figures.lines("t_m"), USUAL, axes=asked("t_m", "mix_threshold", THRESHOLDS[0]),
+           measure=at_end("acc", "asr"), checks=claims.FIGURE_3,
            cells=tuple(c for d in (CIFAR, IMAGENET) for a in ("badnets", "blend") for c in mixing_cells(a, d))),
     series(4, figures.mixture, CHEAP, cells=(warm_up("badnets"), warm_up("badnets", IMAGENET)),
            measure=measures.densities, checks=claims.FIGURE_4),
     series(5, figures.images, CHEAP, cells=tuple(Cell(CIFAR, attack, "none", {"rate": 0.0}) for attack in ATTACKS),
            measure=measures.looks),
-    series(6, figures.lines("poisoning_rate"), USUAL, axes=rate_of, measure=at_end("acc", "asr"),
-           checks=claims.FIGURE_6, cells=tuple(cell for attack in RATED for cell in rate_cells(attack))),
+    series(6, figures.lines("poisoning_rate"), USUAL, axes=asked("poisoning_rate", "rate", RATES[0]),
+           measure=at_end("acc", "asr"), checks=claims.FIGURE_6,
+           cells=tuple(cell for attack in RATED for cell in rate_cells(attack))),
     Composed(paper=KEY, key="text-1", setting=USUAL, number=said, checks=claims.TEXT),
 )  # fmt: skip
 PAPER = Paper(KEY, EXHIBITS)

@@ -15,13 +15,13 @@ from defenselib.experiments.store import Store, default_stores
 from defenselib.plots import style
 from defenselib.report.widgets import evidence, export
 from defenselib.report.widgets.attacks import encoded
-from defenselib.report.widgets.client import Asked
+from defenselib.report.widgets.client import Client, script
 from defenselib.report.widgets.live import PROFILE, Family
 
 DEFENSES = ("none", "asd")
 
 
-def own_picture(defenses: Sequence[str] = DEFENSES, profile: str = PROFILE, store: Store | None = None) -> Asked:
+def own_picture(defenses: Sequence[str] = DEFENSES, profile: str = PROFILE, store: Store | None = None) -> Client:
     """The widget. The networks are those of ASD's BadNets cell at `profile`, trained here where the store has none.
 
     Raises InvalidValueError where the trigger is no patch, which alone the page can put on a picture.
@@ -37,7 +37,9 @@ def own_picture(defenses: Sequence[str] = DEFENSES, profile: str = PROFILE, stor
     # Of each class the first test image.
     first = [int((dataset.test.labels == label).nonzero()[0]) for label in range(dataset.num_classes)]
     shown = zip(dataset.classes, dataset.test.images[first], strict=True)
-    return Asked(
+    return Client(
+        name="ask",
+        _esm=script("network.js", "ask.js"),
         data={
             "networks": networks,
             "classes": list(dataset.classes),
@@ -46,7 +48,7 @@ def own_picture(defenses: Sequence[str] = DEFENSES, profile: str = PROFILE, stor
             "images": [{"label": name, "source": encoded(image)} for name, image in shown],
             "trigger": encoded(patch(attack, side), "png"),  # pages keep its transparent pixels
             "note": _note(family),
-        }
+        },
     )
 
 

@@ -26,7 +26,7 @@ from defenselib.plots import style
 from defenselib.plots.pictures import MAGNIFY
 from defenselib.report.gallery import name_of
 from defenselib.report.html import Html
-from defenselib.report.widgets.client import Pictures
+from defenselib.report.widgets.client import Client, script
 
 IMAGES = 3
 # The hyper-parameter that is an attack's strength, and how strongly it is turned.
@@ -40,7 +40,7 @@ Looks = Mapping[str, Pixels]  # clean, stored, test, triggered: (n, 3, H, W)
 
 def attack_picker(
     names: Sequence[str] | None = None, dataset: str = "cifar10", store: Store | None = None
-) -> Pictures | Html:
+) -> Client | Html:
     """The widget for some attacks (all), on the pictures of `dataset` that the store keeps of each, the best evidence
     first. An attack without any is drawn on shapes if it needs no training. Nothing is trained here: a line below names
     the attacks that have no picture.
@@ -50,7 +50,8 @@ def attack_picker(
     missing = [name for name, made in found.items() if not made]
     if not shown:
         return Html(f"<p>Not prepared in this store, so not shown: {escape(', '.join(missing))}.</p>")
-    return Pictures(data={"attacks": shown, "magnify": MAGNIFY, "missing": missing})
+    data = {"attacks": shown, "magnify": MAGNIFY, "missing": missing}
+    return Client(name="attack", _esm=script("pictures.js"), data=data)
 
 
 def _shown(case: Case, dataset: str, store: Store | None) -> dict[str, Any] | None:

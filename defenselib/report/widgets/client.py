@@ -31,48 +31,14 @@ def script(*names: str) -> str:
 
 
 class Client(anywidget.AnyWidget):
-    """Base of these widgets. data: all that the script shows, plain JSON (no NaN), with the palette beside it. name:
-    what the address of a page calls it; one on a page."""
+    """A widget of this kind. data: all that the script shows, plain JSON (no NaN), with the palette beside it. name:
+    what the address of a page calls it; one on a page. _esm: what draws it, see `script`."""
 
     data: ClassVar[Any] = traitlets.Dict().tag(sync=True)
     name: ClassVar[Any] = traitlets.Unicode("widget").tag(sync=True)
     palette: ClassVar[Any] = traitlets.Dict(PALETTE).tag(sync=True)
+    _esm: ClassVar[Any] = traitlets.Unicode().tag(sync=True)
     _css = (HERE / "widgets.css").read_text(encoding="utf-8")
-
-
-class Thresholds(Client):
-    """A score's histogram with a threshold to move; see `splits`."""
-
-    _esm = script("threshold.js")
-    name: ClassVar[Any] = traitlets.Unicode("split").tag(sync=True)
-
-
-class Runs(Client):
-    """A training run to follow epoch by epoch; see `runs`."""
-
-    _esm = script("runs.js")
-    name: ClassVar[Any] = traitlets.Unicode("run").tag(sync=True)
-
-
-class Tables(Client):
-    """Printed and reproduced numbers of any table; see `tables`."""
-
-    _esm = script("tables.js")
-    name: ClassVar[Any] = traitlets.Unicode("table").tag(sync=True)
-
-
-class Pictures(Client):
-    """What an attack does to an image, at several strengths; see `attacks`."""
-
-    _esm = script("pictures.js")
-    name: ClassVar[Any] = traitlets.Unicode("attack").tag(sync=True)
-
-
-class Asked(Client):
-    """Two networks that answer about a picture; see `ask`."""
-
-    _esm = script("network.js", "ask.js")
-    name: ClassVar[Any] = traitlets.Unicode("ask").tag(sync=True)
 
 
 def stylesheet() -> ipywidgets.HTML:

@@ -12,6 +12,7 @@ from defenselib.errors import DefenseLibError
 from defenselib.experiments import run as run_experiment
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
+from defenselib.experiments.schedule import PAPERS
 from defenselib.experiments.store import Store, default_stores
 from defenselib.papers.kit.claims import RANK
 from defenselib.papers.kit.request import Cell
@@ -19,8 +20,6 @@ from defenselib.plots import style
 
 # On drawn data: no evidence on a paper.
 DRAWN = ("demo", "smoke")
-# The papers that a defense is the own method of; a baseline has none and is shown as whichever paper ran it.
-OWN = {"asd": "asd", "bsd": "bsd", "vab": "vab", "dst": "dst_dbr", "dbr": "dst_dbr", "aabl": "aabl"}
 
 
 def best(
@@ -46,7 +45,7 @@ def best(
             found[result.experiment["defense"]].append(result)
     shown = {}
     for defense, results in found.items():
-        if not results and train and defense in OWN:
+        if not results and train and defense in PAPERS:
             results = [result for result in (trained(defense, train, reader),) if useful(result)]
         real = [result for result in results if result.profile not in DRAWN]
         if results:
@@ -86,14 +85,14 @@ def is_plain(result: Result, stopped: bool = False) -> bool:
 def trained(defense: str, profile: str, store: Store, paper: str | None = None) -> Result:
     """The method under BadNets as a paper sets it (its own), from the store or trained now."""
     cell = Cell("cifar10", "badnets", defense)
-    return run_experiment(cell.experiment(paper or OWN.get(defense, "asd"), profile, 0), store=store)
+    return run_experiment(cell.experiment(paper or PAPERS.get(defense, "asd"), profile, 0), store=store)
 
 
 def setting(result: Result) -> str:
     """ "CIFAR-10, BadNets", with the paper where it is not the method's own."""
     asked = result.experiment
     words = f"{style.label(asked['dataset'])}, {style.label(asked['attack'], 'attack')}"
-    if asked["paper"] and asked["paper"] != OWN.get(asked["defense"], "asd"):
+    if asked["paper"] and asked["paper"] != PAPERS.get(asked["defense"], "asd"):
         words += f" (as in {style.label(asked['paper'])})"
     return words
 

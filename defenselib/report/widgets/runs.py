@@ -9,16 +9,17 @@ from typing import Any
 from defenselib import attacks
 from defenselib import defenses as registry
 from defenselib.experiments.result import Result
+from defenselib.experiments.schedule import PAPERS
 from defenselib.experiments.store import Store
 from defenselib.plots import style
 from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
-from defenselib.report.widgets.client import Runs, number
+from defenselib.report.widgets.client import Client, number, script
 
 COLUMNS = ("acc", "asr", "clean_size", "clean_poisoned")
 
 
-def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Runs | Html:
+def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Client | Html:
     """The widget for some defenses (all of them), over the results with a history that the store holds, each profile by
     itself.
 
@@ -31,7 +32,7 @@ def training_runs(defenses: Sequence[str] | None = None, train: str = "", store:
     ]
     if not methods:
         return Html("<p>No run with a history is in the store.</p>")
-    return Runs(data={"methods": methods, "start": _start(found)})
+    return Client(name="run", _esm=script("runs.js"), data={"methods": methods, "start": _start(found)})
 
 
 def has_history(result: Result) -> bool:
@@ -45,7 +46,7 @@ def _start(found: Mapping[str, Mapping[str, Result]]) -> int:
     for place, (name, results) in enumerate(found.items()):
         first = next(iter(results.values()))
         divides = sum("clean_size" in row for row in first.history) > 1
-        if name in evidence.OWN and first.profile not in evidence.DRAWN and divides:
+        if name in PAPERS and first.profile not in evidence.DRAWN and divides:
             return place
     return 0
 

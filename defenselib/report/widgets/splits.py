@@ -17,7 +17,7 @@ from defenselib.experiments.store import Store
 from defenselib.plots import scatter, style
 from defenselib.report.html import Html
 from defenselib.report.widgets import evidence
-from defenselib.report.widgets.client import Thresholds, number
+from defenselib.report.widgets.client import Client, number, script
 from defenselib.report.widgets.scores import SCORES, Scored, has_scores, scored
 
 BINS = 40
@@ -27,10 +27,9 @@ TAIL = 0.995  # where a few samples lie far out, the picture ends here and its l
 
 @dataclass(frozen=True)
 class Curve:
-    """What a pool holds by threshold: thresholds float (T,), pool and poison int (T,): samples in it, poisoned ones in
+    """What a pool holds by threshold: pool and poison int (T,): samples in it, poisoned ones in
     it; total and poisoned: all samples, all poisoned ones. Shares are NaN where they have no meaning."""
 
-    thresholds: NDArray[np.float64]
     pool: NDArray[np.int64]
     poison: NDArray[np.int64]
     total: int
@@ -61,12 +60,12 @@ def curve(
         below = np.searchsorted(np.sort(part), thresholds, side="right" if keeps == "low" else "left")
         return np.asarray(below if keeps == "low" else len(part) - below, dtype=np.int64)
 
-    return Curve(thresholds, inside(values), inside(values[poisoned]), len(values), int(poisoned.sum()))
+    return Curve(inside(values), inside(values[poisoned]), len(values), int(poisoned.sum()))
 
 
 def split_threshold(
     defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None
-) -> Thresholds | Html:
+) -> Client | Html:
     """The widget for some defenses (all that have scores), over the best results that the store holds.
 
     train: the profile at which a method without any result is trained; empty: none is.
@@ -76,7 +75,9 @@ def split_threshold(
         {"name": style.label(name), "settings": [_setting(words, result) for words, result in results.items()]}
         for name, results in found.items()
     ]
-    return Thresholds(data={"methods": methods}) if methods else Html("<p>No run with scores is in the store.</p>")
+    if not methods:
+        return Html("<p>No run with scores is in the store.</p>")
+    return Client(name="split", _esm=script("threshold.js"), data={"methods": methods})
 
 
 def _setting(name: str, result: Result) -> dict[str, Any]:

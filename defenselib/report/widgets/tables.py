@@ -15,12 +15,12 @@ from defenselib.papers.kit.exhibit import Exhibit
 from defenselib.papers.kit.verdict import VERDICTS
 from defenselib.plots import words
 from defenselib.report.comparison import copies, telling
-from defenselib.report.widgets.client import Tables, number
+from defenselib.report.widgets.client import Client, number, script
 
 
 def table_picker(
     keys: Sequence[str] | None = None, profiles: Sequence[str] | None = None, store: Store | None = None
-) -> Tables:
+) -> Client:
     """The widget for some papers (all) and profiles (those that have results in the store; never `smoke` unless it is
     named). Nothing is trained."""
     reader = store or default_stores()
@@ -34,7 +34,9 @@ def table_picker(
         }
         for key in keys or papers.available()
     ]
-    return Tables(data={"papers": shown, "profiles": levels, "marks": {name: words.marked(name) for name in VERDICTS}})
+    marks = {name: words.marked(name) for name in VERDICTS}
+    data = {"papers": shown, "profiles": levels, "marks": marks}
+    return Client(name="table", _esm=script("tables.js"), data=data)
 
 
 def _table(exhibit: Exhibit, levels: Sequence[str], store: Store) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from defenselib.experiments import Result, Store
 from defenselib.papers.asd import cells as asd_cells
 from defenselib.papers.asd.exhibits import EXHIBITS, PAPER
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit.gating import undefended
+from defenselib.papers.kit.gates import undefended
 from defenselib.papers.kit.request import Cell
 from defenselib.plots import canvas, panels
 

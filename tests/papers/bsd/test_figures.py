@@ -7,7 +7,7 @@ import pytest
 
 from defenselib.experiments import Store
 from defenselib.papers.bsd import exhibits as bsd
-from defenselib.papers.kit.gating import undefended
+from defenselib.papers.kit.gates import undefended
 from defenselib.plots import canvas
 
 from .results import change, contradictions, putter, row

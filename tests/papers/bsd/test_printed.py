@@ -19,7 +19,7 @@ def test_printed_ders_follow_from_their_parts_but_for_three():
         ("table-6", "cifar10", "blend", "bsd"),
     ]
     assert found["expected"].round(2).tolist() == [47.15, 43.7, 50.0]
-    rows = printed.table("bsd", "table-1").loc[bsd_printed.doubtful("table-1")]
+    rows = printed.table("bsd", "table-1").loc[checks["table-1"].query("doubtful").index]
     assert rows["published"].tolist() == [46.9, 42.6] and rows["note"].str.contains("Eq. 12").all()
 
 

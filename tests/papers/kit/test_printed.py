@@ -78,3 +78,9 @@ def test_settings_are_columns_and_numbers_are_numbers():
     assert {"alpha", "beta", "setting"} <= set(found.columns)
     assert {0.3, 0.9} <= set(found["alpha"].dropna()) and not {"alpha", "beta"} & set(printed.COLUMNS)
     assert printed.settings("ssl=uda;beta=0.5") == {"ssl": "uda", "beta": 0.5} and printed.settings(None) == {}
+
+
+def test_notes_of_an_unknown_paper_are_refused_and_a_missing_one_is_no_error() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'asd'"):
+        printed.notes("asdd")
+    assert "figure-2" not in printed.notes("asd")

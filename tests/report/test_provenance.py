@@ -13,7 +13,7 @@ from defenselib.cli import app
 from defenselib.experiments import Experiment, Store
 from defenselib.experiments.again import experiment_of
 from defenselib.papers import plan as plans
-from defenselib.report.command import run_command
+from defenselib.report.provenance import run_command
 
 
 @pytest.fixture
