@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from defenselib.defenses.vab_victim import Mixture
 from defenselib.papers.examples import paper_figure
+from defenselib.papers.kit.frame import axes as axes_of
 from defenselib.plots import panels, style
-from defenselib.plots.canvas import empty, stairs
-from defenselib.plots.panels import Drawer, by, drawing, legend, named, only
+from defenselib.plots.canvas import empty, grid, stairs
+from defenselib.plots.panels import PERCENT, Drawer, by, drawing, legend, names_of, only
 
-# What Tables 3, 4, 6 and 7 vary, and how its name stands before the value.
-VARIED = {"augmentation": "", "components": "", "warmup": "warm-up ", "after_stage": "after stage "}
+MARKERS = ("o", "s", "^", "D", "v", "*")
+COLOURS = (style.BLACK, style.OCHRE, style.GREEN, style.SKY, style.PURPLE, style.ORANGE)
 COMPONENTS = {"suspicious": (style.ORANGE, "--"), "credible": (style.GREEN, ":")}
 WORDS = {"t_m": "mixing threshold $t_m$", "poisoning_rate": "poisoning rate"}
 
 
-def _variant(row: Mapping[str, Any]) -> str:
-    """The variant of the method that a row is of."""
-    said = (f"{name}{named(row[axis], axis)}" for axis, name in VARIED.items() if pd.notna(row.get(axis)))
-    # The longest name would run into its neighbours.
-    return next(said, style.label("none")).replace("+S(", "\n+S(")
-
-
-variants = panels.settings(_variant)
+@partial(drawing, printed=True)
+def variants(ran: pd.DataFrame) -> Figure:
+    """A row an attack, a mark a variant of the method; printed hollow, reproduced filled; ACC and ASR side by side."""
+    told = axes_of(ran)
+    kind = ran[told[0]] if told else pd.Series(None, ran.index, dtype=object)
+    ran = ran.assign(kind=[style.label("none") if pd.isna(k) else panels.named(k, "kind") for k in kind])
+    names, kinds = names_of(ran, "attack"), names_of(ran, "kind")
+    figure, axes = grid(7.2, 1.8 + 0.2 * len(names) * len(kinds), 1, 2)
+    for metric, axis in zip(("acc", "asr"), axes.flat, strict=True):
+        for row in only(ran, metric=metric).to_dict("records"):
+            rank = kinds.index(row["kind"])
+            y = names.index(row["attack"]) + 0.7 * ((rank + 0.5) / len(kinds) - 0.5)
+            look = {"marker": MARKERS[rank % 6], "color": COLOURS[rank % 6], "ls": "", "ms": 7}
+            axis.plot([row["published"], row["reproduced"]], [y, y], color=style.GRID, zorder=1)
+            axis.plot(row["published"], y, **{**look, "mfc": style.BACKGROUND})
+            axis.plot(row["reproduced"], y, **look)
+        axis.set_yticks(range(len(names)), [panels.named(name, "attack") for name in names])
+        axis.set(title=metric.upper(), xlabel="%", xlim=PERCENT, ylim=(len(names) - 0.5, -0.5))
+    marks = [
+        Line2D([], [], marker=MARKERS[i % 6], color=COLOURS[i % 6], ls="", ms=7, label=word)
+        for i, word in enumerate(kinds)
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=3)
+    return figure
 
 
 @drawing
@@ -56,10 +73,10 @@ def mixture(ran: pd.DataFrame) -> Figure:
 def _density(axis: Axes, rows: pd.DataFrame) -> None:
     counts = only(rows, metric="count")
     total = only(counts, group="all")["reproduced"].sum()
-    for group, colour, said in (("all", style.BLUE, "all samples"), ("poisoned", style.GREY, "poisoned")):
+    for group, colour, words in (("all", style.BLUE, "all samples"), ("poisoned", style.GREY, "poisoned")):
         mine = only(counts, group=group)
         density = mine["reproduced"] / (total * (mine["high"] - mine["low"]))
-        stairs(axis, mine, density.to_numpy(dtype=float), group, colour, label=said, alpha=0.5)
+        stairs(axis, mine, density.to_numpy(dtype=float), group, colour, label=words, alpha=0.5)
     x = np.linspace(0.0, 1.0, 400)
     for density, (name, (colour, line)) in zip(_fitted(rows).density(x), COMPONENTS.items(), strict=True):
         axis.plot(x, density, line, color=colour, label=f"{name} component")
