@@ -165,9 +165,19 @@ def test_runs_hold_every_epoch_and_no_nan(put, tmp_path):
     ]
     put(history=history)
     data = widgets.training_runs(store=Store(tmp_path)).data
-    assert data["methods"][0]["runs"][0]["rows"] == [["asd", 0, 20, 3, 20, 1], ["asd", 1, 30, None, None, None]]
+    rows = data["methods"][0]["runs"][0]["rows"]
+    assert rows == [["class-aware", 0, 20, 3, 20, 1], ["class-aware", 1, 30, None, None, None]]
     assert data["start"] == 0
     json.dumps(data, allow_nan=False)
+
+
+def test_the_splits_of_asd_are_told_apart(put, tmp_path):
+    result = put(history=[{"stage": "asd", "epoch": epoch, "acc": 20.0, "asr": 3.0} for epoch in range(24)])
+    settings = result.experiment["defense_args"]
+    rows = widgets.training_runs(store=Store(tmp_path)).data["methods"][0]["runs"][0]["rows"]
+    ends = [0, settings["stage1_end"], settings["stage2_end"]]
+    assert [rows[end][0] for end in ends] == ["class-aware", "class-agnostic", "meta-split"]
+    assert [rows[end - 1][0] for end in ends[1:]] == ["class-aware", "class-agnostic"]
 
 
 def test_tables_hold_what_is_printed_and_what_was_reproduced(put, tmp_path):

@@ -17,6 +17,8 @@ from defenselib.report.widgets import evidence
 from defenselib.report.widgets.client import Client, number, script
 
 COLUMNS = ("acc", "asr", "clean_size", "clean_poisoned")
+# The splits of ASD (Sec. 4.2) are one stage of training; each ends at an epoch that its settings name.
+SPLITS = {"class-aware": "stage1_end", "class-agnostic": "stage2_end", "meta-split": "epochs"}
 
 
 def training_runs(defenses: Sequence[str] | None = None, train: str = "", store: Store | None = None) -> Client | Html:
@@ -55,7 +57,7 @@ def _run(name: str, result: Result) -> dict[str, Any]:
     """Name, evidence, final numbers, what it may be held against, and a row an epoch: stage, epoch, acc, asr, pool,
     poison in it (None: not recorded)."""
     rows = [
-        [row["stage"], int(row["epoch"]), *(number(row.get(column, float("nan")), 6) for column in COLUMNS)]
+        [_stage(row, result), int(row["epoch"]), *(number(row.get(column, float("nan")), 6) for column in COLUMNS)]
         for row in result.history
         if "acc" in row
     ]
@@ -71,6 +73,12 @@ def _run(name: str, result: Result) -> dict[str, Any]:
         "poison_words": _poison_words(result),
         "rows": rows,
     }
+
+
+def _stage(row: Mapping[str, Any], result: Result) -> str:
+    settings = result.experiment["defense_args"] if row["stage"] == "asd" else {}
+    splits = (name for name, end in SPLITS.items() if row["epoch"] < settings.get(end, 0))
+    return str(next(splits, row["stage"]))
 
 
 def _field(result: Result) -> str:
