@@ -90,7 +90,10 @@ def schedule(defense: str, profiles: Sequence[str], dataset: str = "cifar10", pa
         columns[profile] = {**size, **{name: resolved[name] for name in ("model", "width")}, **resolved["defense_args"]}
     table = pd.DataFrame(columns)
     table = table[table.astype(str).nunique(axis=1) > 1].astype(str).rename_axis("setting").reset_index()
-    return render(table, f"What the profiles change ({words.label(defense)} on {words.label(dataset)})")
+    said = (
+        f"What the profiles change ({words.label(defense)} on {words.label(dataset)}); settings as the code names them"
+    )
+    return render(table, said)
 
 
 def named(frame: pd.DataFrame, caption: str, headers: int, columns: Mapping[str, str]) -> Html:
