@@ -39,7 +39,7 @@ def situations() -> tuple[Situation, ...]:
     others = {
         "A patch or a few pixels": ("badnets", "badnets-all2all", "trojan"),
         "A picture or a noise over the whole image": ("blend", "blend-kitty", "blend-noise", "blend-strip", "adaptive"),
-        "A trigger of its own in every image": ("wanet", "iab", "dynamic", "refool", "ssba"),
+        "A warp, a reflection or a trigger drawn for each image": ("wanet", "iab", "dynamic", "refool", "ssba"),
     }
     found = tuple(Situation(words, tuple(n for n in names if n not in keeps)) for words, names in others.items())
     return (*found, Situation("Labels that fit their images (clean label)", keeps))
@@ -147,11 +147,14 @@ def by_defense(found: Sequence[Pair], what: str) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(under_)) for name, under_ in listed.items() if under_}
 
 
-def minutes(found: Sequence[Pair]) -> dict[str, float]:
-    """Mean minutes of each defense that kept some attack low, where they count; the quickest first."""
+def minutes(found: Sequence[Pair]) -> dict[str, tuple[float, float]]:
+    """Of each defense that kept some attack low: its mean minutes, where they count, and the mean points of ACC that
+    it costs where it kept one low; the quickest first."""
     names = dict.fromkeys(pair.defense for pair in found if pair.state == LOW)
     taken = {name: [p.minutes for p in found if p.defense == name and not math.isnan(p.minutes)] for name in names}
-    return dict(sorted(((name, fmean(times)) for name, times in taken.items() if times), key=lambda item: item[1]))
+    drops = {name: fmean(pair.drop for pair in found if pair.defense == name and pair.state == LOW) for name in names}
+    listed = ((name, (fmean(times), drops[name])) for name, times in taken.items() if times)
+    return dict(sorted(listed, key=lambda item: item[1]))
 
 
 def needs_clean() -> dict[str, str]:

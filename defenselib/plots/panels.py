@@ -48,7 +48,8 @@ def drawing(
             figure = body(shown)
             if isinstance(figure, Picture):
                 figure.shown = tuple(named(name, column) for column in PLACES for name in names_of(shown, column))
-            figure.suptitle(((title if titled else "") + said).strip())
+            # Where there is nothing else, what was said in brackets is the title.
+            figure.suptitle(f"{title}{said}" if titled and title else f"{said[2:3].upper()}{said[3:-1]}")
             return figure
 
     return draw

@@ -117,11 +117,13 @@ def of_clean(every: Iterable[Sequence[Pair]], clean: Mapping[str, str]) -> str:
 
 
 def of_time(evidence: Mapping[str, Sequence[Pair]]) -> str:
-    """The quickest of those that kept an attack low, at the profile with most pairs."""
+    """The quickest of those that kept an attack low, and what ACC they cost, at the profile with most pairs."""
     for profile, found in sorted(evidence.items(), key=lambda item: -len(item[1])):
         taken = list(findings.minutes(found).items())[:3]
         if taken:
-            said = listing([f"{_label(name)} ({words.number(time, 0)} min)" for name, time in taken])
+            said = listing(
+                [f"{_label(name)} ({words.number(time, 0)} min{_price(drop)})" for name, (time, drop) in taken]
+            )
             return f"With little time, at <code>{profile}</code>, of those that kept an attack low: {said}."
     return ""
 
@@ -189,9 +191,13 @@ def _cell(found: Sequence[Pair]) -> str:
 
 
 def _numbers(pair: Pair, short: bool = False) -> str:
-    sign = "−" if pair.drop > 0 else "+"
-    price = "" if math.isnan(pair.drop) else f", {'' if short else 'ACC '}{sign}{abs(pair.drop):.1f}"
-    return f"{'' if short else 'ASR '}{words.number(pair.asr)}{price}"
+    return f"{'' if short else 'ASR '}{words.number(pair.asr)}{_price(pair.drop, short)}"
+
+
+def _price(drop: float, short: bool = False) -> str:
+    """ ", ACC −2.6"."""
+    sign = "−" if drop > 0 else "+"
+    return "" if math.isnan(drop) else f", {'' if short else 'ACC '}{sign}{abs(drop):.1f}"
 
 
 def papers_table(store: Store | None = None) -> Html:

@@ -73,6 +73,8 @@ def distance(frame: pd.DataFrame, caption: str) -> Html:
         shown[where, "SSIM"] = words.numbers(frame[f"{form}_ssim"], 3)
         shown[where, "L∞"] = frame[f"{form}_linf"]
     said = f"{caption}. PSNR in dB and SSIM: larger is closer; L∞: largest change, in grey levels of 255"
+    if frame["stored_linf"].isna().any():
+        said += f"; {words.NONE}: its run without poison, which measures this, is missing"
     return render(pd.DataFrame(shown), said, headers=2)
 
 

@@ -25,7 +25,8 @@ MARKS = {"low": "✓", "middle": "◐", "high": "✗", "open": words.MARKS[UNDEC
 PROTOCOL = (
     "Percent; ± one standard deviation over the seeds. DER: 100 is perfect, 50 no effect; ceiling: what a perfect "
     "defense would get. Target: accuracy on the class that the attacker wants. RA: accuracy under an adversarial "
-    "attack, where it was measured. Minutes hold those of the model that is repaired, on one kind of machine"
+    "attack, where it was measured. Minutes hold those of the model that is repaired, on one kind of machine; without: "
+    "a run was on another"
 )
 TABS = 4  # sets of attacks to choose from; the style sheet knows as many
 HIGH, LOW = ("ACC", "DER", "ceiling", "target", "RA"), ("ASR", "minutes", "clean samples given")
@@ -135,7 +136,8 @@ def summary(frame: pd.DataFrame, caption: str) -> Html:
     shown = pd.DataFrame({name: texts for name, texts in columns.items() if name not in left_out})
     said = (
         "Percent. Undecided: attacks whose low ASR is nobody's merit; there the DER counts as 50, that of no defense. "
-        "Target: accuracy on the class that the attacker wants; clean given: clean samples"
+        "Target: accuracy on the class that the attacker wants; clean given: clean samples; without minutes: a run "
+        "was on another kind of machine"
     )
     links = {words.label(name): f"{paper}.html" for name, paper in OWN.items()}
     return render(shown, f"{caption}. {said}", headers=2, links=links, notes=[_why(row) for row in rows])

@@ -90,7 +90,10 @@ def schedule(defense: str, profiles: Sequence[str], dataset: str = "cifar10", pa
         columns[profile] = {**size, **{name: resolved[name] for name in ("model", "width")}, **resolved["defense_args"]}
     table = pd.DataFrame(columns)
     table = table[table.astype(str).nunique(axis=1) > 1].astype(str).rename_axis("setting").reset_index()
-    return render(table, f"What the profiles change ({words.label(defense)} on {words.label(dataset)})")
+    said = (
+        f"What the profiles change ({words.label(defense)} on {words.label(dataset)}); settings as the code names them"
+    )
+    return render(table, said)
 
 
 def named(frame: pd.DataFrame, caption: str, headers: int, columns: Mapping[str, str]) -> Html:
@@ -122,10 +125,13 @@ def doubled(frame: pd.DataFrame, caption: str) -> Html:
 def pools(histories: Mapping[str, pd.DataFrame], caption: str) -> Html:
     """The clean pool of a splitting defense in the last epoch, mean over seeds, one row a history (see `purity`)."""
     rows = [{"attack": words.run_label(name), **_pool(frame)} for name, frame in histories.items() if len(frame)]
-    return render(pd.DataFrame(rows), caption) if rows else Html("<p>No run in the store yet.</p>")
+    said = f"{caption}: means over the seeds, ACC and ASR on the test images of the curves"
+    return render(pd.DataFrame(rows), said) if rows else Html("<p>No run in the store yet.</p>")
 
 
 def _pool(frame: pd.DataFrame) -> dict[str, Any]:
+    seeds = str(frame["seed"].nunique() if "seed" in frame else 1)
     last = frame[frame["epoch"] == frame["epoch"].max()].mean(numeric_only=True)
     pool = {"samples in the pool": last["clean_size"], "poisoned among them": last["clean_poisoned"]}
-    return {**pool, "clean (%)": 100 * last["clean_purity"], "ACC (%)": last["acc"], "ASR (%)": last["asr"]}
+    return {**pool, "clean (%)": 100 * last["clean_purity"], "ACC (%)": last["acc"], "ASR (%)": last["asr"],
+            "seeds": seeds}  # fmt: skip

@@ -97,7 +97,7 @@ def test_clean_samples_time_and_drawn_images() -> None:
     said = page.of_clean([FOUND], CLEAN)
     assert "needed by ASD (10 a class)" in said and "Of these none did" in said and "D-BR and D-ST did" in said
     assert "Of these ASD did" in page.of_clean([[replace(CLOSED, state=LOW)]], CLEAN)
-    assert "D-BR (6 min) and D-ST (25 min)" in page.of_time({"laptop": FOUND})
+    assert "D-BR (6 min, ACC −2.6) and D-ST (25 min, ACC −31.5)" in page.of_time({"laptop": FOUND})
     assert page.of_time({"laptop": (CLOSED,)}) == ""
     said = page.of_drawn({"asd": (3, 3), "bsd": (1, 3), "ft": (0, 2)})
     assert "in every trial by ASD; in some by BSD (1 of 3); in none by FT." in said

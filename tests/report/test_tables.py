@@ -158,7 +158,9 @@ def test_pools_shows_the_last_epoch():
     text = str(tables.pools({"badnets": frame, "blend": frame.iloc[:0]}, "pools"))
     assert ">BadNets<" in text
     assert "<td>100.0</td><td>2.0</td><td>98.0</td>" in text
-    assert ">Blend<" not in text
+    assert ">Blend<" not in text and "means over the seeds" in text
+    several = pd.concat([frame.assign(seed=seed) for seed in (0, 1)])
+    assert re.findall(r"<td[^>]*>(\d)</td></tr>", text + str(tables.pools({"badnets": several}, "pools"))) == ["1", "2"]
     assert ">BadNets, at gpu<" in str(tables.pools({"badnets, at gpu": frame}, "pools"))
     assert "No run" in str(tables.pools({}, "pools"))
 

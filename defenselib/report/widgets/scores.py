@@ -140,7 +140,7 @@ def _not_isolated(result: Result, epoch: int, values: Values) -> float:
 
 
 FCT = tuple(
-    Score(array, words, "low", "the share of lowest values, believed clean", _share("clean_share", "low"))
+    Score(array, words, "low", "the share of lowest values", _share("clean_share", "low"))
     for array, words in (("fct", "FCT after the fine-tuning"), ("fct_before", "FCT before the fine-tuning"))
 )
 SCORES: dict[str, tuple[Score, ...]] = {
@@ -163,10 +163,11 @@ SCORES: dict[str, tuple[Score, ...]] = {
         Score("indicator", "difference of the two models' losses", "high", "the share of largest difference",
               _bsd_indicator),
     ),
-    "vab": (Score("entropy", "entropy of the Victim", "high", "its threshold", _vab_threshold),),
+    "vab": (Score("entropy", "entropy of the Victim", "high", "what lies above its threshold", _vab_threshold),),
     "dst": FCT,
     "dbr": FCT,
-    "aabl": (Score("vulnerability", "SCE under perturbation", "high", "Otsu's cut, within its bounds", _above_cut),),
+    "aabl": (Score("vulnerability", "SCE under perturbation", "high", "what lies above Otsu's cut, within its bounds",
+                   _above_cut),),
     "abl": (Score("isolation_loss", "loss under gradient ascent", "high", "all but the isolated", _not_isolated),),
     "dbd": (Score("loss", "loss", "low", "the half of least loss", _share("epsilon", "low")),),
     "spectral": (Score("spectral_signature", "spectral signature", "low"),),

@@ -39,7 +39,7 @@ function render({ model, el }) {
     viewBox.box.selectedIndex = at;
     own.hidden = view.own === null;
     const scope = view.scope ? ` Counted: ${view.scope}.` : "";
-    const rule = view.rule ? ` The method itself believes ${view.rule}.` : " The method does not cut here.";
+    const rule = view.rule ? ` The method's own pool: ${view.rule}.` : " The method does not cut here.";
     source.textContent = `Evidence: ${setting.evidence}.${rule}${scope}`;
     move(view.start);
   }
