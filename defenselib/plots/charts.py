@@ -58,9 +58,9 @@ def _spread(hit: pd.DataFrame) -> float | None:
 
 
 def dot_legend(ran: pd.DataFrame, colour: str, closed: bool = False) -> list[Line2D]:
-    """How printed and reproduced numbers are marked, and each defense. closed: some do not count."""
-    kinds: list[tuple[str, dict[str, Any]]] = [("printed", {"mec": colour, "mfc": style.BACKGROUND})]
-    kinds += [("reproduced", {"color": colour})] if ran["reproduced"].notna().any() else []
+    """How printed numbers are marked, and each defense's, filled where they were reproduced. closed: some do not
+    count."""
+    kinds: list[tuple[str, dict[str, Any]]] = [("printed (hollow)", {"mec": colour, "mfc": style.BACKGROUND})]
     kinds += [("? does not count", {"color": style.GREY})] if closed else []
     methods = [(style.label(name), style.method(name)) for name in dict.fromkeys(map(str, ran["defense"]))]
     return [Line2D([], [], ls="", ms=8, label=said, **{"marker": "o", **look}) for said, look in (*kinds, *methods)]
