@@ -107,8 +107,11 @@ def _rows(dataset: str, pairs: Sequence[tuple[str, str]], request: Request) -> p
 
 
 def _standing(row: dict[str, Any], spread: float) -> tuple[str, str]:
-    if math.isnan(row["asr"]) or row["defense"] == "none":
-        return "" if math.isnan(row["asr"]) else asr_class(row["asr"]), ""
+    if math.isnan(row["asr"]):
+        return "", ""
+    if row["defense"] == "none":
+        kind = asr_class(row["asr"])
+        return ("open", "the attack does not take") if kind == "low" else (kind, "")
     return standing(row["asr"], row["gate"], row["false_target"], spread)
 
 

@@ -182,7 +182,10 @@ def _cell(found: Sequence[Pair]) -> str:
     if not found:
         return words.NONE
     if found[0].state == OPEN:
-        return escape(", ".join(f"{words.label(p.defense)} ({words.label(p.attack, 'attack')})" for p in found))
+        names = {
+            attack: [_label(p.defense) for p in found if p.attack == attack] for attack in (p.attack for p in found)
+        }
+        return "<br>".join(f"{_attacks([attack])}: {', '.join(dict.fromkeys(mine))}" for attack, mine in names.items())
     bold = "<b>{}</b>" if found[0].state == LOW else "{}"
     return "<br>".join(
         f"{bold.format(_label(p.defense))}{OWN if p.own else ''} {_attacks([p.attack])}: {_numbers(p, short=True)}"

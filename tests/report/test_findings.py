@@ -109,7 +109,7 @@ def test_the_table_sorts_every_pair_once() -> None:
     cells = re.findall(r"<td>(.*?)</td>", text)
     assert len(cells) == 5 * len(findings.situations())
     patch, label = cells[:5], cells[-5:]
-    assert "D-BR" in patch[0] and patch[1] == "–" and "D-ST" in patch[3] and patch[4] == "ASD (BadNets)"
+    assert "D-BR" in patch[0] and patch[1] == "–" and "D-ST" in patch[3] and patch[4] == "BadNets: ASD"
     assert "D-ST" in label[1] and set(label) - {label[1]} == {"–"}
     between = str(page.table([replace(GOOD, state=MIDDLE, asr=30.0)], "laptop"))
     assert "BadNets: 30.0" in re.findall(r"<td>(.*?)</td>", between)[2]
