@@ -18,9 +18,12 @@ WIDE = 0.5  # of the place of an attack, over which its defenses spread
 
 def decision(rows: pd.DataFrame, low: float, title: str = "") -> Figure:
     """Printed values hollow, reproduced ones filled, a column an attack; grey with a question mark where a gate keeps a
-    reproduced value from counting. rows: dataset, attack, defense, metric (acc, asr), published, reproduced, sd, gate.
+    low one from counting. rows: dataset, attack, defense, metric (acc, asr), published, reproduced, sd, gate.
     low: the ASR up to which an attack has failed, in percent."""
     ran = rows[rows["reproduced"].notna() & rows["metric"].isin(list(PANELS))]
+    # An ASR that is not low is so whatever the gate says.
+    counts = (ran["metric"] == "asr") & (ran["reproduced"] > low)
+    ran = ran.assign(gate=ran["gate"].mask(counts, ""))
     with style.look():
         if ran.empty:
             return empty(title)

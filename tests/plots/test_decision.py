@@ -43,6 +43,13 @@ def test_a_closed_gate_is_grey_and_named() -> None:
     assert [text.get_text() for text in figure.axes[0].texts] == ["?"] and not len(figure.axes[1].texts)
 
 
+def test_an_asr_that_is_not_low_counts_behind_a_closed_gate() -> None:
+    frame = rows("the target class is right in 2.6 %")
+    frame.loc[1, "reproduced"] = 49.3
+    figure = decision(frame, 10.0)
+    assert "does not count" not in alt.describe(figure) and not len(figure.axes[0].texts)
+
+
 @pytest.mark.parametrize("frame", [rows().assign(reproduced=math.nan), rows().assign(metric="ra")])
 def test_without_a_number_it_says_so(frame: pd.DataFrame) -> None:
     figure = decision(frame, 10.0)
