@@ -245,7 +245,7 @@ SAID: list[tuple[str, str, Callable[[], bool]]] = [
     ("asd", "the last pool under BadNets holds 68 % of all poison, more than a blind half would", admitted_by_the_last),
     ("asd", "([V&B's Victim](vab) needs one)", lambda: attack_after("vab", "badnets", "vab", "warmup", 0) > 95),
     ("asd", "it keeps the backdoor out", lambda: gtsrb_asr_of_asd() <= 10),
-    ("asd", "hundreds of poisoned samples are admitted", lambda: 200 <= admitted_on_gtsrb() < 2000),
+    ("asd", "admits hundreds of poisoned samples", lambda: 200 <= admitted_on_gtsrb() < 2000),
     ("asd", "to a tenth", lambda: all(abs(difference) <= 0.1 for difference in against_asd("nad").values())),
     ("bsd", "fails on the paper's own Table 1", lambda: outcomes("bsd", "table-1", printed=True)["over-20"] == "fails"),
     ("bsd", "it holds in Table 2", lambda: outcomes("bsd", "table-2", printed=True)["over-20"] == "holds"),
