@@ -6,7 +6,9 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -19,6 +21,16 @@ class DefenseLibError(Exception):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(printable(item) if isinstance(item, str) else item for item in args))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """For programs: what a user can mend ends them with one line, and the code 2."""
+    try:
+        yield
+    except DefenseLibError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 class UnknownNameError(DefenseLibError, ValueError):

@@ -38,7 +38,7 @@ from defenselib.audit.scan import scan
 from defenselib.data import info, load_dataset, source_of
 from defenselib.data.subset import split_by_index, stratified_index
 from defenselib.data.types import Dataset, ImageSet, PoisonedDataset
-from defenselib.errors import check_choice
+from defenselib.errors import check_choice, told
 from defenselib.experiments import provenance
 from defenselib.learning.context import Context
 from defenselib.version import __version__
@@ -258,4 +258,5 @@ def deliver(
 
 
 if __name__ == "__main__":
-    app()
+    with told():
+        app()

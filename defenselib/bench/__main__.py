@@ -16,7 +16,7 @@ from defenselib.bench import photos, steps
 from defenselib.bench.loops import LOOPS, PROFILES, Size
 from defenselib.commands.output import table
 from defenselib.cpu.devices import keep_memory
-from defenselib.errors import DefenseLibError
+from defenselib.errors import DefenseLibError, told
 from defenselib.experiments.provenance import machine
 
 HEADS = ("eager", "captured", "eager, {} at a time", "captured, {} at a time")
@@ -72,4 +72,5 @@ def _print(profile: str, size: Size, machine_name: str, processes: int, rows: di
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

@@ -26,7 +26,7 @@ from torch import nn
 from defenselib import folders
 from defenselib.bench.loops import LOOPS, Bench, Size
 from defenselib.cpu.devices import keep_memory
-from defenselib.errors import check_choice
+from defenselib.errors import check_choice, told
 from defenselib.experiments import provenance
 from defenselib.models import build_model
 
@@ -124,4 +124,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

@@ -90,8 +90,8 @@ def clean(
 ) -> None:
     """Remove what nothing needs any more: temporary and damaged files, checkpoints of finished cells, models without a
     result, notebooks whose execution was killed. Only what has lain still for an hour goes. With --outdated also
-    working results that older code made, with their models, and checkpoints and shared stages beside them; committed
-    results stay."""
+    working results that older code made, with their models and shared stages beside them at once, and checkpoints of
+    any cell that have lain still for an hour; committed results stay."""
     import pandas as pd
 
     from defenselib import folders

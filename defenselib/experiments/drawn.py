@@ -18,6 +18,9 @@ import pandas as pd
 import typer
 
 from defenselib import folders
+from defenselib.attacks import ATTACKS
+from defenselib.defenses import DEFENSES
+from defenselib.errors import check_choice, told
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.result import Result
 from defenselib.experiments.runner import run
@@ -96,7 +99,12 @@ def main(
     seed: Annotated[list[int], typer.Option(help="A whole number from 0 on; more than one may be given.")] = [0],  # noqa: B006
     output: Annotated[Path, typer.Option(help="The table.")] = TABLE,
 ) -> None:
-    """Measure pairs of an attack and a defense on drawn images at the profile demo."""
+    """Measure pairs of an attack and a defense on drawn images at the profile demo, and put their rows into the table,
+    which is made where it is not there."""
+    for name in attack:
+        check_choice("attack", name, ATTACKS)
+    for name in defense:
+        check_choice("defense", name, DEFENSES)
     for name in attack:
         for other in defense:
             for number in seed:
@@ -106,4 +114,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

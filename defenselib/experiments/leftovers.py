@@ -43,9 +43,10 @@ def leftovers(store: Store, cache: Path | None = None, age: float = HOUR, pages:
     )
 
 
-def outdated(store: Store) -> list[Leftover]:
-    """What code that has changed since left in a working store: results with their arrays and models, and what cannot
-    say which code made it, shared stages where any result is outdated, checkpoints of unfinished cells always."""
+def outdated(store: Store, age: float = HOUR) -> list[Leftover]:
+    """What code that has changed since left in a working store: results with their arrays and models; and what cannot
+    say which code made it: shared stages where any result is outdated, and checkpoints of unfinished cells that have
+    lain still for `age` seconds. Today's code goes on from none but its own."""
     root = store.root.absolute()
     found: list[tuple[Path, str]] = []
     for result in Store(root).results():  # alone, for a committed one would stand before it
@@ -57,7 +58,8 @@ def outdated(store: Store) -> list[Leftover]:
         found += [(model, "model of older code")] if model.exists() else []
     if found:
         found += [(path, "shared stage beside older code") for path in _entries(root / "cache")]
-    found += [(path, "checkpoints") for path in _entries(root / "checkpoints")]
+    now = time.time()
+    found += [(path, "checkpoints") for path in _entries(root / "checkpoints") if now - _changed(path) >= age]
     return sorted((Leftover(path, kind, _size(path)) for path, kind in found), key=lambda item: os.fsencode(item.path))
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
+from defenselib.errors import told
 from defenselib.experiments.experiment import Experiment
 from defenselib.experiments.measure.separation import poisoned_in, separation
 from defenselib.experiments.result import Result
@@ -142,4 +143,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

@@ -10,8 +10,8 @@ from typing import Any
 
 from defenselib.errors import InvalidValueError
 
-# Kept beside the results of a store that is worked in; never committed.
-WORKING_FOLDERS = ("models", "cache", "checkpoints", "locks")
+# Kept beside the results of a store that is worked in, and never committed; and tables beside those that are.
+WORKING_FOLDERS = ("models", "cache", "checkpoints", "locks", "trials", "audit")
 HASH = re.compile(r"[0-9a-f]{16}")
 _STAGE = re.compile(r"[\w.]{0,40}-[0-9a-f]{16}")
 _PROFILE = re.compile(r"\w[\w. -]{0,63}")

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defenselib.errors import told
+from defenselib.experiments import drawn
 from defenselib.experiments.drawn import missed, put, row
 from defenselib.experiments.result import Result
 
@@ -71,3 +73,14 @@ def test_a_table_takes_a_pair_once_for_each_arithmetic(tmp_path: Any) -> None:
     assert len(pd.read_csv(path)) == 3
     put(path, [row(result(machine={"bf16": "as fp32"}), NONE)])
     assert sorted(pd.read_csv(path)["bf16"].dropna()) == ["as fp32", "hardware", "hardware"]
+
+
+def test_unknown_names_are_told_in_one_line_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(drawn, "measured", lambda *given: pytest.fail("it trains"))
+    for attack, defense, near in (("blende", "asd", "did you mean 'blend'"), ("blend", "asdd", "did you mean 'asd'")):
+        with pytest.raises(SystemExit) as stop, told():
+            drawn.main([attack], [defense])
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and said.startswith("error: unknown") and near in said and said.count("\n") == 1

@@ -81,6 +81,15 @@ def test_arrays_that_cannot_be_written_leave_no_result(tmp_path: Path) -> None:
     assert list((tmp_path / "laptop").iterdir()) == []
 
 
+def test_tables_beside_the_committed_results_are_no_damaged_results(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(make_result())
+    for folder in ("trials", "audit"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "bench-cpu.json").write_text("[]")
+    assert store.damaged() == [] and len(list(store.results())) == 1
+
+
 def test_damaged_and_renamed_files_are_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.put(make_result()).path

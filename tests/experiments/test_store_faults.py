@@ -202,7 +202,11 @@ def test_what_older_code_made_goes_and_nothing_else(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Result, "made_by_current_code", lambda self: True)
     store.put(make_result(), {"a": np.zeros(2)})
     store.save_model(KEY, STATE)
-    assert outdated(store) == []
+    unfinished = store.checkpoints("1" * 16) / "cpu-0" / "train.safetensors"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(b"123")
+    assert outdated(store) == [], "another process may be at work on it"
+    assert [item.kind for item in outdated(store, age=0)] == ["checkpoints"]
     monkeypatch.setattr(Result, "made_by_current_code", lambda self: False)
     found = outdated(store)
     assert sorted(item.kind for item in found) == [
