@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from defenselib.cpu.devices import AS_FLOAT32
 from defenselib.errors import DataError, DefenseLibError
 from defenselib.experiments import Experiment, floors
 from defenselib.experiments.result import Result
@@ -33,7 +34,8 @@ def machine_of(result: Result) -> str:
     if result.machine.get("gpu"):
         return kind_of(result.machine)
     arithmetic = result.machine.get("bf16")
-    return f"{kind_of(result.machine)} (bf16 {f'in {arithmetic}' if arithmetic else 'not recorded'})"
+    said = {None: "not recorded", AS_FLOAT32: "computed as fp32"}.get(arithmetic, f"in {arithmetic}")
+    return f"{kind_of(result.machine)} (bf16 {said})"
 
 
 def seconds_of(result: Result) -> float:
