@@ -111,7 +111,7 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
         parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
     if scan.pattern is None:
         parts.append(paragraph("There is no pattern that could be drawn."))
-    elif scan.quiet:
+    elif scan.quiet or scan.target is None:
         parts.append(paragraph("The strongest pattern is below the limit from which on one is told."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")

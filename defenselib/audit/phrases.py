@@ -74,6 +74,15 @@ def calm(strength: float, others: float, limits: Limits) -> str:
     )
 
 
+def torn(files: int, of: int) -> str:
+    """Where so many of the files are copies under different labels that the data cannot be called calm."""
+    return (
+        f"Worth a look. {files} of {of} files ({files / of:.0%}) are there more than once, pixel by pixel, under "
+        "different labels: for each picture one of these labels at most is right, and what is learned from them is not "
+        "to be relied on. They have duplicates = 1 in suspects.csv; keep each picture once, under its true label."
+    )
+
+
 def not_searched(names: Sequence[str]) -> str:
     """A sentence on classes that are too small, empty where there are none."""
     if not names:

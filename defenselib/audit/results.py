@@ -14,7 +14,8 @@ from defenselib.data.subset import stratified_index
 from defenselib.models import Classifier
 
 QUIET = ("calm", "unknown")
-COPIES = ("duplicates", "near_duplicates")  # signs that are shown, and neither flag a file nor weigh in the verdict
+# Signs that are shown and flag no file; of the verdict, the first weighs where many are copies under different labels.
+COPIES = ("duplicates", "near_duplicates")
 
 
 @dataclass(frozen=True)
