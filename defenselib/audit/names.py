@@ -21,6 +21,11 @@ def visible(text: str) -> str:
     )
 
 
+def counted(count: int, word: str) -> str:
+    """ "1 image", "3 images"."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
 def listed(name: str) -> str:
     """A relative path as it stands in our tables: the same path, but no formula of a spreadsheet (`./=1+1.png`)."""
     text = printable(name)
