@@ -10,10 +10,11 @@ import torch
 
 from defenselib import folders
 from defenselib.audit.amount import spoken
+from defenselib.audit.cautions import FEW, accuracy_shown, cautions
 from defenselib.audit.folder import UserData
 from defenselib.audit.markup import bullets, change, folded, histogram, number, paragraph, shown, table, thumbnail
 from defenselib.audit.methods import METHODS
-from defenselib.audit.names import visible
+from defenselib.audit.names import counted, visible
 from defenselib.audit.patterns import not_searched
 from defenselib.audit.phrases import NEEDED
 from defenselib.audit.results import Delivery, ScanReport
@@ -43,13 +44,18 @@ def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     facts = {"files": number(count), "classes": number(len(data.classes)), "side": f"{data.images.image_size} px"}
     facts |= {"flagged": number(flagged), "not read": number(left)}
     if delivery is not None and delivery.accuracy is not None:
-        facts[f"accuracy, {delivery.accuracy.where}"] = f"{delivery.accuracy.percent:.1f} %"
+        facts[f"accuracy, {delivery.accuracy.where}"] = accuracy_shown(
+            delivery.accuracy.percent, delivery.accuracy.images
+        )
     if delivery is not None:
         facts["left out of the cleaned list"] = number(int(delivery.removed.sum()))
     items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for name, value in facts.items())
+    warned = "" if delivery is None else "".join(paragraph(item) for item in cautions(data, delivery))
+    if warned:
+        warned = f'<div class="verdict look"><strong>Before you use this model.</strong>{warned}</div>'
     return (
         f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.words)}</div>'
-        f'<ul class="facts">{items}</ul>'
+        f'{warned}<ul class="facts">{items}</ul>'
     )
 
 
@@ -133,7 +139,8 @@ def model(data: UserData, delivery: Delivery) -> str:
     if seen is None:
         parts.append(paragraph(f"Accuracy is {delivery.measured}."))
     else:
-        parts.append(paragraph(f"Accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %."))
+        many, percent = counted(seen.images, "image"), accuracy_shown(seen.percent, seen.images)
+        parts.append(paragraph(f"Accuracy on the {seen.where} ({many}): {percent}."))
         if seen.copies:
             parts.append(paragraph(f"Accuracy is {delivery.measured}."))
         if seen.where == "held-out part":
@@ -144,7 +151,9 @@ def model(data: UserData, delivery: Delivery) -> str:
                 )
             )
         if seen.unflagged is not None:
-            parts.append(paragraph(f"Without the files that the scan flags: {seen.unflagged:.2f} %."))
+            parts.append(
+                paragraph(f"Without the files that the scan flags: {accuracy_shown(seen.unflagged, seen.images)}.")
+            )
     parts.append(table(("file", ""), list(delivery.files.items()), "Files", texts=(0, 1)))
     side = data.images.image_size
     use = (
@@ -171,10 +180,11 @@ def classes(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     accuracy = None if delivery is None or delivery.accuracy is None else delivery.accuracy.per_class
     if accuracy is not None:
         head.append("accuracy, %")
+    digits = 0 if delivery is None or delivery.accuracy is None or delivery.accuracy.images < FEW else 1
     rows: list[list[str | float | None]] = []
     for label, name in enumerate(names):
         row: list[str | float | None] = [name, *(column[label] for column in counts)]
-        rows.append(row if accuracy is None else [*row, round(accuracy[label], 1)])
+        rows.append(row if accuracy is None else [*row, round(accuracy[label], digits)])
     found = table(head, rows, "Classes, in the order of the model's outputs")
     return folded(f"{len(names)} classes", found) if len(names) > LONG else found
 

@@ -79,7 +79,7 @@ class Accuracy:
 
     where: "held-out part" or "test folder". per_class: by label, NaN for one without an image. unflagged: without the
     files that the scan flags; None where it flags none of them, and on a test folder. copies: how many images were left
-    out, because the model was trained on the same pixels.
+    out, because the model was trained on the same pixels. guess: percent of the images that are of the largest class.
     """
 
     where: str
@@ -88,6 +88,7 @@ class Accuracy:
     per_class: tuple[float, ...]
     unflagged: float | None = None
     copies: int = 0
+    guess: float | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,8 @@ def accuracy(
     if flagged is not None and bool(flagged[index].any()) and not bool(flagged[index].all()):
         unflagged = _percent(right[~flagged[index]])
     per_class = tuple(_percent(right[mine == label]) for label in range(classes))
-    return Accuracy(measured.where, len(mine), _percent(right), per_class, unflagged, measured.copies)
+    guess = 100.0 * int(torch.bincount(mine).max()) / len(mine)
+    return Accuracy(measured.where, len(mine), _percent(right), per_class, unflagged, measured.copies, guess)
 
 
 def _percent(right: Tensor) -> float:

@@ -96,7 +96,9 @@ def _announce(plan: Plan) -> None:
 
 def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     """What was found and written."""
+    from defenselib.audit.cautions import accuracy_shown, cautions
     from defenselib.audit.defend import REPORT
+    from defenselib.audit.names import counted
     from defenselib.audit.suspects import unjudged
 
     seen = delivery.accuracy
@@ -104,7 +106,8 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     if seen is None or seen.copies:
         typer.echo(f"accuracy is {delivery.measured}")
     if seen is not None:
-        typer.echo(f"accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %")
+        percent = accuracy_shown(seen.percent, seen.images)
+        typer.echo(f"accuracy on the {seen.where} ({counted(seen.images, 'image')}): {percent}")
         if plan.test is None:
             typer.echo("the held-out part is as suspect as the rest; --test DIR measures on images that you trust")
     typer.echo(f"left out of the cleaned list: {int(delivery.removed.sum())} of {len(plan.data.files)} files")
@@ -113,3 +116,5 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     for name, text in delivery.files.items():
         typer.echo(f"{out / name}: {text}")
     typer.echo(f"report: {out / REPORT}")
+    for text in cautions(plan.data, delivery):
+        typer.echo(f"warning: {text}")

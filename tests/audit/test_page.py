@@ -41,8 +41,10 @@ def flagged_in(data: UserData) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def page(data: UserData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     count = len(data.files)
+    scan = reported(data, flagged_in(data), pattern=torch.rand(3, 32, 32) - 0.5, words=EVIL, target=0)
     delivery = delivered(
         count,
+        scan=scan,
         predicted=torch.zeros(count, dtype=torch.int64),
         removed=flagged_in(data),
         held_out=torch.arange(count) < 9,
@@ -50,7 +52,6 @@ def page(data: UserData, tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings={"defense": EVIL},
         files={"model.pt2": EVIL},
     )
-    scan = reported(data, flagged_in(data), pattern=torch.rand(3, 32, 32) - 0.5, words=EVIL, target=0)
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(path, data, scan, delivery)
     return path
@@ -116,7 +117,8 @@ def test_numbers_of_the_page_are_those_of_the_data(data: UserData, page: Path) -
         assert int(mine["flagged"]) == int((flagged_in(data) & (labels == label)).sum())
         assert int(mine["held out"]) == int((labels[:9] == label).sum())
     assert (
-        "50.00 %" in found.select_one("#model").get_text() and "poisoned too" in found.select_one("#model").get_text()
+        "(9 images): 50 %." in found.select_one("#model").get_text()
+        and "poisoned too" in found.select_one("#model").get_text()
     )
 
 
