@@ -47,7 +47,7 @@ from defenselib.learning.evaluation import predict
 HELD_OUT = 0.1
 LEAST = 16  # images to train on: of fewer, some methods have none left for a batch (D-ST of 4, BSD of 3)
 COMPARED = 16  # images on which the written programs must say what the model says
-REPORT, SKIPPED = "report.html", "skipped.csv"
+SKIPPED = "skipped.csv"
 Scanner = Callable[..., ScanReport]
 
 
@@ -223,7 +223,7 @@ def defend(
         some, about = plan.data.images.images[::every][:COMPARED], _about(plan, delivery)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, about, some)
         delivery = replace(delivery, files=files)
-        write_report(place / REPORT, plan.data, found, delivery)
+        write_report(place / outfolder.REPORT, plan.data, found, delivery)
     return delivery
 
 

@@ -103,6 +103,22 @@ def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def planned(data: UserData, seconds: float) -> dict[str, Any]:
+    """What was read, and how long a scan of it would take, as plain values with the names that `summary` has."""
+    return {
+        "format": 1,
+        "version": __version__,
+        "dry_run": True,
+        "folder": listed(str(data.root)),
+        "images": len(data.files),
+        "image_size": data.images.image_size,
+        "classes": list(data.classes),
+        "skipped": len(data.skipped),
+        "notes": list(data.notes),
+        "expected_seconds": round(seconds, 2),
+    }
+
+
 def removed_by_rule(scan: ScanReport, labels: Tensor, suspects: Tensor, predicted: Tensor) -> Tensor:
     """Which files the cleaned list leaves out, bool (N,).
 

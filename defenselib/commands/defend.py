@@ -48,7 +48,7 @@ def defend_command(
     from defenselib.audit.defend import Plan, Settings, defend
     from defenselib.audit.folder import read_folder
     from defenselib.audit.methods import check_defense
-    from defenselib.audit.outfolder import check_apart, check_free
+    from defenselib.audit.outfolder import REPORT, check_apart, check_finished, check_free, finished
     from defenselib.cpu.devices import chosen_device
 
     out = expanded(out)
@@ -58,11 +58,17 @@ def defend_command(
     check_defense(defense, clean=clean is not None)
     chosen_device(device)
     check_apart(out, {"DIR": folder, "--clean": clean, "--test": test})
-    check_free(out)
+    before = finished(out)
+    if before is None:
+        check_free(out)
     data = read_folder(folder, side, progress=progress)
     size = data.images.image_size
     trusted, unseen = (None if part is None else read_folder(part, size, progress=progress) for part in (clean, test))
     plan = Plan(data, settings, trusted, unseen, device)
+    if before is not None:
+        check_finished(out, before, plan.request())
+        typer.echo(f"this run is finished: report at {out / REPORT}")
+        return
     _announce(plan)
     if dry_run:
         return
@@ -97,8 +103,8 @@ def _announce(plan: Plan) -> None:
 def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     """What was found and written."""
     from defenselib.audit.cautions import accuracy_shown, cautions
-    from defenselib.audit.defend import REPORT
     from defenselib.audit.names import counted
+    from defenselib.audit.outfolder import REPORT
     from defenselib.audit.suspects import unjudged
 
     seen = delivery.accuracy

@@ -51,16 +51,19 @@ def scan_command(
     from defenselib.audit.folder import read_folder
     from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
-    from defenselib.audit.suspects import summary
+    from defenselib.audit.suspects import planned, summary
     from defenselib.cpu.devices import chosen_device
 
     check_choice("budget", budget, BUDGETS)
     chosen_device(device)
     number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
     size = None if image_size is None else convert(image_size, int, "--image-size")
-    out = None if out is None else check_scan(expanded(out))
+    out = None if out is None else check_scan(expanded(out), expanded(folder).absolute())
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
+    if dry_run and as_json:
+        typer.echo(json.dumps(planned(data, expected), ensure_ascii=True))
+        return
     if dry_run or not as_json:
         about = f"{len(data.files)} images, {len(data.classes)} classes: about {spoken(expected)}"
         typer.echo(about, err=not dry_run)
