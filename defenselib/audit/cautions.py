@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from defenselib.audit.folder import UserData
+from defenselib.audit.names import counted
 from defenselib.audit.results import Delivery
 from defenselib.plots import style
 
@@ -29,8 +30,8 @@ def cautions(data: UserData, delivery: Delivery) -> list[str]:
         )
     if seen.images < FEW:
         found.append(
-            f"The accuracy rests on {seen.images} images of the {seen.where}, fewer than {FEW}: it may be many points "
-            "off. Give more by --test DIR or a larger --holdout."
+            f"The accuracy rests on {counted(seen.images, 'image')} of the {seen.where}, fewer than {FEW}: "
+            "it may be many points off. Give more by --test DIR or a larger --holdout."
         )
     return found
 

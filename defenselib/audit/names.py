@@ -21,9 +21,10 @@ def visible(text: str) -> str:
     )
 
 
-def counted(count: int, word: str) -> str:
-    """ "1 image", "3 images"."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
+def counted(count: int, word: str, one: str = "", more: str = "") -> str:
+    """ "1 image", "3 images"; after it the verb of one, or of more."""
+    found = f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{found} {one if count == 1 else more}".rstrip()
 
 
 def listed(name: str) -> str:

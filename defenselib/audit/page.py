@@ -69,9 +69,15 @@ def suspects(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str
         else "The files that the signs agree on most, and beside them files of the same label that look ordinary."
     )
     order = list(dict.fromkeys(labels[first].tolist()))
+    ordinary = ~scan.flagged
+    if delivery is not None:
+        ordinary &= ~(delivery.suspects & (delivery.predicted != labels))
+    if count := int(scan.flagged.sum()):
+        seen = int((scan.flagged[first] & torch.isin(labels[first], torch.tensor(order[:LABELS]))).sum())
+        some += paragraph(f"{seen} of {counted(count, 'flagged file')} {'is' if seen == 1 else 'are'} shown here.")
     for label in order[:LABELS]:
         mine = first[labels[first] == label]
-        quiet = scan.rank[labels[scan.rank] == label].flip(0)[:TYPICAL]
+        quiet = scan.rank[(labels[scan.rank] == label) & ordinary[scan.rank]].flip(0)[:TYPICAL]
         quiet = quiet[~torch.isin(quiet, mine)]
         some += f"<h3>Labelled <code>{shown(data.classes[label])}</code>, suspicious</h3>"
         some += _pictures(data, scan, delivery, mine)
@@ -196,7 +202,8 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
         method = METHODS[delivery.defense]
         said = f"Score: {method.score_words}."
         if method.suspects:
-            said += f" {int(delivery.suspects.sum())} files are suspects of the method: {method.suspects}."
+            count = int(delivery.suspects.sum())
+            said += f" {counted(count, 'file', 'is', 'are')} among the method's suspects: {method.suspects}."
         if bool(delivery.held_out.any()):
             said += " Held-out files have no score."
         told.append((f"The defense, {style.label(delivery.defense)}", said, delivery.score))
@@ -216,7 +223,7 @@ def _folders(data: UserData, delivery: Delivery | None) -> list[tuple[str, UserD
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """What was done to the data, what was looked for, and what was not."""
     counts = [(sign.title, int(torch.isfinite(sign.scores).sum())) for sign in scan.signs]
-    done = [f"{title}, on {count} files" if count else f"{title}, by class" for title, count in counts]
+    done = [f"{title}, on {counted(count, 'file')}" if count else f"{title}, by class" for title, count in counts]
     notes = [note if part is data else f"{name}: {note}"
              for name, part in _folders(data, delivery) for note in part.notes]  # fmt: skip
     took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
@@ -251,7 +258,7 @@ def skipped(data: UserData, delivery: Delivery | None) -> str:
     if not rows:
         return paragraph("Every file was read.")
     head = ("file", "why", "folder")
-    found = table(head, rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1, 2))
+    found = table(head, rows, f"{counted(len(rows), 'file', 'was', 'were')} not read (skipped.csv)", texts=(0, 1, 2))
     return folded(f"{len(rows)} files", found) if len(rows) > LONG else found
 
 
@@ -284,7 +291,7 @@ def _parts(data: UserData, scan: ScanReport, delivery: Delivery | None) -> Seque
         ("suspects", "The most suspicious files", suspects(data, scan, delivery)),
         ("trigger", "The estimated trigger and the target", trigger(data, scan, delivery)),
         *made,
-        ("classes", "Counts a class", classes(data, scan, delivery)),
+        ("classes", "Files per class", classes(data, scan, delivery)),
         ("signs", "The signs", signs(scan, delivery)),
         ("checked", "What was checked, and what was not", checked(data, scan, delivery)),
         ("skipped", "Files that were not read", skipped(data, delivery)),

@@ -15,7 +15,7 @@ from torch import Tensor
 from defenselib import folders
 from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import listed, write_table
+from defenselib.audit.names import counted, listed, write_table
 from defenselib.audit.patterns import not_searched
 from defenselib.audit.results import COPIES, Delivery, ScanReport, Sign
 from defenselib.errors import printable
@@ -161,9 +161,13 @@ def unjudged(delivery: Delivery) -> str:
     """What the kept files are to be known by: not all were looked at by the defense."""
     held = delivery.held_out
     kept = int((held & ~delivery.removed).sum())
+    count = int(held.sum())
+    if delivery.defense == "none":
+        return f"{counted(count, 'held-out file', 'was', 'were')} not trained on; the scan looked at every file"
+    be, it = ("is", "it") if kept == 1 else ("are", "them")
     return (
-        f"{int(held.sum())} held-out files were not judged by the defense, for it was not trained on them; {kept} of "
-        "them are kept because the scan does not flag them"
+        f"{counted(count, 'held-out file', 'was', 'were')} not judged by the defense, which was not trained on them; "
+        f"{kept} of them {be} kept because the scan does not flag {it}"
     )
 
 

@@ -81,13 +81,14 @@ def _announce(plan: Plan) -> None:
     """What will be done, and about how long it takes."""
     from defenselib.audit.amount import spoken
     from defenselib.audit.defend import described, expected_seconds
+    from defenselib.audit.names import counted
 
     for name, part in plan.folders.items():
         begin = "" if name == "data" else f"{name}: "
         for note in part.notes:
             typer.echo(f"{begin}{note}")
         if part.skipped:
-            typer.echo(f"{begin}{len(part.skipped)} files are not read; skipped.csv will say why")
+            typer.echo(f"{begin}{counted(len(part.skipped), 'file', 'is', 'are')} not read; skipped.csv will say why")
     if plan.clean is not None and plan.clean_images is None:
         typer.echo(f"{plan.settings.defense} makes no use of clean images; --clean is not used")
     trained = table("what is trained", ("stage", "steps", "passes over the data"), ["stage"])

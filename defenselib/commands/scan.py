@@ -97,11 +97,15 @@ def _tell_reading(data: UserData) -> None:
     for note in data.notes:
         to.print(Text(f"· {note}"))
     if data.skipped:
-        to.print(Text(f"· {len(data.skipped)} files or folders are not part of the data:"))
+        to.print(Text(f"· {_left_out(len(data.skipped))} not part of the data:"))
         for item in data.skipped[:5]:
             to.print(Text(f"    {visible(item.file)}: {item.reason}"))
         if len(data.skipped) > 5:
             to.print(Text("    ... all of them in skipped.csv (--out)"))
+
+
+def _left_out(count: int) -> str:
+    return "1 file or folder is" if count == 1 else f"{count} files or folders are"
 
 
 def _show(data: UserData, report: ScanReport, out: Path | None) -> None:

@@ -144,3 +144,29 @@ def test_a_histogram_counts_what_is_a_number() -> None:
     assert text.count("<rect") == 4 and "3 files from 0 to 2, 1 of them flagged" in text and "&quot;x&quot;" in text
     assert "The same value" in histogram(torch.ones(3), torch.ones(3, dtype=torch.bool), "x")
     assert "not of single files" in histogram(torch.full((2,), float("nan")), torch.ones(2, dtype=torch.bool), "x")
+
+
+def test_the_gallery_counts_what_it_shows_and_no_flagged_file_is_typical(data: UserData) -> None:
+    labels = data.images.labels
+    flagged = labels == labels[0]  # a whole class
+    found = BeautifulSoup(report(data, reported(data, flagged)), "html.parser").select_one("#suspects")
+    shown = len(found.select("li.flagged"))
+    assert f"{shown} of {int(flagged.sum())} flagged files are shown here." in found.get_text()
+    for head in found.find_all("h3"):
+        if head.get_text().endswith("typical"):
+            assert not head.find_next("ul").select("li.flagged")
+    single = report(data, reported(data, torch.arange(len(data.files)) == 0))
+    assert "1 of 1 flagged file is shown here." in single and "Files per class" in single
+    assert "shown here" not in report(data, reported(data))
+
+
+def test_what_the_method_flags_too_is_not_typical(data: UserData) -> None:
+    count = len(data.files)
+    scan = reported(data, data.images.labels == 0)
+    said = delivered(
+        count,
+        scan=scan,
+        suspects=torch.ones(count, dtype=torch.bool),
+        predicted=(data.images.labels + 1) % len(data.classes),
+    )
+    assert ", typical" not in report(data, scan, said)

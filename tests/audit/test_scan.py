@@ -23,7 +23,7 @@ from defenselib.audit.agree import ALARM, LOOK
 from defenselib.audit.counts import duplicates, ranks
 from defenselib.audit.folder import UserData
 from defenselib.audit.patterns import find_patterns, tail
-from defenselib.audit.scan import scan
+from defenselib.audit.scan import _network_signs, scan
 from defenselib.audit.suspects import write_scan
 from defenselib.audit.trigger import estimate, put_on
 from defenselib.audit.whitening import cosine_matrix, whitened
@@ -302,3 +302,14 @@ def test_tables_are_empty_where_a_sign_says_nothing(tmp_path: Path) -> None:
     assert "pattern" not in rows[0] and len(rows) == 21
     with pytest.raises(DefenseLibError):
         write_scan(tmp_path / "suspects.csv" / "below", data, scan(data, budget="quick"))
+
+
+def test_the_signs_of_a_network_say_what_was_counted() -> None:
+    labels = torch.arange(N) % K
+    scores = torch.where(labels == 2, 1.0, 0.0) + torch.arange(N) / 1e6
+    seen = network.Seen(scores, scores, scores, scores, (3, 3, 3, 1), None)  # type: ignore[arg-type]
+    words = {sign.key: sign.words for sign in _network_signs(seen, user_data(*clean(0)))}
+    assert words["fct"] == (
+        "10 of the 10 files with the highest scores (2 % of the files, 10 at least) are of class class 2."
+    )
+    assert words["second"] == "In 75 % of the passes over the data class 3 was most often the second choice."
