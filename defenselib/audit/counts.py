@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from defenselib.audit.names import counted
 from defenselib.audit.results import Sign
 from defenselib.data.types import ImageSet
 
@@ -40,8 +41,8 @@ def class_sizes(data: ImageSet, classes: tuple[str, ...]) -> Sign:
     counts = torch.bincount(data.labels.cpu(), minlength=len(classes))
     usual, largest = float(counts.float().median()), int(counts.argmax())
     words = (
-        f"The largest class, {classes[largest]}, has {int(counts[largest])} images; the median is {usual:g}. "
-        "Sizes alone prove nothing."
+        f"The largest class, {classes[largest]}, has {counted(int(counts[largest]), 'image')}; the median is "
+        f"{usual:g}. Sizes alone prove nothing."
     )
     nothing = torch.full((len(data),), torch.nan)
     return Sign("sizes", "Class sizes", nothing, dict(zip(classes, map(float, counts), strict=True)), words)
@@ -84,10 +85,10 @@ def near_duplicates(data: ImageSet, classes: tuple[str, ...], block: int = _BLOC
     labels = data.labels.to(vectors.device)
     scores = _scores(vectors, labels, block).masked_fill(flat, torch.nan).cpu()
     near, torn, dull = int((scores > 0).sum()), int((scores == 1).sum()), int(flat.sum())
+    compared = f" {counted(dull, 'flat image', 'was', 'were')} not compared." if dull else ""
     words = (
         f"{near} images are almost the same as another one, exact copies among them; {torn} of them as one of another "
-        f"label.{f' {dull} flat images were not compared.' if dull else ''} So are series of one scene: this alone "
-        "decides nothing."
+        f"label.{compared} So are series of one scene: this alone decides nothing."
     )
     counts = torch.bincount(data.labels.cpu()[scores > 0], minlength=len(classes))
     per_class = dict(zip(classes, map(float, counts), strict=True))

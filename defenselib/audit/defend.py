@@ -21,6 +21,7 @@ from defenselib.audit.export import write_model
 from defenselib.audit.folder import UserData
 from defenselib.audit.inputs import matched
 from defenselib.audit.methods import check_defense, needs_clean
+from defenselib.audit.names import counted
 from defenselib.audit.page import write_report
 from defenselib.audit.results import Accuracy, Delivery, Measured, ScanReport, accuracy, held_out, unseen
 from defenselib.audit.scan import scan, scanned, seconds_for
@@ -36,7 +37,7 @@ from defenselib.audit.suspects import (
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
-from defenselib.errors import check_choice, check_range
+from defenselib.errors import InvalidValueError, check_choice, check_range
 from defenselib.experiments import provenance
 from defenselib.experiments.experiment import LAST_SEED
 from defenselib.experiments.spec import hash_of
@@ -44,8 +45,9 @@ from defenselib.experiments.store import Store
 from defenselib.learning.evaluation import predict
 
 HELD_OUT = 0.1
+LEAST = 16  # images to train on: of fewer, some methods have none left for a batch (D-ST of 4, BSD of 3)
 COMPARED = 16  # images on which the written programs must say what the model says
-REPORT, SKIPPED = "report.html", "skipped.csv"
+SKIPPED = "skipped.csv"
 Scanner = Callable[..., ScanReport]
 
 
@@ -87,7 +89,13 @@ class Plan:
     def __post_init__(self) -> None:
         check_defense(self.settings.defense, clean=self.clean is not None)
         # Made once, and whatever is wrong with them is raised here.
-        _ = (self.clean_images, self.test_images, self.work)
+        _ = (self.clean_images, self.test_images)
+        if len(self.train) < LEAST:
+            raise InvalidValueError(
+                f"{self.data.root} has {counted(len(self.data.files), 'image')}, of which {len(self.train)} are to be "
+                f"trained on; {LEAST} are needed for a batch: add images of every class"
+            )
+        _ = self.work
 
     @property
     def folders(self) -> dict[str, UserData]:
@@ -215,7 +223,7 @@ def defend(
         some, about = plan.data.images.images[::every][:COMPARED], _about(plan, delivery)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, about, some)
         delivery = replace(delivery, files=files)
-        write_report(place / REPORT, plan.data, found, delivery)
+        write_report(place / outfolder.REPORT, plan.data, found, delivery)
     return delivery
 
 

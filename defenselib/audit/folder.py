@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from defenselib.audit.layouts import find
-from defenselib.audit.names import visible
+from defenselib.audit.names import counted, visible
 from defenselib.audit.pictures import Content, Found, Header, Skipped, decode, look
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, check_range
@@ -185,10 +185,13 @@ def _notes(headers: list[Header], side: int, image_size: int | None) -> list[str
     sizes = [item.shorter for item in headers]
     rule = "as asked" if image_size else f"the one of {', '.join(map(str, SIZES))} nearest to the median shorter side"
     resized = sum((item.width, item.height) != (side, side) for item in headers)
+    done = f"{resized} {'was' if resized == 1 else 'were'} resized"
     notes = [f"{len(headers)} images, shorter sides {min(sizes)} to {max(sizes)} pixels (median {np.median(sizes):g}); "
-             f"used at {side}x{side} ({rule}); {resized} were resized, as a whole, without cropping"]  # fmt: skip
+             f"used at {side}x{side} ({rule}); {done}, as a whole, without cropping"]  # fmt: skip
     for mode in sorted({item.mode for item in headers} - {"RGB"}):
-        notes.append(f"{sum(item.mode == mode for item in headers)} images were converted from {mode} to RGB")
+        notes.append(
+            f"{counted(sum(item.mode == mode for item in headers), 'image', 'was', 'were')} converted from {mode} to RGB"
+        )
     return notes
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from defenselib.audit.label_tables import check_no_labels
 from defenselib.audit.names import visible
 from defenselib.audit.pictures import Content, Found, Header, look
 from defenselib.audit.stored import find_stored
@@ -24,12 +25,13 @@ def find(root: Path) -> Found:
 
     Two class folders with a readable picture go before tables below `root`, which are then told as skipped. Errors:
     DataError where such folders stand beside a table in `root` itself, for either could be meant, or where they are no
-    layout that is known; and for a folder that holds neither.
+    layout that is known; for a folder that holds neither; and for class folders beside a CSV file with other labels.
     """
     stored = find_stored(root, within(root))
     tables = table_files(root, wanted=within(root))
     files = (*(() if stored is None else stored.files), *tables)
     if not files:
+        check_no_labels(root)
         return find_tree(root)
     first = visible(files[0].relative_to(root).as_posix())
     known, tree = set(files), None
@@ -55,6 +57,7 @@ def find(root: Path) -> Found:
             f"{root} holds both a table, {visible(either[0].name)}, and class folders with images, as {told}; move "
             "one of the two elsewhere"
         )
+    check_no_labels(root)
     return replace(tree, notes=(*tree.notes, f"tables beside the class folders are not read, the first: {first}"))
 
 

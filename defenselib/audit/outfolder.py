@@ -14,10 +14,12 @@ from typing import Any
 import filelock
 
 from defenselib import folders
-from defenselib.audit.export import write_json
+from defenselib.audit.export import ABOUT, write_json
+from defenselib.audit.names import listed, visible
 from defenselib.errors import InvalidValueError
 
 UNFINISHED, REQUEST, LOCK = ".unfinished", "request.json", "lock"
+REPORT = "report.html"  # of a delivery, the last that is written
 SCANNED = ("scan.json", "suspects.csv", "skipped.csv", "report.html")  # of a scan, by the first it is known
 Request = Mapping[str, Any]
 
@@ -43,9 +45,28 @@ def check_free(out: Path) -> Path:
     return out
 
 
-def check_scan(out: Path) -> Path:
+def finished(out: Path) -> Request | None:
+    """What was asked for of the run that is finished there; None where none is."""
+    try:
+        if (out / UNFINISHED).exists() or not (out / REPORT).is_file():
+            return None
+        found = json.loads((out / ABOUT).read_text(encoding="utf-8"))["request"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def check_finished(out: Path, before: Request, now: Request) -> None:
+    """Raise InvalidValueError where the run that is finished there was asked for in other words than it is now."""
+    if other := _other(before, now):
+        raise InvalidValueError(
+            f"--out {out} holds a finished run with {other}; nothing in it is written over: choose another folder"
+        )
+
+
+def check_scan(out: Path, root: Path | None = None) -> Path:
     """The folder of a scan: new, empty, or with what a scan has written or not finished. Errors: InvalidValueError for
-    a file, and for a folder with anything else in it."""
+    a file, for a folder with anything else in it, and for the finished scan of another folder than `root`."""
     there = _content(out)
     strange = [name for name in there if name not in (UNFINISHED, *SCANNED)]
     own = SCANNED[0] in there or (UNFINISHED in there and not strange and not _is_run(out))
@@ -54,7 +75,26 @@ def check_scan(out: Path) -> Path:
             f"--out {out} is not empty (it holds {(strange or there)[0]}) and has no {SCANNED[0]} of an earlier scan, "
             "which alone is written over; choose another folder"
         )
+    before = _scanned(out)
+    if root is not None and before is not None and not _same_place(before, root):
+        raise InvalidValueError(
+            f"--out {out} holds the finished scan of {visible(before)}, now {visible(str(root))} is to be scanned; "
+            "choose another --out"
+        )
     return out
+
+
+def _scanned(out: Path) -> str | None:
+    """The folder whose finished scan lies in `out`, as scan.json names it; None where it names none."""
+    try:
+        found = json.loads((out / SCANNED[0]).read_text(encoding="utf-8"))["folder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _same_place(before: str, root: Path) -> bool:
+    return before == listed(str(root)) or os.path.realpath(before) == os.path.realpath(root)
 
 
 def _content(out: Path) -> list[str]:
@@ -115,13 +155,18 @@ def _same(work: Path, request: Request, out: Path) -> None:
     if before is None:
         write_json(path, now)
         return
-    other = [key for key in now if before.get(key) != now[key]]
-    if other:
-        key = other[0]
+    if other := _other(before, now):
         raise InvalidValueError(
-            f"--out {out} holds an unfinished run with {key} {_short(before.get(key))}, now it is {_short(now[key])}; "
-            f"ask for the same, choose another folder, or delete {out / UNFINISHED}"
+            f"--out {out} holds an unfinished run with {other}; ask for the same, choose another folder, or delete "
+            f"{out / UNFINISHED}"
         )
+
+
+def _other(before: Request, now: Request) -> str | None:
+    """The first thing in which two requests differ, with both values."""
+    new = json.loads(json.dumps(now))
+    other = next((key for key in new if before.get(key) != new[key]), None)
+    return None if other is None else f"{other} {_short(before.get(other))}, now it is {_short(new[other])}"
 
 
 def _short(value: Any) -> str:

@@ -10,10 +10,11 @@ import torch
 
 from defenselib import folders
 from defenselib.audit.amount import spoken
+from defenselib.audit.cautions import FEW, accuracy_shown, cautions
 from defenselib.audit.folder import UserData
 from defenselib.audit.markup import bullets, change, folded, histogram, number, paragraph, shown, table, thumbnail
 from defenselib.audit.methods import METHODS
-from defenselib.audit.names import visible
+from defenselib.audit.names import counted, visible
 from defenselib.audit.patterns import not_searched
 from defenselib.audit.phrases import NEEDED
 from defenselib.audit.results import Delivery, ScanReport
@@ -43,13 +44,18 @@ def head(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     facts = {"files": number(count), "classes": number(len(data.classes)), "side": f"{data.images.image_size} px"}
     facts |= {"flagged": number(flagged), "not read": number(left)}
     if delivery is not None and delivery.accuracy is not None:
-        facts[f"accuracy, {delivery.accuracy.where}"] = f"{delivery.accuracy.percent:.1f} %"
+        facts[f"accuracy, {delivery.accuracy.where}"] = accuracy_shown(
+            delivery.accuracy.percent, delivery.accuracy.images
+        )
     if delivery is not None:
         facts["left out of the cleaned list"] = number(int(delivery.removed.sum()))
     items = "".join(f"<li><b>{shown(value)}</b><span>{shown(name)}</span></li>" for name, value in facts.items())
+    warned = "" if delivery is None else "".join(paragraph(item) for item in cautions(data, delivery))
+    if warned:
+        warned = f'<div class="verdict look"><strong>Before you use this model.</strong>{warned}</div>'
     return (
         f'<div class="verdict {scan.alarm}"><strong>{WORDS[scan.alarm]}.</strong>{paragraph(scan.words)}</div>'
-        f'<ul class="facts">{items}</ul>'
+        f'{warned}<ul class="facts">{items}</ul>'
     )
 
 
@@ -63,9 +69,15 @@ def suspects(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str
         else "The files that the signs agree on most, and beside them files of the same label that look ordinary."
     )
     order = list(dict.fromkeys(labels[first].tolist()))
+    ordinary = ~scan.flagged
+    if delivery is not None:
+        ordinary &= ~(delivery.suspects & (delivery.predicted != labels))
+    if count := int(scan.flagged.sum()):
+        seen = int((scan.flagged[first] & torch.isin(labels[first], torch.tensor(order[:LABELS]))).sum())
+        some += paragraph(f"{seen} of {counted(count, 'flagged file')} {'is' if seen == 1 else 'are'} shown here.")
     for label in order[:LABELS]:
         mine = first[labels[first] == label]
-        quiet = scan.rank[labels[scan.rank] == label].flip(0)[:TYPICAL]
+        quiet = scan.rank[(labels[scan.rank] == label) & ordinary[scan.rank]].flip(0)[:TYPICAL]
         quiet = quiet[~torch.isin(quiet, mine)]
         some += f"<h3>Labelled <code>{shown(data.classes[label])}</code>, suspicious</h3>"
         some += _pictures(data, scan, delivery, mine)
@@ -111,7 +123,7 @@ def trigger(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
         parts.append(f"<p>{says}{shown(style.label(delivery.defense))} takes <code>{name}</code> for the target.</p>")
     if scan.pattern is None:
         parts.append(paragraph("There is no pattern that could be drawn."))
-    elif scan.quiet:
+    elif scan.quiet or scan.target is None:
         parts.append(paragraph("The strongest pattern is below the limit from which on one is told."))
     else:
         picture = thumbnail(change(scan.pattern), "What the suspects have in common, around grey")
@@ -133,7 +145,8 @@ def model(data: UserData, delivery: Delivery) -> str:
     if seen is None:
         parts.append(paragraph(f"Accuracy is {delivery.measured}."))
     else:
-        parts.append(paragraph(f"Accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %."))
+        many, percent = counted(seen.images, "image"), accuracy_shown(seen.percent, seen.images)
+        parts.append(paragraph(f"Accuracy on the {seen.where} ({many}): {percent}."))
         if seen.copies:
             parts.append(paragraph(f"Accuracy is {delivery.measured}."))
         if seen.where == "held-out part":
@@ -144,7 +157,9 @@ def model(data: UserData, delivery: Delivery) -> str:
                 )
             )
         if seen.unflagged is not None:
-            parts.append(paragraph(f"Without the files that the scan flags: {seen.unflagged:.2f} %."))
+            parts.append(
+                paragraph(f"Without the files that the scan flags: {accuracy_shown(seen.unflagged, seen.images)}.")
+            )
     parts.append(table(("file", ""), list(delivery.files.items()), "Files", texts=(0, 1)))
     side = data.images.image_size
     use = (
@@ -171,10 +186,11 @@ def classes(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     accuracy = None if delivery is None or delivery.accuracy is None else delivery.accuracy.per_class
     if accuracy is not None:
         head.append("accuracy, %")
+    digits = 0 if delivery is None or delivery.accuracy is None or delivery.accuracy.images < FEW else 1
     rows: list[list[str | float | None]] = []
     for label, name in enumerate(names):
         row: list[str | float | None] = [name, *(column[label] for column in counts)]
-        rows.append(row if accuracy is None else [*row, round(accuracy[label], 1)])
+        rows.append(row if accuracy is None else [*row, round(accuracy[label], digits)])
     found = table(head, rows, "Classes, in the order of the model's outputs")
     return folded(f"{len(names)} classes", found) if len(names) > LONG else found
 
@@ -186,7 +202,8 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
         method = METHODS[delivery.defense]
         said = f"Score: {method.score_words}."
         if method.suspects:
-            said += f" {int(delivery.suspects.sum())} files are suspects of the method: {method.suspects}."
+            count = int(delivery.suspects.sum())
+            said += f" {counted(count, 'file', 'is', 'are')} among the method's suspects: {method.suspects}."
         if bool(delivery.held_out.any()):
             said += " Held-out files have no score."
         told.append((f"The defense, {style.label(delivery.defense)}", said, delivery.score))
@@ -206,7 +223,7 @@ def _folders(data: UserData, delivery: Delivery | None) -> list[tuple[str, UserD
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """What was done to the data, what was looked for, and what was not."""
     counts = [(sign.title, int(torch.isfinite(sign.scores).sum())) for sign in scan.signs]
-    done = [f"{title}, on {count} files" if count else f"{title}, by class" for title, count in counts]
+    done = [f"{title}, on {counted(count, 'file')}" if count else f"{title}, by class" for title, count in counts]
     notes = [note if part is data else f"{name}: {note}"
              for name, part in _folders(data, delivery) for note in part.notes]  # fmt: skip
     took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
@@ -241,7 +258,7 @@ def skipped(data: UserData, delivery: Delivery | None) -> str:
     if not rows:
         return paragraph("Every file was read.")
     head = ("file", "why", "folder")
-    found = table(head, rows, f"{len(rows)} files were not read (skipped.csv)", texts=(0, 1, 2))
+    found = table(head, rows, f"{counted(len(rows), 'file', 'was', 'were')} not read (skipped.csv)", texts=(0, 1, 2))
     return folded(f"{len(rows)} files", found) if len(rows) > LONG else found
 
 
@@ -274,7 +291,7 @@ def _parts(data: UserData, scan: ScanReport, delivery: Delivery | None) -> Seque
         ("suspects", "The most suspicious files", suspects(data, scan, delivery)),
         ("trigger", "The estimated trigger and the target", trigger(data, scan, delivery)),
         *made,
-        ("classes", "Counts a class", classes(data, scan, delivery)),
+        ("classes", "Files per class", classes(data, scan, delivery)),
         ("signs", "The signs", signs(scan, delivery)),
         ("checked", "What was checked, and what was not", checked(data, scan, delivery)),
         ("skipped", "Files that were not read", skipped(data, delivery)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from defenselib.audit.names import counted
 from defenselib.audit.patterns import LEAST_IMAGES, LEAST_OTHERS
 
 NEEDED = f"that takes {LEAST_IMAGES} images of it and {LEAST_OTHERS} of others"
@@ -44,7 +45,8 @@ def patterns(alarm: bool, groups: Sequence[Group], limits: Limits) -> str:
 
 
 def _shared(group: Group) -> str:
-    return f"{group.files} files of class {group.name} share a pattern of strength {group.strength:.1f}"
+    share = "shares" if group.files == 1 else "share"
+    return f"{counted(group.files, 'file')} of class {group.name} {share} a pattern of strength {group.strength:.1f}"
 
 
 def _tried(group: Group) -> str:
@@ -58,7 +60,9 @@ def _tried(group: Group) -> str:
 
 def consensus(name: str, flagged: int, strength: float) -> str:
     """Where no pattern is told, and the signs of the network agree on a class."""
-    count = f"{flagged} files to look at." if flagged else "No single file stands out by both of the first two."
+    count = (
+        f"{counted(flagged, 'file')} to look at." if flagged else "No single file stands out by both of the first two."
+    )
     return (
         f"No shared pattern (strength {strength:.1f}), but what a network learns first, what it is surest of and its "
         f"second choice all point to class {name}: {count} Easy classes can look like this."
@@ -71,6 +75,15 @@ def calm(strength: float, others: float, limits: Limits) -> str:
         f"Nothing stands out. The strongest pattern that only one class has scores {strength:.1f}, in the other "
         f"classes {others:.1f} at most; {limits.usual}. "
         "A trigger without a fixed pattern, or a handful of files, can be missed."
+    )
+
+
+def torn(files: int, of: int) -> str:
+    """Where so many of the files are copies under different labels that the data cannot be called calm."""
+    return (
+        f"Worth a look. {files} of {of} files ({files / of:.0%}) are there more than once, pixel by pixel, under "
+        "different labels: for each picture one of these labels at most is right, and what is learned from them is not "
+        "to be relied on. They have duplicates = 1 in suspects.csv; keep each picture once, under its true label."
     )
 
 

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from defenselib.audit.folder import UserData
+from defenselib.audit.names import counted
 from defenselib.data.subset import stratified_index
 from defenselib.models import Classifier
 
 QUIET = ("calm", "unknown")
-COPIES = ("duplicates", "near_duplicates")  # signs that are shown, and neither flag a file nor weigh in the verdict
+# Signs that are shown and flag no file; of the verdict, the first weighs where many are copies under different labels.
+COPIES = ("duplicates", "near_duplicates")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Accuracy:
 
     where: "held-out part" or "test folder". per_class: by label, NaN for one without an image. unflagged: without the
     files that the scan flags; None where it flags none of them, and on a test folder. copies: how many images were left
-    out, because the model was trained on the same pixels.
+    out, because the model was trained on the same pixels. guess: percent of the images that are of the largest class.
     """
 
     where: str
@@ -87,6 +89,7 @@ class Accuracy:
     per_class: tuple[float, ...]
     unflagged: float | None = None
     copies: int = 0
+    guess: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,9 +138,10 @@ class Measured:
         if not count and not self.copies:
             return "not known: nothing is held out and there is no test folder"
         if not count:
-            return f"not known: of the {self.where}, every picture ({self.copies} images) is trained on too"
-        also = f"; {self.copies} more are pixel by pixel those of images that are trained on, and not counted"
-        return f"measured on {count} images of the {self.where}{also if self.copies else ''}"
+            return f"not known: of the {self.where}, every picture ({counted(self.copies, 'image')}) is trained on too"
+        be = "is pixel by pixel an image that is" if self.copies == 1 else "are pixel by pixel those of images that are"
+        also = f"; {self.copies} more {be} trained on, and not counted"
+        return f"measured on {counted(count, 'image')} of the {self.where}{also if self.copies else ''}"
 
 
 def held_out(labels: Tensor, pictures: Sequence[bytes], share: float, seed: int) -> Tensor:
@@ -179,7 +183,8 @@ def accuracy(
     if flagged is not None and bool(flagged[index].any()) and not bool(flagged[index].all()):
         unflagged = _percent(right[~flagged[index]])
     per_class = tuple(_percent(right[mine == label]) for label in range(classes))
-    return Accuracy(measured.where, len(mine), _percent(right), per_class, unflagged, measured.copies)
+    guess = 100.0 * int(torch.bincount(mine).max()) / len(mine)
+    return Accuracy(measured.where, len(mine), _percent(right), per_class, unflagged, measured.copies, guess)
 
 
 def _percent(right: Tensor) -> float:

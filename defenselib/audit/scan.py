@@ -21,6 +21,7 @@ from defenselib.audit.agree import Taken, agree, leading, shares, told, top
 from defenselib.audit.counts import class_sizes, duplicates, near_duplicates
 from defenselib.audit.counts import seconds_for as seconds_of_pairs
 from defenselib.audit.folder import UserData
+from defenselib.audit.names import counted
 from defenselib.audit.patterns import Pattern, find_patterns
 from defenselib.audit.patterns import seconds_for as seconds_of_search
 from defenselib.audit.phrases import UNKNOWN
@@ -189,13 +190,20 @@ def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
         suspects = top(values.cpu())
         found = shares(suspects, labels, len(data.classes))
         first = int(found.argmax())
-        words = f"{found[first]:.0%} of its suspects are of class {data.classes[first]}."
+        count = int(suspects.sum())
+        words = (
+            f"{round(float(found[first]) * count)} of the {counted(count, 'file')} with the highest scores (2 % of the "
+            f"files, 10 at least) are of class {data.classes[first]}."
+        )
         if not bool(suspects.any()):
             words = "Most images have the same, highest score: no suspects."
         per_class = dict(zip(data.classes, found.tolist(), strict=True))
         signs.append(Sign(key, title, values.float().cpu(), per_class, words))
     votes = Tensor([seen.votes.count(label) / len(seen.votes) for label in range(len(data.classes))])
-    words = f"{float(votes.max()):.0%} of the epochs vote for {data.classes[int(votes.argmax())]}."
+    words = (
+        f"In {100 * float(votes.max()):.0f} % of the passes over the data {data.classes[int(votes.argmax())]} was most "
+        "often the second choice."
+    )
     nothing = torch.full((len(labels),), torch.nan)
     shown = dict(zip(data.classes, votes.tolist(), strict=True))
     return [*signs, Sign("second", "Second choice (BSD)", nothing, shown, words)]

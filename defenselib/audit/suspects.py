@@ -15,7 +15,7 @@ from torch import Tensor
 from defenselib import folders
 from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import listed, write_table
+from defenselib.audit.names import counted, listed, write_table
 from defenselib.audit.patterns import not_searched
 from defenselib.audit.results import COPIES, Delivery, ScanReport, Sign
 from defenselib.errors import printable
@@ -103,6 +103,22 @@ def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def planned(data: UserData, seconds: float) -> dict[str, Any]:
+    """What was read, and how long a scan of it would take, as plain values with the names that `summary` has."""
+    return {
+        "format": 1,
+        "version": __version__,
+        "dry_run": True,
+        "folder": listed(str(data.root)),
+        "images": len(data.files),
+        "image_size": data.images.image_size,
+        "classes": list(data.classes),
+        "skipped": len(data.skipped),
+        "notes": list(data.notes),
+        "expected_seconds": round(seconds, 2),
+    }
+
+
 def removed_by_rule(scan: ScanReport, labels: Tensor, suspects: Tensor, predicted: Tensor) -> Tensor:
     """Which files the cleaned list leaves out, bool (N,).
 
@@ -145,9 +161,13 @@ def unjudged(delivery: Delivery) -> str:
     """What the kept files are to be known by: not all were looked at by the defense."""
     held = delivery.held_out
     kept = int((held & ~delivery.removed).sum())
+    count = int(held.sum())
+    if delivery.defense == "none":
+        return f"{counted(count, 'held-out file', 'was', 'were')} not trained on; the scan looked at every file"
+    be, it = ("is", "it") if kept == 1 else ("are", "them")
     return (
-        f"{int(held.sum())} held-out files were not judged by the defense, for it was not trained on them; {kept} of "
-        "them are kept because the scan does not flag them"
+        f"{counted(count, 'held-out file', 'was', 'were')} not judged by the defense, which was not trained on them; "
+        f"{kept} of them {be} kept because the scan does not flag {it}"
     )
 
 

@@ -104,6 +104,8 @@ class _Walk:
         self.skipped.append(Skipped(self.relative(path), reason))
 
     def notes(self) -> list[str]:
+        if self.links == 1:
+            return ["1 symbolic link is read as the file that it stands for"]
         return [f"{self.links} symbolic links are read as the files that they stand for"] if self.links else []
 
     def files(self, folder: Path) -> Iterator[str]:

@@ -48,7 +48,7 @@ def defend_command(
     from defenselib.audit.defend import Plan, Settings, defend
     from defenselib.audit.folder import read_folder
     from defenselib.audit.methods import check_defense
-    from defenselib.audit.outfolder import check_apart, check_free
+    from defenselib.audit.outfolder import REPORT, check_apart, check_finished, check_free, finished
     from defenselib.cpu.devices import chosen_device
 
     out = expanded(out)
@@ -58,11 +58,17 @@ def defend_command(
     check_defense(defense, clean=clean is not None)
     chosen_device(device)
     check_apart(out, {"DIR": folder, "--clean": clean, "--test": test})
-    check_free(out)
+    before = finished(out)
+    if before is None:
+        check_free(out)
     data = read_folder(folder, side, progress=progress)
     size = data.images.image_size
     trusted, unseen = (None if part is None else read_folder(part, size, progress=progress) for part in (clean, test))
     plan = Plan(data, settings, trusted, unseen, device)
+    if before is not None:
+        check_finished(out, before, plan.request())
+        typer.echo(f"this run is finished: report at {out / REPORT}")
+        return
     _announce(plan)
     if dry_run:
         return
@@ -75,13 +81,14 @@ def _announce(plan: Plan) -> None:
     """What will be done, and about how long it takes."""
     from defenselib.audit.amount import spoken
     from defenselib.audit.defend import described, expected_seconds
+    from defenselib.audit.names import counted
 
     for name, part in plan.folders.items():
         begin = "" if name == "data" else f"{name}: "
         for note in part.notes:
             typer.echo(f"{begin}{note}")
         if part.skipped:
-            typer.echo(f"{begin}{len(part.skipped)} files are not read; skipped.csv will say why")
+            typer.echo(f"{begin}{counted(len(part.skipped), 'file', 'is', 'are')} not read; skipped.csv will say why")
     if plan.clean is not None and plan.clean_images is None:
         typer.echo(f"{plan.settings.defense} makes no use of clean images; --clean is not used")
     trained = table("what is trained", ("stage", "steps", "passes over the data"), ["stage"])
@@ -96,7 +103,9 @@ def _announce(plan: Plan) -> None:
 
 def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     """What was found and written."""
-    from defenselib.audit.defend import REPORT
+    from defenselib.audit.cautions import accuracy_shown, cautions
+    from defenselib.audit.names import counted
+    from defenselib.audit.outfolder import REPORT
     from defenselib.audit.suspects import unjudged
 
     seen = delivery.accuracy
@@ -104,7 +113,8 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     if seen is None or seen.copies:
         typer.echo(f"accuracy is {delivery.measured}")
     if seen is not None:
-        typer.echo(f"accuracy on the {seen.where} ({seen.images} images): {seen.percent:.2f} %")
+        percent = accuracy_shown(seen.percent, seen.images)
+        typer.echo(f"accuracy on the {seen.where} ({counted(seen.images, 'image')}): {percent}")
         if plan.test is None:
             typer.echo("the held-out part is as suspect as the rest; --test DIR measures on images that you trust")
     typer.echo(f"left out of the cleaned list: {int(delivery.removed.sum())} of {len(plan.data.files)} files")
@@ -113,3 +123,5 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     for name, text in delivery.files.items():
         typer.echo(f"{out / name}: {text}")
     typer.echo(f"report: {out / REPORT}")
+    for text in cautions(plan.data, delivery):
+        typer.echo(f"warning: {text}")

@@ -51,16 +51,19 @@ def scan_command(
     from defenselib.audit.folder import read_folder
     from defenselib.audit.outfolder import check_scan
     from defenselib.audit.scan import BUDGETS, scan, seconds_for
-    from defenselib.audit.suspects import summary
+    from defenselib.audit.suspects import planned, summary
     from defenselib.cpu.devices import chosen_device
 
     check_choice("budget", budget, BUDGETS)
     chosen_device(device)
     number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
     size = None if image_size is None else convert(image_size, int, "--image-size")
-    out = None if out is None else check_scan(expanded(out))
+    out = None if out is None else check_scan(expanded(out), expanded(folder).absolute())
     data = read_folder(folder, size, progress=progress)
     expected = seconds_for(data, budget, device)
+    if dry_run and as_json:
+        typer.echo(json.dumps(planned(data, expected), ensure_ascii=True))
+        return
     if dry_run or not as_json:
         about = f"{len(data.files)} images, {len(data.classes)} classes: about {spoken(expected)}"
         typer.echo(about, err=not dry_run)
@@ -94,11 +97,15 @@ def _tell_reading(data: UserData) -> None:
     for note in data.notes:
         to.print(Text(f"· {note}"))
     if data.skipped:
-        to.print(Text(f"· {len(data.skipped)} files or folders are not part of the data:"))
+        to.print(Text(f"· {_left_out(len(data.skipped))} not part of the data:"))
         for item in data.skipped[:5]:
             to.print(Text(f"    {visible(item.file)}: {item.reason}"))
         if len(data.skipped) > 5:
             to.print(Text("    ... all of them in skipped.csv (--out)"))
+
+
+def _left_out(count: int) -> str:
+    return "1 file or folder is" if count == 1 else f"{count} files or folders are"
 
 
 def _show(data: UserData, report: ScanReport, out: Path | None) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from defenselib.cli import app
 from defenselib.learning.context import Context
-from tests.audit.made import drawn, scanner
+from tests.audit.made import drawn, plain, scanner
 
 SMOKE = ("--defense", "none", "--profile", "smoke", "--device", "cpu", "--no-progress")
 
@@ -64,8 +64,23 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     said = re.search(r"accuracy on the held-out part \(10 images\): ([\d.]+) %", result.stdout)
     assert said is not None and float(said[1]) == pytest.approx(about["accuracy"]["percent"], abs=0.01)
     assert "as suspect as the rest" in result.stdout and str(out / "report.html") in result.stdout
-    result = call(folder, "--out", out, *SMOKE)
-    assert result.exit_code == 2 and "nothing in it is written over" in result.stderr
+    report = (out / "report.html").read_bytes()
+    for more in ((), ("--dry-run",)):
+        result = call(folder, "--out", out, *SMOKE, *more)
+        assert result.exit_code == 0 and f"this run is finished: report at {out / 'report.html'}" in result.stdout
+    result = call(folder, "--out", out, *SMOKE, "--seed", "1")
+    assert result.exit_code == 2 and "finished run with seed 0, now it is 1; nothing in it is" in result.stderr
+    assert (out / "report.html").read_bytes() == report
+
+
+def test_too_few_images_for_a_batch_are_refused_before_any_work(tmp_path: Path) -> None:
+    for count, said in ((1, "has 2 images, of which 2 are"), (8, "has 16 images, of which 14 are")):
+        root = plain(tmp_path / str(count), count=count)
+        for more in ((), ("--dry-run",)):
+            result = call(root, "--out", tmp_path / "out", *SMOKE[2:], *more)
+            assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+            assert said in result.stderr and "16 are needed for a batch" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 BAD = [

@@ -101,7 +101,7 @@ def test_links_out_pipes_and_files_beside_the_classes_are_reported(tmp_path: Pat
         "cat/.git": "hidden folder",
     }
     data = read_folder(root)
-    assert "cat/inside.png" in data.files and any("1 symbolic links" in note for note in data.notes)
+    assert "cat/inside.png" in data.files and any("1 symbolic link is read" in note for note in data.notes)
 
 
 NAMES = [

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from defenselib.audit.outfolder import UNFINISHED, check_apart, check_free, check_scan, working_in
+from defenselib.audit.outfolder import (
+    UNFINISHED,
+    check_apart,
+    check_finished,
+    check_free,
+    check_scan,
+    finished,
+    working_in,
+)
 from defenselib.errors import InvalidValueError
 
 REQUEST = {"defense": {"name": "bsd"}, "seed": 1}
@@ -66,6 +75,34 @@ def test_a_scan_writes_over_what_a_scan_has_written_and_nothing_else(tmp_path: P
         with pytest.raises(InvalidValueError, match=r"no scan.json of an earlier scan") as caught:
             check_scan(out)
         assert "\n" not in str(caught.value)
+
+
+def test_the_finished_scan_of_another_folder_is_not_written_over(tmp_path: Path) -> None:
+    out, mine, other = tmp_path / "out", tmp_path / "mine", tmp_path / "other"
+    for folder in (out, mine, other):
+        folder.mkdir()
+    (out / "scan.json").write_text(json.dumps({"folder": str(mine)}))
+    (tmp_path / "link").symlink_to(mine)
+    for root in (mine, tmp_path / "link", tmp_path / "other" / ".." / "mine"):
+        assert check_scan(out, root) == out
+    with pytest.raises(InvalidValueError, match=rf"finished scan of {mine}, now {other} .*choose another --out"):
+        check_scan(out, other)
+    (out / "scan.json").write_text("damaged")
+    assert check_scan(out, other) == out
+
+
+def test_a_finished_run_is_known_by_what_was_asked_for(tmp_path: Path) -> None:
+    assert finished(tmp_path) is None
+    (tmp_path / "model.json").write_text(json.dumps({"request": REQUEST}))
+    assert finished(tmp_path) is None, "the report is written last"
+    (tmp_path / "report.html").write_text("")
+    before = finished(tmp_path)
+    assert before == REQUEST
+    check_finished(tmp_path, before, REQUEST)
+    with pytest.raises(InvalidValueError, match="finished run with seed 1, now it is 2; nothing in it is written over"):
+        check_finished(tmp_path, before, REQUEST | {"seed": 2})
+    (tmp_path / "model.json").write_text("[]")
+    assert finished(tmp_path) is None
 
 
 def test_a_scan_that_is_unfinished_is_no_place_for_a_delivery(tmp_path: Path) -> None:

@@ -41,8 +41,10 @@ def flagged_in(data: UserData) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def page(data: UserData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     count = len(data.files)
+    scan = reported(data, flagged_in(data), pattern=torch.rand(3, 32, 32) - 0.5, words=EVIL, target=0)
     delivery = delivered(
         count,
+        scan=scan,
         predicted=torch.zeros(count, dtype=torch.int64),
         removed=flagged_in(data),
         held_out=torch.arange(count) < 9,
@@ -50,7 +52,6 @@ def page(data: UserData, tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings={"defense": EVIL},
         files={"model.pt2": EVIL},
     )
-    scan = reported(data, flagged_in(data), pattern=torch.rand(3, 32, 32) - 0.5, words=EVIL, target=0)
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(path, data, scan, delivery)
     return path
@@ -116,7 +117,8 @@ def test_numbers_of_the_page_are_those_of_the_data(data: UserData, page: Path) -
         assert int(mine["flagged"]) == int((flagged_in(data) & (labels == label)).sum())
         assert int(mine["held out"]) == int((labels[:9] == label).sum())
     assert (
-        "50.00 %" in found.select_one("#model").get_text() and "poisoned too" in found.select_one("#model").get_text()
+        "(9 images): 50 %." in found.select_one("#model").get_text()
+        and "poisoned too" in found.select_one("#model").get_text()
     )
 
 
@@ -142,3 +144,29 @@ def test_a_histogram_counts_what_is_a_number() -> None:
     assert text.count("<rect") == 4 and "3 files from 0 to 2, 1 of them flagged" in text and "&quot;x&quot;" in text
     assert "The same value" in histogram(torch.ones(3), torch.ones(3, dtype=torch.bool), "x")
     assert "not of single files" in histogram(torch.full((2,), float("nan")), torch.ones(2, dtype=torch.bool), "x")
+
+
+def test_the_gallery_counts_what_it_shows_and_no_flagged_file_is_typical(data: UserData) -> None:
+    labels = data.images.labels
+    flagged = labels == labels[0]  # a whole class
+    found = BeautifulSoup(report(data, reported(data, flagged)), "html.parser").select_one("#suspects")
+    shown = len(found.select("li.flagged"))
+    assert f"{shown} of {int(flagged.sum())} flagged files are shown here." in found.get_text()
+    for head in found.find_all("h3"):
+        if head.get_text().endswith("typical"):
+            assert not head.find_next("ul").select("li.flagged")
+    single = report(data, reported(data, torch.arange(len(data.files)) == 0))
+    assert "1 of 1 flagged file is shown here." in single and "Files per class" in single
+    assert "shown here" not in report(data, reported(data))
+
+
+def test_what_the_method_flags_too_is_not_typical(data: UserData) -> None:
+    count = len(data.files)
+    scan = reported(data, data.images.labels == 0)
+    said = delivered(
+        count,
+        scan=scan,
+        suspects=torch.ones(count, dtype=torch.bool),
+        predicted=(data.images.labels + 1) % len(data.classes),
+    )
+    assert ", typical" not in report(data, scan, said)

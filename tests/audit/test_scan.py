@@ -18,12 +18,12 @@ from scipy.stats import binom, rankdata
 from torch import Tensor
 from typer.testing import CliRunner
 
-from defenselib.audit import network
+from defenselib.audit import network, page
 from defenselib.audit.agree import ALARM, LOOK
 from defenselib.audit.counts import duplicates, ranks
 from defenselib.audit.folder import UserData
 from defenselib.audit.patterns import find_patterns, tail
-from defenselib.audit.scan import scan
+from defenselib.audit.scan import _network_signs, scan
 from defenselib.audit.suspects import write_scan
 from defenselib.audit.trigger import estimate, put_on
 from defenselib.audit.whitening import cosine_matrix, whitened
@@ -115,6 +115,23 @@ def test_copies_of_one_picture_are_no_alarm_but_told() -> None:
     assert report.alarm == "calm"
     copies = next(item for item in report.signs if item.key == "duplicates")
     assert copies.words.startswith("12 images are there more than once") and int((copies.scores == 0.5).sum()) == 12
+
+
+def torn_apart(count: int) -> UserData:
+    """So many files that are copies of another one under another label."""
+    images, labels = clean(0)
+    images[1:count:2] = images[0:count:2]
+    return user_data(images, labels)
+
+
+def test_many_copies_under_different_labels_are_not_calm() -> None:
+    report = scan(torn_apart(40), budget="quick")
+    assert report.alarm == "look" and report.target is None and not report.flagged.any() and not report.quiet
+    assert "40 of 400 files (10%) are there more than once" in report.words and "keep each picture once" in report.words
+    assert "Nothing stands out" not in report.words and "can be missed" in report.words
+    shown = page.report(torn_apart(40), report)
+    assert "Look at these files" in shown and "below the limit" in shown and "No sign of poison" not in shown
+    assert scan(torn_apart(38), budget="quick").alarm == "calm"
 
 
 @settings(max_examples=5)
@@ -285,3 +302,14 @@ def test_tables_are_empty_where_a_sign_says_nothing(tmp_path: Path) -> None:
     assert "pattern" not in rows[0] and len(rows) == 21
     with pytest.raises(DefenseLibError):
         write_scan(tmp_path / "suspects.csv" / "below", data, scan(data, budget="quick"))
+
+
+def test_the_signs_of_a_network_say_what_was_counted() -> None:
+    labels = torch.arange(N) % K
+    scores = torch.where(labels == 2, 1.0, 0.0) + torch.arange(N) / 1e6
+    seen = network.Seen(scores, scores, scores, scores, (3, 3, 3, 1), None)  # type: ignore[arg-type]
+    words = {sign.key: sign.words for sign in _network_signs(seen, user_data(*clean(0)))}
+    assert words["fct"] == (
+        "10 of the 10 files with the highest scores (2 % of the files, 10 at least) are of class class 2."
+    )
+    assert words["second"] == "In 75 % of the passes over the data class 3 was most often the second choice."

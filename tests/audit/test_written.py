@@ -19,7 +19,7 @@ from defenselib.audit.defend import Plan, Settings, defend
 from defenselib.audit.page import report
 from defenselib.audit.pictures import Skipped
 from defenselib.audit.scan import scan
-from defenselib.audit.suspects import write_scan
+from defenselib.audit.suspects import unjudged, write_scan
 from defenselib.cli import app
 from defenselib.errors import FolderError
 from defenselib.learning import checkpoints
@@ -89,6 +89,8 @@ def test_what_a_method_guesses_stands_apart_from_what_the_scan_says(
     # Held-out files are kept without having been judged by the defense, and the report says how many.
     said = BeautifulSoup(report(data_of(), delivery.scan, delivery), "html.parser").select_one("#checked").get_text()
     held = delivery.held_out
+    assert f"{int(held.sum())} held-out files were not trained on" in said and "judged by the defense" not in said
+    said = unjudged(replace(delivery, defense="bsd"))
     assert f"{int(held.sum())} held-out files were not judged by the defense" in said
     assert f"{int((held & ~delivery.removed).sum())} of them are kept" in said
 
