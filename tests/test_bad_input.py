@@ -37,6 +37,10 @@ def one_line(text: str, words: tuple[str, ...]) -> None:
 
 RUN = ("run", "--no-progress", "--device", "cpu")
 ASD = ("reproduce", "--paper", "asd")
+YOURS, VERDICTS = (
+    ("reproduce", "--notebook", str(Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"))
+    for name in ("your_data", "verdicts")
+)
 # The command, and what its one line must say: the value, what is allowed, the nearest match.
 COMMANDS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*RUN, "--attack", "badnet"), ("'badnet'", "did you mean 'badnets'", "available")),
@@ -46,7 +50,8 @@ COMMANDS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*RUN, "--profile", "labtop"), ("'labtop'", "did you mean 'laptop'")),
     ((*RUN, "--profile", "none.toml"), ("none.toml", "No such file")),
     ((*RUN, "--model", "resnet81"), ("'resnet81'", "did you mean 'resnet18'")),
-    ((*RUN, "--paper", "ads"), ("'ads'", "did you mean 'asd'")),
+    ((*RUN, "--paper", "ads"), ("--paper 'ads'", "did you mean 'asd'", "asd, bsd, vab, dst_dbr, aabl")),
+    ((*RUN, "--attack", "wanet", "--paper", "dst_dbr"), ("--paper is 'dst_dbr'", "'wanet'", "asd, bsd, vab, aabl")),
     ((*RUN, "--dataset", ""), ("dataset is ''", "a name or a path")),
     ((*RUN, "--seed", "-1"), ("seed is -1", "[0, 9223372036854775807]")),
     ((*RUN, "--seed", "1" * 24), ("seed is 1111", "[0, 9223372036854775807]")),
@@ -114,6 +119,10 @@ COMMANDS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*ASD, "-p", "atacks=badnets"), ("'atacks'", "did you mean 'attacks'")),
     ((*ASD, "-p", "attacks=badnets,blond"), ("'blond'", "did you mean 'blend'")),
     ((*ASD, "-p", "datasets=cifar11"), ("'cifar11'", "did you mean 'cifar10'")),
+    ((*ASD, "-p", "exhibits=table-99", "--dry-run"), ("'table-99'", "did you mean 'table-", "figure-7, text-1, all")),
+    ((*YOURS, "-p", "defense=abll", "--dry-run"), ("'abll'", "did you mean 'abl'", "available")),
+    ((*YOURS, "-p", "defense=ft", "--dry-run"), ("'ft'", "not offered", "abl")),
+    ((*VERDICTS, "-p", "paper=ads", "--dry-run"), ("'ads'", "did you mean 'asd'")),
     ((*ASD, "--output", "page.html"), ("'page.html'", "NAME.ipynb")),
     ((*ASD, "--paper", "bsd", "--output", "page.ipynb"), ("'page.ipynb'", "folder")),
     (("reproduce", "--notebook", "none.ipynb"), ("none.ipynb", "there is no notebook")),
@@ -124,6 +133,7 @@ COMMANDS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("keep", "../../evil"), ("'../../evil'", "16 hexadecimal digits")),
     (("keep", "0123456789abcdef"), ("no result 0123456789abcdef",)),
     (("keep", "--profile", "labtop"), ("'labtop'", "did you mean 'laptop'")),
+    (("clean", "--pages", "nowhere"), ("--pages is 'nowhere'", "does not exist")),
     (("clean", "--dryrun"), ("--dryrun", "--dry-run")),
 ]
 

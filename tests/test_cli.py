@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
+from defenselib import papers
 from defenselib.cli import app
 
 # One tiny cell for the whole module: it is computed once and then comes from the store.
@@ -134,21 +136,44 @@ def test_status_of_a_paper_says_what_is_missing_and_why() -> None:
     assert "no result in the store" in result.stdout and "left out at this profile" in result.stdout
 
 
+@pytest.mark.slow
+def test_status_of_all_papers_is_one_table_a_paper() -> None:
+    result = call("status", "--paper", "all", "--profile", "laptop")
+    assert result.exit_code == 0, result.output
+    assert all(f"{key} at laptop" in result.stdout for key in papers.available())
+    assert "available: asd" in refused("status", "--paper", "foo") and "all" in refused("status", "--paper", "foo")
+
+
 def test_data_says_what_is_there_and_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEFENSELIB_DATA", str(tmp_path))
     monkeypatch.setenv("DEFENSELIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     result = call("data", "shapes", "gtsrb")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, "one that was named is missing"
     assert str(tmp_path) in result.stdout and "shapes" in result.stdout
     assert "no data for 'gtsrb'" in result.stdout
+    assert call("data", "shapes").exit_code == 0
+    listed = call("data")
+    assert listed.exit_code == 0 and "no data for 'gtsrb'" in listed.stdout
+    for name in ("cat", "dog"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "cat" / "0.png")
+    damaged = call("data", str(tmp_path / "mine"))
+    assert damaged.exit_code == 1 and "holds no image" in damaged.stdout
+    (tmp_path / "mine" / "dog").rmdir()
+    single = call("data", "shapes", str(tmp_path / "mine"))
+    assert single.exit_code == 1 and "has one class, 'cat', it must have at least 2" in single.stdout
+    told = refused("run", "--dataset", str(tmp_path / "mine"), "--profile", "smoke")
+    assert "has one class, 'cat', it must have at least 2" in told
 
 
 def test_keep_refuses_smoke_and_promotes_the_rest(tmp_path: Path) -> None:
     run_tiny()
     assert "no evidence" in refused("keep", "--profile", "smoke", "--to", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
-    assert call("keep", "--profile", "laptop", "--to", str(tmp_path)).exit_code == 0
+    nothing = call("keep", "--profile", "laptop", "--to", str(tmp_path))
+    assert nothing.exit_code == 0
+    assert nothing.stdout.startswith("nothing to keep: no result of profile 'laptop' in the working store, ")
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def create(name: str, image_size: int = 32, seed: int = 0, preset: str | None = 
     """
     known = presets(name)
     if preset is not None and preset not in known:
-        raise unknown(f"preset of attack {name!r}:", preset, known)
+        raise unknown(f"paper (preset) of attack {name!r}:", preset, known)
     if isinstance(image_size, bool) or not isinstance(image_size, Integral):
         raise InvalidValueError(f"image_size is {image_size!r}, it must be a whole number of pixels")
     cls = ATTACKS[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ import typer
 
 from defenselib.commands.output import console, table
 from defenselib.commands.reproduce import check_profile
-from defenselib.errors import DefenseLibError, InvalidValueError
+from defenselib.errors import DefenseLibError, InvalidValueError, check_choice
 from defenselib.report.parameters import convert
 
 if TYPE_CHECKING:
@@ -47,17 +48,20 @@ def plan_command(
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Cells at once, for --budget.")] = 1,
     machine: Annotated[str | None, typer.Option(help="Kind of machine that runs it; this one if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
-    as_commands: Annotated[bool, typer.Option("--commands", help="Print a command a missing cell.")] = False,
+    as_commands: Annotated[
+        bool, typer.Option("--commands", help="Print a command a missing cell; needs --output.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Write the plan as JSON, for run-cell and batch.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Missing cells to show in the table.")] = 40,
 ) -> None:
     """Which cells stand behind the papers' exhibits, which are missing, what they cost and how much they answer."""
     from defenselib import papers
-    from defenselib.errors import check_choice
     from defenselib.papers import plan as plans
     from defenselib.papers.planned import ORDERS
 
     check_choice("order", by, ORDERS)
+    if as_commands and output is None:
+        raise InvalidValueError("--commands needs --output plan.json: the commands read the plan from that file")
     seconds = None if budget is None else duration(budget)
     made = plans.make(
         papers.available() if paper == ["all"] else paper,
@@ -66,7 +70,7 @@ def plan_command(
         dataset,
         attack,
         defense,
-        machine=machine or _this_machine(),
+        machine=_this_machine() if machine is None else _known_machine(machine),
         everything=everything,
         exhibits=exhibit,
         pages=page,
@@ -79,7 +83,7 @@ def plan_command(
         typer.echo(made.to_json(), nl=False)
     elif as_commands:
         for cell in made.runnable:
-            typer.echo(f"defenselib run-cell {cell.hash} --plan {output or 'plan.json'}")
+            typer.echo(f"defenselib run-cell {cell.hash} --plan {shlex.quote(str(output))}")
     else:
         _show(made, rows, budget, jobs)
 
@@ -170,6 +174,15 @@ def _this_machine() -> str:
     from defenselib.papers.costs import kind_of
 
     return kind_of(machine(chosen_device(None)))
+
+
+def _known_machine(name: str) -> str:
+    """The kind of a machine that has results, or of this one. Errors: UnknownNameError."""
+    from defenselib.experiments import default_stores
+    from defenselib.papers.costs import kind_of
+
+    known = {kind_of(result.machine) for result in default_stores().results()} | {_this_machine()}
+    return check_choice("machine", name, sorted(known))
 
 
 def _show(plan: Plan, rows: int, budget: str | None, jobs: int) -> None:

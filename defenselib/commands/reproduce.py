@@ -89,14 +89,24 @@ def check_profile(name: str, *more: str) -> str:
     return check_choice("profile", name, (*profiles.available(), *more))
 
 
-def _check_names(paper: str, given: Mapping[str, str]) -> None:
-    """Refuse data sets, attacks and defenses that the paper knows nothing of, before a kernel is started."""
+def _check_names(notebook: str, given: Mapping[str, str]) -> None:
+    """Refuse, before a kernel is started, data sets, attacks, defenses and exhibits that a paper's chapter knows
+    nothing of, and what `verdicts` and `your_data` would refuse."""
     from defenselib import papers
     from defenselib.papers.kit import printed
 
-    for axis in ("dataset", "attack", "defense") if paper in papers.available() else ():
-        for name in convert(given.get(f"{axis}s", ""), list[str], f"{axis}s"):
-            check_choice(f"{axis} of paper {paper!r}:", name, printed.vocabulary(paper, axis))
+    if notebook in papers.available():
+        for axis in ("dataset", "attack", "defense"):
+            for name in convert(given.get(f"{axis}s", ""), list[str], f"{axis}s"):
+                check_choice(f"{axis} of paper {notebook!r}:", name, printed.vocabulary(notebook, axis))
+        for name in convert(given.get("exhibits", ""), list[str], "exhibits"):
+            check_choice(f"exhibit of paper {notebook!r}:", name, (*printed.exhibits(notebook).index, "all"))
+    if notebook == "verdicts" and "paper" in given:
+        check_choice("paper", convert(given["paper"], str, "paper"), papers.available())
+    if notebook == "your_data" and "defense" in given:
+        from defenselib.audit.methods import check_defense  # with torch, which no other check needs
+
+        check_defense(convert(given["defense"], str, "defense"), clean=True)
 
 
 def _notebooks(papers: Sequence[str], notebooks: Sequence[Path]) -> list[Path]:

@@ -13,7 +13,9 @@ from defenselib.errors import InvalidValueError, check_choice
 
 
 def status(
-    paper: Annotated[str | None, typer.Option(help="What this paper still lacks, exhibit by exhibit.")] = None,
+    paper: Annotated[
+        str | None, typer.Option(help="What this paper still lacks, exhibit by exhibit; all: every paper.")
+    ] = None,
     profile: Annotated[str | None, typer.Option(help="Only this profile; laptop where a paper is named.")] = None,
 ) -> None:
     """Which results there are, committed and working; with --paper, what is missing and why."""
@@ -26,7 +28,9 @@ def status(
         typer.echo(f"damaged: {' '.join(line.split())}", err=True)
     if paper is not None:
         level = check_profile(profile or "laptop", "best")
-        show(gaps(papers.get(paper), level, store), f"{paper} at {level}")
+        keys = papers.available() if paper == "all" else (check_choice("paper", paper, (*papers.available(), "all")),)
+        for key in keys:
+            show(gaps(papers.get(key), level, store), f"{key} at {level}")
         return
     frame = holdings(store)
     if profile is not None:
@@ -42,7 +46,8 @@ def status(
 def data(
     names: Annotated[list[str] | None, typer.Argument(help="Names or paths; all known ones if none.")] = None,
 ) -> None:
-    """Load data sets and print their sizes and digests; says which are missing and where it looked."""
+    """Load data sets and print their sizes and digests; says which are missing and where it looked. Exit code 1 where
+    one that was named is missing or damaged."""
     from defenselib.data import search_path
     from defenselib.report.status import data_sets
 
@@ -52,6 +57,8 @@ def data(
     for note in frame["note"]:
         if note:
             typer.echo(note)
+    if names and frame["note"].any():
+        raise typer.Exit(1)
 
 
 def keep(
@@ -77,6 +84,8 @@ def keep(
     kept = promote(chosen, to=to, replace=replace)
     for result in kept:
         typer.echo(f"kept: {result.path}")
+    if not chosen:
+        typer.echo(f"nothing to keep: no result of profile {profile!r} in the working store, {working.root}")
     if len(kept) < len(chosen):
         typer.echo(f"{len(chosen) - len(kept)} left as they were: committed already; --replace takes the new runs")
 
@@ -98,6 +107,10 @@ def clean(
     from defenselib.experiments import default_stores
     from defenselib.experiments.leftovers import leftovers, outdated, remove
 
+    for folder in pages or ():
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "does not exist"
+            raise InvalidValueError(f"--pages is {str(folder)!r}, which {what}; it must be a folder of notebooks")
     store = default_stores()
     clones = (Path.cwd(), Path(__file__).parents[2])
     places = [*(clone / "book" / "_executed" for clone in clones), folders.cache_root() / "batch" / "executed"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from defenselib.commands.output import console, resumable, table
+from defenselib.errors import InvalidValueError, check_choice
 from defenselib.report.parameters import arguments_for, convert, pairs
 
 
@@ -42,9 +44,13 @@ def run_command(
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
 ) -> None:
     """Train once: a data set, an attack, a defense. Prints accuracy and attack success; the store keeps the result."""
+    from defenselib import papers
     from defenselib.experiments import Experiment, run
     from defenselib.experiments.fields import arguments
 
+    if paper is not None:
+        check_choice("--paper", paper, papers.available())
+        _check_runs(paper, attack, attack_arg or ())
     texts = {"rate": (rate, float), "target": (target, int), "seed": (seed, int), "holdout": (holdout, int)}
     chosen: dict[str, Any] = {
         name: None if text is None else convert(text, kind, f"--{name}") for name, (text, kind) in texts.items()
@@ -72,3 +78,15 @@ def run_command(
     poisoned = str(result.poisoned_count)
     shown.add_row(str(experiment.seed), f"{result.acc:.2f}", asr, poisoned, f"{result.seconds:.1f}", result.hash)
     console().print(shown)
+
+
+def _check_runs(paper: str, attack: str, told: Sequence[str]) -> None:
+    """Refuse an attack that the paper does not run, unless another paper's settings are named."""
+    from defenselib import attacks
+
+    named = any(text.startswith("preset=") for text in told)
+    if attack in attacks.available() and not named and paper not in attacks.presets(attack):
+        raise InvalidValueError(
+            f"--paper is {paper!r}, which does not run attack {attack!r}; name one that does "
+            f"({', '.join(attacks.presets(attack))}), or whose settings count: --attack-arg preset=..."
+        )

@@ -58,6 +58,8 @@ def load_dataset(
         return take(make_shapes(wanted, seed=seed), limit, holdout, seed)
     listing = find(name, root, fetch)
     facts = KNOWN.get(name)
+    if facts is None:
+        _check_classes(listing)
     label = name if facts else _plain_name(listing.folder)
     decoded = load_decoded(label, listing, _preparation(facts, image_size))
     train, test = (decoded.train, decoded.test) if decoded.test else split_tree(decoded.train, seed)
@@ -74,6 +76,7 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
     if name in KNOWN:
         return KNOWN[name]
     listing = find(name, root, fetch=False)
+    _check_classes(listing)
     size = listing.train.count
     half = (0.5, 0.5, 0.5)
     return DatasetInfo(
@@ -85,6 +88,16 @@ def info(name: str | Path, root: str | Path | None = None) -> DatasetInfo:
         std=(0.25, 0.25, 0.25),
         layout=LAYOUT,
     )
+
+
+def _check_classes(listing: Listing) -> None:
+    """Errors: DataError for a user's data set of one class, in which nothing is to be told from anything."""
+    count = 1 + int(checked_labels(listing)[0].max()) if listing.classes is None else len(listing.classes)
+    if count < 2:
+        named = "" if listing.classes is None else f", {listing.classes[0]!r}"
+        raise DataError(
+            f"{listing.folder} has one class{named}, it must have at least 2; add a folder or label of another"
+        )
 
 
 def undecoded(name: str, root: str | Path | None = None) -> Listing | None:
@@ -185,9 +198,8 @@ def _how_to_get(facts: DatasetInfo) -> str:
     elif part is not None:
         folder += f", or all of it into one called {part.whole!r}, of which {part.classes} classes are drawn,"
     page = f" It is given out at {facts.page}, on the terms that stand there." if facts.page else ""
-    return f"Put {layouts} into {folder} and set DEFENSELIB_DATA (or root) to the folder that holds it.{page}".rstrip(
-        "."
-    )
+    told = f"Put {layouts} into {folder} and set DEFENSELIB_DATA (in Python also root=) to the folder that holds it."
+    return f"{told}{page}".rstrip(".")
 
 
 def _list_known(name: str, folder: Path, own: bool = True) -> Listing | None:

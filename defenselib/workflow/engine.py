@@ -52,6 +52,19 @@ class Batch:
         check_range("retries", self.retries, 0, float("inf"))
         if self.slurm and self.gpus:
             raise InvalidValueError("gpus pins cells to GPUs of this machine; under Slurm ask for --gpu-jobs instead")
+        wanted = {"--partition": self.partition, "--account": self.account, "--gpu-jobs": self.gpu_jobs or None}
+        given = [name if value is True else f"{name} {value}" for name, value in wanted.items() if value is not None]
+        if given and not self.slurm:
+            raise InvalidValueError(
+                f"{', '.join(given)} is for Slurm alone; add --slurm, or leave it out to run on this machine, whose "
+                "GPUs are named by --gpus"
+            )
+        if self.book is not None and not (self.book / "Makefile").is_file():
+            lacks = "has no Makefile" if self.book.is_dir() else "is no folder"
+            raise InvalidValueError(
+                f"book is {str(self.book)!r}, which {lacks}; it must be a clone of the repository, whose Makefile "
+                "builds the book"
+            )
 
     def settings(self) -> dict[str, Any]:
         """What the workflow reads."""

@@ -237,7 +237,7 @@ def test_bad_combinations_are_refused(make_dataset: Any) -> None:
 def test_create_names_what_it_does_not_know() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown attack 'badnet'; did you mean 'badnets'\? available: none, b"):
         attacks.create("badnet")
-    with pytest.raises(UnknownNameError, match=r"preset of attack 'blend-strip': 'asd'; available: dst_dbr"):
+    with pytest.raises(UnknownNameError, match=r"paper \(preset\) of attack 'blend-strip': 'asd'; available: dst_dbr"):
         attacks.create("blend-strip", preset="asd")
     with pytest.raises(UnknownNameError, match=r"'patern'; did you mean 'pattern'\?"):
         attacks.create("badnets", patern="dbd2")

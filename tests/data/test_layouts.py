@@ -65,7 +65,8 @@ def test_other_words_are_no_splits() -> None:
         (["train/a/0.png", "test/b/1.png"], "b is a class that .*train does not have"),
         (["x.png/0.png", "y/1.png"], "called like an image"),
         (["a/0.png", "b/1.png"], "2 images of 2 classes .* too few"),
-        (["a/0.png"], "too few"),
+        (["a/0.png"], "one class, 'a', it must have at least 2"),
+        (["train/a/0.png", "train/a/1.png", "test/a/2.png"], "one class, 'a', it must have at least 2"),
         (["a/0.png", "b/1.png", "c/2.png"], "too few"),
     ],
 )
@@ -99,6 +100,14 @@ def test_pipes_links_to_nothing_and_names_that_are_no_text(files: SimpleNamespac
     str(error.value).encode("utf-8")
     with pytest.raises(DataError):
         load_dataset(tmp_path / "x" / ("n" * 300))
+
+
+def test_a_table_of_one_class_is_refused(files: SimpleNamespace, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        table(files, tmp_path / "x" / f"{split}.parquet", [0, 0, 0], names=None)
+    for read in (load_dataset, info):
+        with pytest.raises(DataError, match="has one class, it must have at least 2"):
+            read(tmp_path / "x")
 
 
 HUB = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -359,6 +360,8 @@ def test_an_experiment_survives_json(experiment: Experiment) -> None:
         ["plan", "--seeds", "4..0"],
         ["plan", "--budget", "5"],
         ["plan", "--attack", "badnet"],
+        ["plan", "--paper", "asd", "--commands"],
+        ["plan", "--paper", "asd", "--machine", "foo"],
         ["run-cell"],
         ["run-cell", "0" * 16, "--plan", "there-is-none.json"],
         ["run-cell", "--spec", "{"],
@@ -374,6 +377,23 @@ def test_a_mistake_is_one_line_before_any_work(arguments: list[str]) -> None:
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 2, said.output
     assert said.stderr.startswith("error: ") and said.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_commands_name_the_plan_that_is_written_and_a_machine_is_one_that_has_results(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("defenselib.experiments.default_stores", lambda: store)
+    store.put(made(Experiment("cifar10", profile="laptop").resolve(), 90.0, 99.0, machine=HERE))
+    path = tmp_path / "a plan.json"
+    asked = ["plan", "--paper", "asd", "--exhibit", "table-2", "--commands", "--output", str(path)]
+    said = CliRunner().invoke(app, [*asked, "--machine", "a processor"])
+    assert said.exit_code == 0, said.output
+    lines = said.stdout.splitlines()
+    assert lines and all(shlex.split(line)[-2:] == ["--plan", str(path)] for line in lines)
+    assert read(path).machine == "a processor"
+    refused = CliRunner().invoke(app, [*asked, "--machine", "a procesor"])
+    assert refused.exit_code == 2 and "'a procesor'; did you mean 'a processor'? available: " in refused.stderr
 
 
 def test_a_damaged_plan_is_refused_by_name(tmp_path: Path) -> None:

@@ -30,6 +30,24 @@ def test_the_command_of_each_place(tmp_path: Path) -> None:
         Batch(tmp_path, tmp_path, tmp_path, slurm=True, gpus=(0,))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"gpu_jobs": True}, ("--gpu-jobs", "add --slurm")),
+        ({"partition": "short", "account": "lab"}, ("--partition short, --account lab", "add --slurm", "--gpus")),
+        ({"book": Path("nowhere")}, ("'nowhere'", "is no folder", "a clone")),
+        ({"book": Path(__file__).parent}, ("has no Makefile", "a clone")),
+    ],
+)
+def test_what_would_be_ignored_or_fail_at_the_end_is_refused(
+    given: dict[str, object], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidValueError) as error:
+        Batch(tmp_path, tmp_path, tmp_path, **given)  # type: ignore[arg-type]
+    for word in words:
+        assert word in str(error.value)
+
+
 def test_cells_share_gpus_evenly_and_a_freed_slot_is_taken_again(tmp_path: Path) -> None:
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with ExitStack() as stack:
