@@ -189,8 +189,8 @@ def _notes(headers: list[Header], side: int, image_size: int | None) -> list[str
     notes = [f"{len(headers)} images, shorter sides {min(sizes)} to {max(sizes)} pixels (median {np.median(sizes):g}); "
              f"used at {side}x{side} ({rule}); {done}, as a whole, without cropping"]  # fmt: skip
     for mode in sorted({item.mode for item in headers} - {"RGB"}):
-        count = sum(item.mode == mode for item in headers)
-        notes.append(f"{counted(count, 'image', 'was', 'were')} converted from {mode} to RGB")
+        such = counted(sum(item.mode == mode for item in headers), "image", "was", "were")
+        notes.append(f"{such} converted from {mode} to RGB")
     return notes
 
 
