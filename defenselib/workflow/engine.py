@@ -56,13 +56,13 @@ class Batch:
         given = [name if value is True else f"{name} {value}" for name, value in wanted.items() if value is not None]
         if given and not self.slurm:
             raise InvalidValueError(
-                f"{', '.join(given)} is for Slurm alone; add --slurm, or leave it out to run on this machine, whose "
-                "GPUs are named by --gpus"
+                f"without --slurm there is no {', '.join(given)}; add --slurm, or run on this machine, whose GPUs "
+                "--gpus names"
             )
         if self.book is not None and not (self.book / "Makefile").is_file():
             lacks = "has no Makefile" if self.book.is_dir() else "is no folder"
             raise InvalidValueError(
-                f"book is {str(self.book)!r}, which {lacks}; it must be a clone of the repository, whose Makefile "
+                f"--book is {str(self.book)!r}, which {lacks}; it must be a clone of the repository, whose Makefile "
                 "builds the book"
             )
 
