@@ -56,6 +56,38 @@ def test_what_the_page_says_of_seconds() -> None:
     assert len(pairs) > 4 and (pairs["cpu_seconds_x"] / pairs["cpu_seconds_y"]).max() < 3.2
 
 
+def test_what_the_page_says_of_who_holds_where() -> None:
+    rows = pd.read_csv(BOOK / "results" / "trials" / "demo.csv")
+    rows = rows[rows["bf16"] != "as fp32"]
+    held: dict[tuple[str, str], list[bool]] = {}
+    for row in rows.to_dict("records"):
+        held.setdefault((row["defense"], row["attack"]), []).append(row["gates"] == "hold")
+    runs = {pair: f"{sum(found)} of {len(found)}" for pair, found in held.items() if any(found) and pair[0] != "none"}
+    always = {pair for pair, said in runs.items() if said in ("2 of 2", "3 of 3")}
+    assert always == {
+        *(("dbr", attack) for attack in ("badnets", "trojan", "sig")),
+        *(("asd", attack) for attack in ("badnets", "blend", "trojan")),
+        *((name, attack) for name in ("vab", "dst") for attack in ("badnets", "trojan")), ("bsd", "badnets"),
+        ("abl", "badnets"), ("aabl", "blend"),
+    }  # fmt: skip
+    assert {pair: said for pair, said in runs.items() if pair not in always} == {
+        ("aabl", "badnets"): "2 of 3", ("aabl", "trojan"): "1 of 2", ("aabl", "sig"): "1 of 2",
+        ("bsd", "blend"): "2 of 3", ("bsd", "trojan"): "1 of 2", ("vab", "sig"): "1 of 2", ("asd", "wanet"): "1 of 2", ("cbd", "badnets"): "1 of 3",
+        ("fp", "blend"): "2 of 3",
+    }  # fmt: skip
+    dbd = rows[rows["defense"] == "dbd"]
+    assert (dbd["rarest_recall"] == 0).all()
+    sig = rows[(rows["attack"] == "sig") & (rows["defense"] == "none")].set_index("seed")["asr"]
+    assert sig[0] > 85 and sig[1] == 58.67
+    page = " ".join((BOOK / "rerun.md").read_text().split())
+    for said in (
+        "with every seed D-BR under BadNets, Trojan and SIG",
+        "CBD under BadNets (1 of 3)",
+        "it reaches 58.7 %",
+    ):
+        assert said in page
+
+
 def test_every_block_of_the_book_names_a_file() -> None:
     named = {name for page in BOOK.glob("*.md") for _, name, _ in trials.BLOCK.findall(page.read_text())}
     assert named and all((BOOK / "results" / "trials" / name).is_file() for name in named)
