@@ -71,10 +71,11 @@ def test_what_the_page_says_of_who_holds_where() -> None:
         ("abl", "badnets"), ("aabl", "blend"),
     }  # fmt: skip
     assert {pair: said for pair, said in runs.items() if pair not in always} == {
-        ("aabl", "badnets"): "2 of 3", ("aabl", "trojan"): "1 of 2", ("aabl", "sig"): "1 of 2",
-        ("bsd", "blend"): "2 of 3", ("bsd", "trojan"): "1 of 2", ("vab", "sig"): "1 of 2", ("asd", "wanet"): "1 of 2", ("cbd", "badnets"): "1 of 3",
-        ("fp", "blend"): "2 of 3",
-    }  # fmt: skip
+        **dict.fromkeys((("aabl", "trojan"), ("aabl", "sig"), ("bsd", "trojan"), ("vab", "sig")), "1 of 2"),
+        **dict.fromkeys((("aabl", "badnets"), ("bsd", "blend"), ("fp", "blend")), "2 of 3"),
+        ("asd", "wanet"): "1 of 2",
+        ("cbd", "badnets"): "1 of 3",
+    }
     dbd = rows[rows["defense"] == "dbd"]
     assert (dbd["rarest_recall"] == 0).all()
     sig = rows[(rows["attack"] == "sig") & (rows["defense"] == "none")].set_index("seed")["asr"]
