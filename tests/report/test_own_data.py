@@ -118,6 +118,8 @@ def test_what_the_chapter_says_of_delivered_models() -> None:
     sig = abl.loc[("gtsrb", "sig")]
     assert sig["alarm"] != "alarm" and sig["removed_poisoned"] == 0 and sig["asr"] > 90
     assert abl.loc[("cifar10", "wanet"), "alarm"] == "calm" and abl.loc[("cifar10", "wanet"), "asr"] > 50
+    clb = abl.loc[("cifar10", "clb")]
+    assert clb["removed_poisoned"] == 100 and clb["asr"] < 1 and clb["acc"] > 70
     assert large.loc["none", "asr"] > 99 and round(large.loc["abl", "asr"]) == 8
     assert round(large.loc["none", "acc"] - large.loc["abl", "acc"]) == 4
     for _, row in large.iterrows():
