@@ -63,7 +63,7 @@ def test_a_delivery_carries_the_verdict_and_the_skipped_files_of_all_folders(qui
         app, ["defend", str(quick / "data"), "--out=~/x", "--test", str(test), *SMOKE], catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
-    assert "ALARM Very likely poisoned." in result.stdout and "test: 1 files are not read" in result.stdout
+    assert "ALARM Very likely poisoned." in result.stdout and "test: 1 file is not read" in result.stdout
     out = quick / "home" / "x"
     assert not list((quick / "here").iterdir()), "~ is the home for every file"
     about = json.loads((out / "model.json").read_text())
