@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from defenselib.audit.names import visible
 from defenselib.audit.tree import below
-from defenselib.data.sources.folder import split_kind, unwrapped
+from defenselib.data.sources.folder import EXTENSIONS, split_kind, unwrapped
 from defenselib.errors import DataError
 
 _KINDS = (".csv", ".tsv")
 _READ, _ROWS, _TABLES = 1 << 18, 200, 20  # characters and rows of a table; tables of a folder
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def check_no_labels(root: Path) -> None:
@@ -49,7 +48,7 @@ def _by_name(files: Sequence[str]) -> Mapping[str, list[PurePosixPath]]:
     """Images by their name, with its ending and without."""
     found: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path in map(PurePosixPath, files):
-        if path.suffix.lower() in _IMAGES:
+        if path.suffix.lower() in EXTENSIONS:
             found[path.name].append(path)
             found[path.stem].append(path)
     return found

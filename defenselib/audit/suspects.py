@@ -79,14 +79,7 @@ def _number(value: float) -> float | None:
 def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
     """The scan as plain values."""
     return {
-        "format": 1,
-        "version": __version__,
-        "folder": listed(str(data.root)),
-        "images": len(data.files),
-        "image_size": data.images.image_size,
-        "classes": list(data.classes),
-        "skipped": len(data.skipped),
-        "notes": list(data.notes),
+        **_read(data),
         "alarm": report.alarm,
         "words": report.words,
         "target": None if report.target is None else data.classes[report.target],
@@ -105,17 +98,19 @@ def summary(data: UserData, report: ScanReport) -> dict[str, Any]:
 
 def planned(data: UserData, seconds: float) -> dict[str, Any]:
     """What was read, and how long a scan of it would take, as plain values with the names that `summary` has."""
+    return {**_read(data), "dry_run": True, "expected_seconds": round(seconds, 2)}
+
+
+def _read(data: UserData) -> dict[str, Any]:
     return {
         "format": 1,
         "version": __version__,
-        "dry_run": True,
         "folder": listed(str(data.root)),
         "images": len(data.files),
         "image_size": data.images.image_size,
         "classes": list(data.classes),
         "skipped": len(data.skipped),
         "notes": list(data.notes),
-        "expected_seconds": round(seconds, 2),
     }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from defenselib.papers.kit.claims import Claim, Point, State, Statement
 from defenselib.papers.kit.compound import Check, along, both, most, one
 from defenselib.papers.kit.gates import ALIVE, DEAD
-from defenselib.papers.kit.statements import WITHIN, change, every, leads, low
-from defenselib.papers.kit.verdict import ACC_CLOSE, ACC_MARGIN, ASR_FULL, ASR_HIGH, DER_HIGH, blind
+from defenselib.papers.kit.statements import change, every, leads, low
+from defenselib.papers.kit.verdict import ACC_CLOSE, ACC_MARGIN, ASR_FULL, ASR_HIGH, DER_HIGH, WITHIN, blind
 from defenselib.papers.kit.view import View, grouped, other_than
 
 BASELINES = ("fp", "nad", "abl", "dbd", "asd")

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from defenselib.papers.kit.claims import Point, every_point
-from defenselib.papers.kit.verdict import ASR_LOW, blind, within
+from defenselib.papers.kit.verdict import ASR_LOW, WITHIN, blind, near
 from defenselib.papers.kit.view import Not, View
 from defenselib.plots import words
 
@@ -30,8 +30,6 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 Bound = float | tuple[float, float]
 Row = Mapping[str, Any]
 SAME_PLACE = ("dataset", "attack")
-NEAR = "within the spread"
-WITHIN = f"{NEAR} of {{:.1f}} points"
 
 
 def low(printed: float) -> Bound:
@@ -77,8 +75,7 @@ class Every(All):
         why = str(row["gate"]) if rests else ""
         if self.metric == "asr" and true == self.op.startswith(">"):
             why = why or blind(value, row["false_target"], row["spread"])
-        spread = within(value, limit, row["spread"]) if rough else 0.0
-        why = why or (f"{WITHIN.format(spread)} of {limit:g}" if spread else "")
+        why = why or (near(value, limit, row["spread"]) if rough else "")
         if true and not (words.missing(row["published"]) or OPERATORS[self.op](row["published"], limit)):
             why = why or f"where the paper prints {row['published']:g}"  # it speaks of another cell than this
         return _settled(true, f"{value:.2f}", _where(row, keys), why)
@@ -124,11 +121,10 @@ class Change(All):
             return _absent(one if _missing(one) else two, keys)
         step, spread = difference(one, two)
         value = f"{float(one['reproduced']):.2f} to {float(two['reproduced']):.2f}"
-        made = _compared(
-            OPERATORS[self.op](round(step, 6), limit), step - limit, spread, value, one, two, self.metric, keys
-        )
-        near = limit and made.why.startswith(NEAR)
-        return replace(made, why=f"a change of {step:+.1f}, {made.why} of {limit:+g}") if near else made
+        true, chance = OPERATORS[self.op](round(step, 6), limit), WITHIN.format(spread)
+        if limit:
+            chance = f"a change of {step:+.1f}, {chance} of {limit:+g}"
+        return _compared(true, step - limit, spread, chance, value, one, two, self.metric, keys)
 
 
 def change(metric: str, axis: str, first: Any, second: Any, op: str, bound: Bound = 0.0, **where: Any) -> Change:
@@ -189,7 +185,8 @@ class Leads(All):
     def _against(self, mine: Row, rival: Row, value: str, keys: Sequence[str]) -> Point:
         step, spread = difference(rival, mine)
         ahead = (-step if self.lowest else step) - self.margin
-        return _compared(round(ahead, 6) >= 0, ahead, spread, value, rival, mine, self.metric, keys)
+        true, chance = round(ahead, 6) >= 0, WITHIN.format(spread)
+        return _compared(true, ahead, spread, chance, value, rival, mine, self.metric, keys)
 
 
 def leads(
@@ -216,16 +213,17 @@ def difference(one: Row, two: Row) -> tuple[float, float]:
 
 
 def _compared(
-    true: bool, beyond: float, spread: float, value: str, one: Row, two: Row, metric: str, keys: Sequence[str]
-) -> Point:
-    """A comparison of two rows; open within the spread, and where the better number is nobody's merit."""
+    true: bool, beyond: float, spread: float, chance: str, value: str, one: Row, two: Row, metric: str,
+    keys: Sequence[str],
+) -> Point:  # fmt: skip
+    """A comparison of two rows; open within the spread (chance: in words), and where the better number is nobody's
+    merit."""
     if metric == "asr":
         better = one if float(one["reproduced"]) < float(two["reproduced"]) else two
     else:
         better = one if float(one["reproduced"]) > float(two["reproduced"]) else two
     gate = str(better["gate"])
-    near = WITHIN.format(spread) if spread and abs(beyond) <= spread else ""
-    return _settled(true, value, _where(two, keys), gate or near)
+    return _settled(true, value, _where(two, keys), gate or (chance if spread and abs(beyond) <= spread else ""))
 
 
 def _unpaired(
@@ -235,9 +233,11 @@ def _unpaired(
     the same: they count as missing, and say on which axis."""
     found = []
     for row in ones.values():
-        near = [other for other in others.values() if all(_same(row, other, key) for key in SAME_PLACE if key in keys)]
-        if near:
-            apart = [key for key in keys if not any(_same(row, other, key) for other in near)]
+        beside = [
+            other for other in others.values() if all(_same(row, other, key) for key in SAME_PLACE if key in keys)
+        ]
+        if beside:
+            apart = [key for key in keys if not any(_same(row, other, key) for other in beside)]
             named = ", ".join(words.axis(key) or key for key in apart) or "setting"
             found.append(replace(_absent(row, keys), why=f"no partner at this {named}"))
     return found

@@ -66,6 +66,7 @@ MOSTLY_POISON, SUSPECT_CLOSE = 50.0, 5.0  # poison_precision, the same
 COUNT_FACTOR, COUNT_FEW = 2.0, 10.0  # numbers
 TIME_FACTOR = 2.0
 TIMES = ("seconds", "hours")
+WITHIN = "within the spread of {:.1f} points"
 # By how much chance alone moves a number where no cell of the profile has three seeds to tell (points).
 ASSUMED_SPREAD = {"acc": ACC_CLOSE, "asr": ASR_CLOSE, "ra": RA_CLOSE, "der": DER_CLOSE}
 
@@ -130,8 +131,7 @@ def standing(asr: float, gate: str, false_target: float, spread: float) -> tuple
     """What a defended ASR says by itself, as claims that every ASR is low take it: `asr_class`, or `open` with the
     reason. A low one counts with an open gate alone."""
     why = gate if asr <= ASR_LOW else blind(asr, false_target, spread)
-    near = within(asr, ASR_LOW, spread)
-    why = why or (f"within the spread of {near:.1f} points of {ASR_LOW:g}" if near else "")
+    why = why or near(asr, ASR_LOW, spread)
     return ("open", why) if why else (asr_class(asr), "")
 
 
@@ -163,10 +163,15 @@ def _asr_order(case: Comparison) -> Judgement:
 def _beyond(case: Comparison, agreed: bool, *bounds: float) -> Judgement:
     """What a number says by the side of a bound on which it lies, unless that is within the seeds' spread of it."""
     for bound in bounds:
-        spread = within(case.reproduced, bound, case.spread)
-        if spread:
-            return UNDECIDED, f"it lies within the spread of {spread:.1f} points of {bound:g}"
+        if why := near(case.reproduced, bound, case.spread):
+            return UNDECIDED, f"it lies {why}"
     return _said(agreed)
+
+
+def near(value: float, bound: float, spread: float) -> str:
+    """In words, that a number in percent lies within the spread of a bound (see `within`); empty if it does not."""
+    spread = within(value, bound, spread)
+    return f"{WITHIN.format(spread)} of {bound:g}" if spread else ""
 
 
 def within(value: float, bound: float, spread: float) -> float:
