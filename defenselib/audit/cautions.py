@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import counted
 from defenselib.audit.results import Delivery
 from defenselib.plots import style
+from defenselib.plots.words import plural
 
 FEW = 100  # images, from which on an accuracy has decimals
 
@@ -30,7 +30,7 @@ def cautions(data: UserData, delivery: Delivery) -> list[str]:
         )
     if seen.images < FEW:
         found.append(
-            f"The accuracy rests on {counted(seen.images, 'image')} of the {seen.where}, fewer than {FEW}: "
+            f"The accuracy rests on {plural(seen.images, 'image')} of the {seen.where}, fewer than {FEW}: "
             "it may be many points off. Give more by --test DIR or a larger --holdout."
         )
     return found

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenselib.audit.names import counted
 from defenselib.audit.results import Sign
 from defenselib.data.types import ImageSet
+from defenselib.plots.words import plural
 
 SIDE = 8  # images are averaged to so many fields a side
 _WHOLE = 3 * SIDE**2  # coordinates of an image; those of its inner fields follow
@@ -41,7 +41,7 @@ def class_sizes(data: ImageSet, classes: tuple[str, ...]) -> Sign:
     counts = torch.bincount(data.labels.cpu(), minlength=len(classes))
     usual, largest = float(counts.float().median()), int(counts.argmax())
     words = (
-        f"The largest class, {classes[largest]}, has {counted(int(counts[largest]), 'image')}; the median is "
+        f"The largest class, {classes[largest]}, has {plural(int(counts[largest]), 'image')}; the median is "
         f"{usual:g}. Sizes alone prove nothing."
     )
     nothing = torch.full((len(data),), torch.nan)
@@ -85,7 +85,7 @@ def near_duplicates(data: ImageSet, classes: tuple[str, ...], block: int = _BLOC
     labels = data.labels.to(vectors.device)
     scores = _scores(vectors, labels, block).masked_fill(flat, torch.nan).cpu()
     near, torn, dull = int((scores > 0).sum()), int((scores == 1).sum()), int(flat.sum())
-    compared = f" {counted(dull, 'flat image', 'was', 'were')} not compared." if dull else ""
+    compared = f" {plural(dull, 'flat image', 'was', 'were')} not compared." if dull else ""
     words = (
         f"{near} images are almost the same as another one, exact copies among them; {torn} of them as one of another "
         f"label.{compared} So are series of one scene: this alone decides nothing."

@@ -21,7 +21,6 @@ from defenselib.audit.export import write_model
 from defenselib.audit.folder import UserData
 from defenselib.audit.inputs import matched
 from defenselib.audit.methods import check_defense, needs_clean
-from defenselib.audit.names import counted
 from defenselib.audit.page import write_report
 from defenselib.audit.results import Accuracy, Delivery, Measured, ScanReport, accuracy, held_out, unseen
 from defenselib.audit.scan import scan, scanned, seconds_for
@@ -43,6 +42,7 @@ from defenselib.experiments.experiment import LAST_SEED
 from defenselib.experiments.spec import hash_of
 from defenselib.experiments.store import Store
 from defenselib.learning.evaluation import predict
+from defenselib.plots.words import plural
 
 HELD_OUT = 0.1
 LEAST = 16  # images to train on: of fewer, some methods have none left for a batch (D-ST of 4, BSD of 3)
@@ -92,7 +92,7 @@ class Plan:
         _ = (self.clean_images, self.test_images)
         if len(self.train) < LEAST:
             raise InvalidValueError(
-                f"{self.data.root} has {counted(len(self.data.files), 'image')}, of which {len(self.train)} are to be "
+                f"{self.data.root} has {plural(len(self.data.files), 'image')}, of which {len(self.train)} are to be "
                 f"trained on; {LEAST} are needed for a batch: add images of every class"
             )
         _ = self.work

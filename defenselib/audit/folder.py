@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from defenselib.audit.layouts import find
-from defenselib.audit.names import counted, visible
+from defenselib.audit.names import visible
 from defenselib.audit.pictures import Content, Found, Header, Skipped, decode, look
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, check_range
 from defenselib.folders import expanded
+from defenselib.plots.words import plural
 
 SIZES = (32, 64, 96, 128, 224)
 LEAST_SIZE, LARGEST_SIZE = 16, 512
@@ -189,7 +190,7 @@ def _notes(headers: list[Header], side: int, image_size: int | None) -> list[str
     notes = [f"{len(headers)} images, shorter sides {min(sizes)} to {max(sizes)} pixels (median {np.median(sizes):g}); "
              f"used at {side}x{side} ({rule}); {done}, as a whole, without cropping"]  # fmt: skip
     for mode in sorted({item.mode for item in headers} - {"RGB"}):
-        such = counted(sum(item.mode == mode for item in headers), "image", "was", "were")
+        such = plural(sum(item.mode == mode for item in headers), "image", "was", "were")
         notes.append(f"{such} converted from {mode} to RGB")
     return notes
 

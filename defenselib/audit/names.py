@@ -21,12 +21,6 @@ def visible(text: str) -> str:
     )
 
 
-def counted(count: int, word: str, one: str = "", more: str = "") -> str:
-    """ "1 image", "3 images"; after it the verb of one, or of more."""
-    found = f"{count} {word}{'' if count == 1 else 's'}"
-    return f"{found} {one if count == 1 else more}".rstrip()
-
-
 def listed(name: str) -> str:
     """A relative path as it stands in our tables: the same path, but no formula of a spreadsheet (`./=1+1.png`)."""
     text = printable(name)

@@ -14,12 +14,13 @@ from defenselib.audit.cautions import FEW, accuracy_shown, cautions
 from defenselib.audit.folder import UserData
 from defenselib.audit.markup import bullets, change, folded, histogram, number, paragraph, shown, table, thumbnail
 from defenselib.audit.methods import METHODS
-from defenselib.audit.names import counted, visible
+from defenselib.audit.names import visible
 from defenselib.audit.patterns import not_searched
 from defenselib.audit.phrases import NEEDED
 from defenselib.audit.results import Delivery, ScanReport
 from defenselib.audit.suspects import speaks_against, unjudged
 from defenselib.plots import style
+from defenselib.plots.words import plural
 from defenselib.version import __version__
 
 SUSPECTS, TYPICAL, LABELS = 24, 6, 5
@@ -74,7 +75,7 @@ def suspects(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str
         ordinary &= ~(delivery.suspects & (delivery.predicted != labels))
     if count := int(scan.flagged.sum()):
         seen = int((scan.flagged[first] & torch.isin(labels[first], torch.tensor(order[:LABELS]))).sum())
-        some += paragraph(f"{seen} of {counted(count, 'flagged file')} {'is' if seen == 1 else 'are'} shown here.")
+        some += paragraph(f"{seen} of {plural(count, 'flagged file')} {'is' if seen == 1 else 'are'} shown here.")
     for label in order[:LABELS]:
         mine = first[labels[first] == label]
         quiet = scan.rank[(labels[scan.rank] == label) & ordinary[scan.rank]].flip(0)[:TYPICAL]
@@ -145,7 +146,7 @@ def model(data: UserData, delivery: Delivery) -> str:
     if seen is None:
         parts.append(paragraph(f"Accuracy is {delivery.measured}."))
     else:
-        many, percent = counted(seen.images, "image"), accuracy_shown(seen.percent, seen.images)
+        many, percent = plural(seen.images, "image"), accuracy_shown(seen.percent, seen.images)
         parts.append(paragraph(f"Accuracy on the {seen.where} ({many}): {percent}."))
         if seen.copies:
             parts.append(paragraph(f"Accuracy is {delivery.measured}."))
@@ -203,7 +204,7 @@ def signs(scan: ScanReport, delivery: Delivery | None) -> str:
         said = f"Score: {method.score_words}."
         if method.suspects:
             count = int(delivery.suspects.sum())
-            said += f" {counted(count, 'file', 'is', 'are')} among the method's suspects: {method.suspects}."
+            said += f" {plural(count, 'file', 'is', 'are')} among the method's suspects: {method.suspects}."
         if bool(delivery.held_out.any()):
             said += " Held-out files have no score."
         told.append((f"The defense, {style.label(delivery.defense)}", said, delivery.score))
@@ -223,7 +224,7 @@ def _folders(data: UserData, delivery: Delivery | None) -> list[tuple[str, UserD
 def checked(data: UserData, scan: ScanReport, delivery: Delivery | None) -> str:
     """What was done to the data, what was looked for, and what was not."""
     counts = [(sign.title, int(torch.isfinite(sign.scores).sum())) for sign in scan.signs]
-    done = [f"{title}, on {counted(count, 'file')}" if count else f"{title}, by class" for title, count in counts]
+    done = [f"{title}, on {plural(count, 'file')}" if count else f"{title}, by class" for title, count in counts]
     notes = [note if part is data else f"{name}: {note}"
              for name, part in _folders(data, delivery) for note in part.notes]  # fmt: skip
     took = ", ".join(f"{name} {spoken(value)}" for name, value in scan.seconds.items())
@@ -258,7 +259,7 @@ def skipped(data: UserData, delivery: Delivery | None) -> str:
     if not rows:
         return paragraph("Every file was read.")
     head = ("file", "why", "folder")
-    found = table(head, rows, f"{counted(len(rows), 'file', 'was', 'were')} not read (skipped.csv)", texts=(0, 1, 2))
+    found = table(head, rows, f"{plural(len(rows), 'file', 'was', 'were')} not read (skipped.csv)", texts=(0, 1, 2))
     return folded(f"{len(rows)} files", found) if len(rows) > LONG else found
 
 

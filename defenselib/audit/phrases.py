@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from defenselib.audit.names import counted
 from defenselib.audit.patterns import LEAST_IMAGES, LEAST_OTHERS
+from defenselib.plots.words import plural
 
 NEEDED = f"that takes {LEAST_IMAGES} images of it and {LEAST_OTHERS} of others"
 UNKNOWN = f"Too few images to tell: no class could be searched for a shared pattern; {NEEDED}."
@@ -46,7 +46,7 @@ def patterns(alarm: bool, groups: Sequence[Group], limits: Limits) -> str:
 
 def _shared(group: Group) -> str:
     share = "shares" if group.files == 1 else "share"
-    return f"{counted(group.files, 'file')} of class {group.name} {share} a pattern of strength {group.strength:.1f}"
+    return f"{plural(group.files, 'file')} of class {group.name} {share} a pattern of strength {group.strength:.1f}"
 
 
 def _tried(group: Group) -> str:
@@ -61,7 +61,7 @@ def _tried(group: Group) -> str:
 def consensus(name: str, flagged: int, strength: float) -> str:
     """Where no pattern is told, and the signs of the network agree on a class."""
     count = (
-        f"{counted(flagged, 'file')} to look at." if flagged else "No single file stands out by both of the first two."
+        f"{plural(flagged, 'file')} to look at." if flagged else "No single file stands out by both of the first two."
     )
     return (
         f"No shared pattern (strength {strength:.1f}), but what a network learns first, what it is surest of and its "

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import counted
 from defenselib.data.subset import stratified_index
 from defenselib.models import Classifier
+from defenselib.plots.words import plural
 
 QUIET = ("calm", "unknown")
 # Signs that are shown and flag no file; of the verdict, the first weighs where many are copies under different labels.
@@ -138,10 +138,10 @@ class Measured:
         if not count and not self.copies:
             return "not known: nothing is held out and there is no test folder"
         if not count:
-            return f"not known: of the {self.where}, every picture ({counted(self.copies, 'image')}) is trained on too"
+            return f"not known: of the {self.where}, every picture ({plural(self.copies, 'image')}) is trained on too"
         be = "is pixel by pixel an image that is" if self.copies == 1 else "are pixel by pixel those of images that are"
         also = f"; {self.copies} more {be} trained on, and not counted"
-        return f"measured on {counted(count, 'image')} of the {self.where}{also if self.copies else ''}"
+        return f"measured on {plural(count, 'image')} of the {self.where}{also if self.copies else ''}"
 
 
 def held_out(labels: Tensor, pictures: Sequence[bytes], share: float, seed: int) -> Tensor:

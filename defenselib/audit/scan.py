@@ -21,7 +21,6 @@ from defenselib.audit.agree import Taken, agree, leading, shares, told, top
 from defenselib.audit.counts import class_sizes, duplicates, near_duplicates
 from defenselib.audit.counts import seconds_for as seconds_of_pairs
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import counted
 from defenselib.audit.patterns import Pattern, find_patterns
 from defenselib.audit.patterns import seconds_for as seconds_of_search
 from defenselib.audit.phrases import UNKNOWN
@@ -33,6 +32,7 @@ from defenselib.errors import DamagedFileError, InvalidValueError, check_choice
 from defenselib.folders import expanded, make, writing
 from defenselib.learning import checkpoints
 from defenselib.learning.context import Context
+from defenselib.plots.words import plural
 
 BUDGETS = ("quick", "standard")
 _VERSION = 2  # of what an unfinished scan keeps
@@ -192,7 +192,7 @@ def _network_signs(seen: network.Seen, data: UserData) -> list[Sign]:
         first = int(found.argmax())
         count = int(suspects.sum())
         words = (
-            f"{round(float(found[first]) * count)} of the {counted(count, 'file')} with the highest scores (2 % of the "
+            f"{round(float(found[first]) * count)} of the {plural(count, 'file')} with the highest scores (2 % of the "
             f"files, 10 at least) are of class {data.classes[first]}."
         )
         if not bool(suspects.any()):

@@ -15,10 +15,11 @@ from torch import Tensor
 from defenselib import folders
 from defenselib.audit.agree import top
 from defenselib.audit.folder import UserData
-from defenselib.audit.names import counted, listed, write_table
+from defenselib.audit.names import listed, write_table
 from defenselib.audit.patterns import not_searched
 from defenselib.audit.results import COPIES, Delivery, ScanReport, Sign
 from defenselib.errors import printable
+from defenselib.plots.words import plural
 from defenselib.version import __version__
 
 SUSPECTS, CLEANED = "suspects.csv", "cleaned"
@@ -158,10 +159,10 @@ def unjudged(delivery: Delivery) -> str:
     kept = int((held & ~delivery.removed).sum())
     count = int(held.sum())
     if delivery.defense == "none":
-        return f"{counted(count, 'held-out file', 'was', 'were')} not trained on; the scan looked at every file"
+        return f"{plural(count, 'held-out file', 'was', 'were')} not trained on; the scan looked at every file"
     be, it = ("is", "it") if kept == 1 else ("are", "them")
     return (
-        f"{counted(count, 'held-out file', 'was', 'were')} not judged by the defense, which was not trained on them; "
+        f"{plural(count, 'held-out file', 'was', 'were')} not judged by the defense, which was not trained on them; "
         f"{kept} of them {be} kept because the scan does not flag {it}"
     )
 

@@ -81,14 +81,14 @@ def _announce(plan: Plan) -> None:
     """What will be done, and about how long it takes."""
     from defenselib.audit.amount import spoken
     from defenselib.audit.defend import described, expected_seconds
-    from defenselib.audit.names import counted
+    from defenselib.plots.words import plural
 
     for name, part in plan.folders.items():
         begin = "" if name == "data" else f"{name}: "
         for note in part.notes:
             typer.echo(f"{begin}{note}")
         if part.skipped:
-            typer.echo(f"{begin}{counted(len(part.skipped), 'file', 'is', 'are')} not read; skipped.csv will say why")
+            typer.echo(f"{begin}{plural(len(part.skipped), 'file', 'is', 'are')} not read; skipped.csv will say why")
     if plan.clean is not None and plan.clean_images is None:
         typer.echo(f"{plan.settings.defense} makes no use of clean images; --clean is not used")
     trained = table("what is trained", ("stage", "steps", "passes over the data"), ["stage"])
@@ -104,9 +104,9 @@ def _announce(plan: Plan) -> None:
 def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
     """What was found and written."""
     from defenselib.audit.cautions import accuracy_shown, cautions
-    from defenselib.audit.names import counted
     from defenselib.audit.outfolder import REPORT
     from defenselib.audit.suspects import unjudged
+    from defenselib.plots.words import plural
 
     seen = delivery.accuracy
     verdict(delivery.scan)
@@ -114,7 +114,7 @@ def _tell(plan: Plan, delivery: Delivery, out: Path) -> None:
         typer.echo(f"accuracy is {delivery.measured}")
     if seen is not None:
         percent = accuracy_shown(seen.percent, seen.images)
-        typer.echo(f"accuracy on the {seen.where} ({counted(seen.images, 'image')}): {percent}")
+        typer.echo(f"accuracy on the {seen.where} ({plural(seen.images, 'image')}): {percent}")
         if plan.test is None:
             typer.echo("the held-out part is as suspect as the rest; --test DIR measures on images that you trust")
     typer.echo(f"left out of the cleaned list: {int(delivery.removed.sum())} of {len(plan.data.files)} files")

@@ -49,9 +49,9 @@ def percent(share: Any) -> str:
     return "" if missing(share) else f"{100 * float(share):g}{SPACE}%"
 
 
-def plural(count: int, word: str) -> str:
-    """ "1 seed", "3 seeds"."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
+def plural(count: int, word: str, one: str = "", more: str = "") -> str:
+    """ "1 seed", "3 seeds"; after it the verb of one, or of more."""
+    return f"{count} {word}{'' if count == 1 else 's'} {one if count == 1 else more}".rstrip()
 
 
 def marked(word: str) -> str:

@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 
 from defenselib.audit.folder import read_folder
-from defenselib.audit.names import counted
 from defenselib.audit.results import Measured
 from defenselib.audit.suspects import unjudged
+from defenselib.plots.words import plural
 from tests.audit.made import picture, plain
 from tests.audit.test_suspects import delivered
 
 
 def test_one_and_more() -> None:
-    assert [counted(n, "image", "was", "were") for n in (0, 1, 2)] == ["0 images were", "1 image was", "2 images were"]
-    assert counted(1, "image") == "1 image"
+    assert [plural(n, "image", "was", "were") for n in (0, 1, 2)] == ["0 images were", "1 image was", "2 images were"]
+    assert plural(1, "image") == "1 image"
 
 
 def test_one_picture_is_told_as_one(tmp_path: Path) -> None:
