@@ -25,7 +25,7 @@ from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit.claims import RANK, levels
 from defenselib.papers.kit.frame import entry, hashes_of, machine_of, mean_of, sources_of, spreads, times_count
-from defenselib.papers.kit.gates import Gate, examine
+from defenselib.papers.kit.gates import examine
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import SEVERAL, Cell, Request, Thin, one_seed
 from defenselib.papers.kit.table import ders, paired
@@ -216,11 +216,11 @@ def _row(dataset: str, attack: str, defense: str, preset: str, grid: Grid, may_r
     row["recall"] = mean_of(map(_recall, found.results)) if attacked else math.nan
     row["ceiling"] = (reached + 100) / 2
     kind = attack_registry.ATTACKS.get(attack)
-    gate = Gate(took=False)
+    gate = None
     if found.results and attacked and defense != "none":
         keeps = kind is not None and kind.clean_label
         gate = examine(found.results, plain.results, math.nan, keeps, lambda: math.nan)
-    row |= {"gate": gate.closed, "took": gate.took}
+    row |= {"gate": gate.closed if gate else "", "took": gate is not None and gate.took}
     row["false_target"] = mean_of(result.metrics.get("false_target") for result in found.results)
     row["n"] = len(found.results)
     row["seconds"] = mean_of(_cost(result, plain) for result in found.results)

@@ -119,7 +119,7 @@ def _of_composed(exhibit: Composed, profile: str) -> list[Need]:
         number = exhibit.number(row)
         if isinstance(number, str):
             continue
-        asked = str(row["metric"]) == "asr" and mode_of(profile) != "none"
+        asked = str(row["metric"]) in GATED - {"acc"} and mode_of(profile) != "none"
         gated = [cell for cell in number.cells if asked and "none" not in (cell.defense, cell.attack)]
         before = [(undefended(cell),) for cell in gated]
         gates = [one for cell, plain in zip(gated, before, strict=True) for one in _gates(exhibit, cell, plain)]

@@ -80,7 +80,7 @@ def _composed(number: Number | str, grid: Grid, gating: Gating, metric: str) -> 
     reason = f"over {len(answers)} trainings" if len(answers) > 1 else answers[0].reason
     reason = "no such place in these results" if math.isnan(value) else reason
     made = entry([value], map(machine_of, results), reason)
-    if metric == "asr" and mode_of(grid.request.profile) != "none":
-        gates = ((name, gating.gate(cell, answer).closed) for name, cell, answer in named)
+    if mode_of(grid.request.profile) != "none":
+        gates = ((name, gating.gate(cell, answer).of(metric)) for name, cell, answer in named)
         made["gate"] = "; ".join(dict.fromkeys(f"{name}: {gate}" for name, gate in gates if gate))
     return {**made, "source": frames.sources_of(results), "results": frames.hashes_of(results)}

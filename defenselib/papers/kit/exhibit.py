@@ -19,7 +19,7 @@ from defenselib.experiments.result import Result
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit import printed, verdict
 from defenselib.papers.kit.claims import RANK, Claim, table_of
-from defenselib.papers.kit.gates import Before, Gating, undefended_alone
+from defenselib.papers.kit.gates import Before, Gate, Gating, undefended_alone
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import AXES, Cell, Request, SeedRule, Thin, checked_request, one_seed
@@ -211,8 +211,8 @@ class Series(Exhibit):
         reason = "; ".join(filter(None, (answer.reason, frames.NO_NUMBER)))
         added: dict[str, Any] = {"ran_on": machines, "verdict": verdict.NOT_COMPARABLE, "reason": reason}
         added |= {"source": frames.sources_of(answer.results), "results": frames.hashes_of(answer.results)}
-        gate = {} if mode_of(grid.request.profile) == "none" else {"asr": gating.gate(cell, answer).closed}
-        return [{**where, **point, **added, "gate": gate.get(point["metric"], "")} for point in points]
+        gate = Gate() if mode_of(grid.request.profile) == "none" else gating.gate(cell, answer)
+        return [{**where, **point, **added, "gate": gate.of(str(point["metric"]))} for point in points]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A model that never names the target class has an ASR of 0, and so has every defense against an attack that never
 worked. Both would pass for a defense that works. So, in percent:
 
-- the attack took: the undefended model at the same profile has an ASR of at least 85. Where labels are kept, or the
+- the attack took: the undefended model at the same profile has an ASR of at least 85. What a method found of the poison
+  (`verdict.OF_POISON`) needs it too: what no network learns is no backdoor to be found. Where labels are kept, or the
   paper itself prints less than 85, half of what it prints is enough, if that is at least 50 and 30 points above what
   the same trigger does to a clean model.
 - the target class lives: its recall under the defense is at least 30, and at least half of the undefended model's.
@@ -24,7 +25,7 @@ from defenselib.papers.kit.frame import mean_of
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.printed import undefended as undefended_in_print
 from defenselib.papers.kit.request import Cell
-from defenselib.papers.kit.verdict import TOOK
+from defenselib.papers.kit.verdict import OF_POISON, TOOK
 
 TOOK_LEAST, RISE = 50.0, 30.0  # percent; points above the clean model
 TARGET_LEAST, TARGET_SHARE = 30.0, 0.5
@@ -35,12 +36,27 @@ Before = Callable[[Cell], tuple[Cell, ...]]
 
 @dataclass(frozen=True)
 class Gate:
-    """closed: why neither a low ASR nor a DER counts, empty if they do. dead: classes that are gone. took: whether the
-    attack did."""
+    """missed: why the attack did not take, empty if it did. dying: what else keeps a low ASR or a DER from counting.
+    dead: classes that are gone."""
 
-    closed: str = ""
+    missed: str = ""
+    dying: str = ""
     dead: tuple[int, ...] = ()
-    took: bool = True
+
+    @property
+    def took(self) -> bool:
+        return not self.missed
+
+    @property
+    def closed(self) -> str:
+        """Why neither a low ASR nor a DER counts, empty if they do."""
+        return "; ".join(filter(None, (self.missed, self.dying)))
+
+    def of(self, metric: str) -> str:
+        """Why a number of this metric does not count, or does not if it is low (ASR); empty if it does."""
+        if metric == "der":
+            return "; ".join(filter(None, (self.closed, self.words)))
+        return self.closed if metric == "asr" else self.missed if metric in OF_POISON else ""
 
     @property
     def words(self) -> str:
@@ -80,20 +96,20 @@ def examine(
 ) -> Gate:
     """The gate of a defended cell: its results, those of the undefended model, the ASR that the paper prints for it."""
     if not defended or not undefended:
-        return Gate("needs the undefended model under the same attack, which was not run", took=False)
+        return Gate("needs the undefended model under the same attack, which was not run")
     recall, before = _recall(defended), _recall(undefended)
     dead = tuple(
         place for place, (now, then) in enumerate(zip(recall, before, strict=True)) if now < DEAD and then > ALIVE
     )
-    reasons = [took(fmean([one.asr for one in undefended]), printed, clean_label, clean_asr)]
-    target = defended[0].experiment["target"]
+    missed = took(fmean([one.asr for one in undefended]), printed, clean_label, clean_asr)
+    target, dying = defended[0].experiment["target"], ""
     if target is None and dead:
-        reasons.append(f"classes {', '.join(map(str, dead))} are below {DEAD:g} %")
+        dying = f"classes {', '.join(map(str, dead))} are below {DEAD:g} %"
     if target is not None:
         now, then = recall[target], before[target]
         if now < max(TARGET_LEAST, TARGET_SHARE * then):
-            reasons.append(f"the target class is right in {now:.1f} % (undefended {then:.1f} %)")
-    return Gate("; ".join(filter(None, reasons)), dead, took=not reasons[0])
+            dying = f"the target class is right in {now:.1f} % (undefended {then:.1f} %)"
+    return Gate(missed, dying, dead)
 
 
 def _recall(results: Sequence[Result]) -> list[float]:

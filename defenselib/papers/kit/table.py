@@ -22,7 +22,7 @@ from defenselib.papers.kit.grid import Answer, Grid, mode_of
 from defenselib.papers.kit.request import Cell, Request
 from defenselib.plots import words
 
-GATED = ("acc", "asr", "der")
+GATED = {"acc", "asr", "der", *verdict.OF_POISON}
 BESIDE = ("drop", "no_attack", "acc", "gate", "false_target", "spread")  # of a number: what its verdict may need
 
 
@@ -155,8 +155,7 @@ class _Answering:
             beside["drop"] = fmean(drops) if drops else math.nan
         if metric in GATED:
             gate = self.gating.gate(cell, answer)
-            closed = _joined(gate.closed, gate.words) if metric == "der" else gate.closed
-            beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": closed}
+            beside |= {"reason": _joined(answer.reason, gate.words)} if metric == "acc" else {"gate": gate.of(metric)}
         return beside
 
 

@@ -31,9 +31,9 @@ The profile says how strict the comparison can be (`verdict` in its TOML file):
   within a factor of 2.
 - `correct` (was the target label found: 1 or 0) agrees, in both modes, if most seeds say what is printed.
 
-In both modes a defended ASR that is not high, and every DER, is undecided while its gate is closed; an ASR that is not
-low counts only where it exceeds, by more than the spread, the share of clean images of other classes that are called
-the target.
+In both modes a defended ASR that is not high, and every DER, is undecided while its gate is closed, and so is what a
+method found of the poison (`OF_POISON`) where the attack did not take; an ASR that is not low counts only where it
+exceeds, by more than the spread, the share of clean images of other classes that are called the target.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points
 ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
 DER_HIGH, DER_LOW, DER_MIDDLE = 85.0, 75.0, 10.0  # order: see above (points)
 DER_CLOSE = (ACC_CLOSE + ASR_CLOSE) / 2  # numbers
+# What a method found of the poison; nothing can be said of it where the attack never took.
+OF_POISON = {"rho_vul", "poison_precision", "poison", "hard", "correct", "resists", "caught", "separation", "apart"}
+OF_POISON |= {"gathered", "between", "below", "below_cut", "entropy"}
 RA_SHARE, RA_CLOSE = 10.0, 5.0  # order: percent of the ACC; numbers: points
 GAMMA_NEAR, GAMMA_CLOSE = 10.0, 10.0  # order, numbers: points
 POISON_LEFT, POISON_CLOSE = 1.0, 1.0  # rho_vul. order: threshold in percent; numbers: points
@@ -114,7 +117,7 @@ def judge(case: Comparison, mode: str) -> Judgement:
     if rule is None:
         named = "times are" if case.metric in TIMES else f"{words.value(case.metric, 'metric')} is"
         return NOT_COMPARABLE, f"{named} not comparable at this profile"
-    if case.gate and (case.metric == "der" or (case.metric == "asr" and case.reproduced < ASR_HIGH)):
+    if case.gate and (case.metric != "asr" or case.reproduced < ASR_HIGH):
         return UNDECIDED, case.gate
     why = blind(case.reproduced, case.false_target, case.spread) if case.metric == "asr" else ""
     return (UNDECIDED, why) if why else rule(case)

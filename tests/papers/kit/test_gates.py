@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from defenselib import papers
 from defenselib.papers.kit.gates import examine, took
+from defenselib.papers.kit.verdict import OF_POISON, UNDECIDED, Comparison, judge
 
 
 def result(asr: float, *per_class: float, target: int | None = 0) -> Any:
@@ -67,3 +70,54 @@ def test_a_class_that_nobody_learns_is_not_dead_by_defense() -> None:
 
 def test_without_the_undefended_model_nothing_is_known() -> None:
     assert "was not run" in examine([result(1.0, 80.0)], [], 99.0, False, never).closed
+
+
+POISON = sorted(OF_POISON)
+
+
+@pytest.mark.parametrize("metric", ["asr", "der", *POISON])
+def test_of_an_attack_that_never_took_nothing_counts(metric: str) -> None:
+    missed = gate(result(1.0, 80.0, 90.0), result(60.0, 80.0, 90.0))
+    assert missed.of(metric) == "the attack reaches 60.0 % without defense"
+    case = Comparison(metric, "aabl", 0.0, 0.0, gate=missed.of(metric))
+    assert judge(case, "order")[0] == UNDECIDED or judge(case, "order")[1].endswith("not comparable at this profile")
+
+
+def test_where_the_target_class_died_what_was_found_of_the_poison_counts_all_the_same() -> None:
+    died = gate(result(0.0, 2.0, 90.0), result(99.0, 61.5, 90.0))
+    assert died.of("asr") and died.of("der") and not any(map(died.of, POISON))
+
+
+def test_accuracies_and_pictures_need_no_attack_that_took() -> None:
+    missed = gate(result(1.0, 80.0, 90.0), result(60.0, 80.0, 90.0))
+    assert not any(map(missed.of, ("acc", "ra", "gamma", "clean_precision", "psnr", "seconds", "count")))
+
+
+def metrics_of(part: Any) -> set[str]:
+    """Every metric that an expression names, however deep."""
+    if not is_dataclass(part):
+        return set().union(*map(metrics_of, part)) if isinstance(part, tuple) else set()
+    named = {getattr(part, "metric", "")} - {""}
+    return named.union(*(metrics_of(getattr(part, name.name)) for name in fields(part)))
+
+
+# What claims speak of beside the poison that was found. ACC, ASR and DER have gates of their own.
+OTHER = {
+    "acc",
+    "asr",
+    "der",
+    "ACC minus ASR",
+    "acc - asr",
+    "asr - acc",
+    "ra",
+    "gamma",
+    "benign_kept",
+    "clean_precision",
+}
+OTHER |= {"count", "sum", "threshold", "median", "rarest", "lowest_class"}
+
+
+@pytest.mark.parametrize("key", papers.available())
+def test_whoever_claims_something_of_a_new_metric_says_whether_it_is_of_the_poison(key: str) -> None:
+    claims = [claim for exhibit in papers.get(key).exhibits for claim in exhibit.checks]
+    assert set().union(*(metrics_of(claim.expression) for claim in claims)) <= OF_POISON | OTHER
