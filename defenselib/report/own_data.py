@@ -138,10 +138,13 @@ def models(caption: str, name: str = DELIVERED) -> Html:
         return _missing(caption)
     rows = []
     defenses = sorted(frame["defense"].unique(), key=lambda name: name != "none")
-    frame = frame.sort_values(["images", "dataset"], key=lambda column: column.map(_order), kind="stable")
-    for key, mine in frame.groupby(["dataset", "images", "profile", "attack"], sort=False):
+    frame = frame.sort_values(
+        ["images", "dataset", "attack", "rate"], key=lambda column: column.map(_order), kind="stable"
+    )
+    for (*key, rate), mine in frame.groupby(["dataset", "images", "profile", "attack", "rate"], sort=False):
         row = dict(zip(("data set", "files", "profile", "attack"), map(str, key), strict=True))
         last = mine.iloc[-1]
+        row["share"] = f"{100 * float(rate):g} %"
         row |= {"poisoned": last["poisoned"], "scan": last["alarm"], "target right": _yes(last["target_right"])}
         for defense in defenses:
             made = mine[mine["defense"] == defense]
@@ -150,11 +153,11 @@ def models(caption: str, name: str = DELIVERED) -> Html:
             )
         bad = float(last["poisoned"])
         caught = float(last["removed_poisoned"]) / 100 * bad if bad else 0.0
-        row["poison left out"] = f"{caught:.0f} of {bad:.0f}"
+        row["poison left out"] = f"{caught:.0f} of {bad:.0f}" if bad else words.NONE
         # Both are kept in percent, rounded: no file may be the difference.
         row["clean left out"] = f"{max(0.0, float(last['removed']) / 100 * float(last['images']) - caught):.0f}"
         rows.append(row)
-    return render(pd.DataFrame(rows), caption, headers=4)
+    return render(pd.DataFrame(rows), caption, headers=5)
 
 
 def _order(value: str) -> tuple[bool, float, str]:

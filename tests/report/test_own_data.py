@@ -62,22 +62,25 @@ def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> N
 
 def test_models_of_one_poisoned_folder_stand_side_by_side(results: Path) -> None:
     names = [field.name for field in fields(Row)]
-    base = {"dataset": "cifar10", "images": 200, "attack": "badnets", "poisoned": 10, "profile": "demo"}
+    base = {"dataset": "cifar10", "images": 200, "attack": "badnets", "rate": 0.05, "poisoned": 10, "profile": "demo"}
     lines = [
         base | {"defense": "none", "acc": 61.25, "asr": 100, "alarm": "look", "removed": 3, "removed_poisoned": 20},
         base | {"defense": "abl", "acc": 60, "asr": 0.04, "alarm": "alarm", "removed": 6, "removed_poisoned": 90,
                 "target_right": True},
-        base | {"defense": "abl", "attack": "none", "poisoned": 0, "acc": 62, "alarm": "calm", "removed": 0.5},
+        base | {"defense": "abl", "attack": "none", "rate": 0.0, "poisoned": 0, "acc": 62, "alarm": "calm",
+                "removed": 0.5},
+        base | {"defense": "abl", "rate": 0.01, "poisoned": 2, "acc": 61, "asr": 97, "alarm": "calm", "removed": 0},
     ]  # fmt: skip
     table = [",".join(names), *(",".join(str(line.get(name, "")) for name in names) for line in lines)]
     (results / own_data.DELIVERED).write_text("\n".join(table) + "\n")
-    poisoned, clean = rows_of(own_data.models("Models"))
+    few, poisoned, clean = rows_of(own_data.models("Models"))
+    assert [few[key] for key in ("share", "no defense", "ABL")] == ["1 %", "–", "61.0 / 97.0"]
     assert [poisoned[key] for key in ("no defense", "ABL", "scan", "target right")] == [
         "61.2 / 100.0", "60.0 / 0.0", "alarm", "yes",
     ]  # fmt: skip
     assert [poisoned[key] for key in ("poisoned", "poison left out", "clean left out")] == ["10", "9 of 10", "3"]
     assert [clean[key] for key in ("no defense", "ABL", "scan", "poison left out", "clean left out")] == [
-        "–", "62.0 / –", "calm", "0 of 0", "1",
+        "–", "62.0 / –", "calm", "–", "1",
     ]  # fmt: skip
 
 
@@ -106,6 +109,7 @@ def test_what_the_chapter_says_of_the_committed_scans() -> None:
 
 def test_what_the_chapter_says_of_delivered_models() -> None:
     rows = pd.read_csv(Path(__file__).parents[2] / "book" / "results" / "audit" / own_data.DELIVERED)
+    rows = rows[rows["rate"] >= 0.05]
     assert (rows[rows["images"] == 3000]["asr"] < 50).all()
     large = rows[(rows["images"] == 20_000) & (rows["attack"] == "badnets") & (rows["dataset"] == "cifar10")]
     large = large.set_index("defense")
