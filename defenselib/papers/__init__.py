@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from defenselib.errors import check_choice
 from defenselib.lazy import attributes
+from defenselib.papers.titles import TITLES
 
 if TYPE_CHECKING:
     from defenselib.papers.kit.claims import Claim
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from defenselib.papers.kit.request import Cell
     from defenselib.papers.kit.table import Table
 
-KEYS = ("asd", "bsd", "vab", "dst_dbr", "aabl")
+KEYS = tuple(TITLES)
 
 __all__ = ["Cell", "Claim", "Drawing", "Exhibit", "Paper", "Series", "Table", "available", "get"]
 

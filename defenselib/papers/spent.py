@@ -22,6 +22,7 @@ from defenselib.experiments.schedule import PAPERS, Sizes, expected_poison
 from defenselib.experiments.store import results_folder
 from defenselib.papers.costs import kind_of
 from defenselib.papers.kit import printed
+from defenselib.papers.titles import TITLES
 
 BENCH = "bench*.json"  # a file a machine and profile
 STEPS = ["machine", "profile", "method", "way", "processes", "steps_per_second"]
@@ -85,7 +86,7 @@ def measured(results: Iterable[Result]) -> pd.DataFrame:
 def printed_times() -> pd.DataFrame:
     """Every run time that a paper prints of a whole method: paper, exhibit, dataset, defense, hours, note."""
     rows = []
-    for paper in printed.TITLES:
+    for paper in TITLES:
         for exhibit in printed.tables(paper):
             frame = printed.table(paper, exhibit)
             whole = frame[frame["metric"].isin(list(UNITS)) & (frame["dataset"] != "average")]
@@ -102,7 +103,7 @@ def printed_times() -> pd.DataFrame:
 
 def paper_floor(defense: str, dataset: str) -> float:
     """Multiply-adds that a method needs at least at the papers' own schedule and network; NaN where the data set's size
-    is unknown here."""
+    is unknown here, or the method has no schedule."""
     from defenselib import data
 
     cell = Experiment(dataset=dataset, attack="badnets", defense=defense, paper=PAPERS.get(defense), profile="paper")

@@ -23,28 +23,35 @@ from defenselib.papers.kit.frame import entry, mean_of, sources_of
 from defenselib.papers.kit.gates import took
 from defenselib.papers.kit.grid import Answer, Grid
 from defenselib.papers.kit.request import Cell, Request, Thin, one_seed
+from defenselib.papers.titles import TITLES
 
 LOOKS = ("psnr", "ssim", "linf")
 
 
 @dataclass(frozen=True)
 class Case:
-    """An attack as a paper runs it. preset: a paper's key, or one of its variants such as `cl-16`."""
+    """An attack as a paper runs it. preset: a paper's key, one of its variants such as `cl-16`, or `own` of an attack
+    that is no paper's."""
 
     attack: str
     preset: str
 
     @property
     def paper(self) -> str:
-        """The paper that the preset belongs to."""
-        if self.preset in printed.TITLES:
+        """The paper that the preset belongs to; empty for one of no paper."""
+        if self.preset in TITLES:
             return self.preset
-        return next(paper for paper in printed.TITLES if self.preset in printed.vocabulary(paper, "attack"))
+        return next((paper for paper in TITLES if self.preset in printed.vocabulary(paper, "attack")), "")
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the preset is a variant that a paper counts as an attack of its own."""
+        return self.paper not in ("", self.preset)
 
     @property
     def printed_name(self) -> str:
         """The attack's name in the paper's tables."""
-        return self.attack if self.preset in printed.TITLES else self.preset
+        return self.preset if self.is_variant else self.attack
 
     def cell(self, dataset: str, **options: Any) -> Cell:
         chosen = {} if self.preset == self.paper else {"attack_args": {"preset": self.preset}}
@@ -74,7 +81,7 @@ def first_cases(names: Sequence[str] | None = None) -> list[Case]:
         fresh = [case for case in mine if _settings(case) not in seen]
         told = [case for case in fresh if not math.isnan(printed_number(case, "cifar10", "asr"))]
         first = (told or fresh)[:1]
-        chosen += [case for case in fresh if case in first or case.preset not in printed.TITLES]
+        chosen += [case for case in fresh if case in first or case.is_variant]
         seen |= {_settings(case) for case in mine}
     return chosen
 
@@ -161,7 +168,7 @@ def works(asr: float, clean_asr: float, clean_label: bool, printed: float) -> bo
 
 def printed_number(case: Case, dataset: str, metric: str) -> float:
     """What the paper prints for the undefended ResNet-18; NaN where it prints nothing."""
-    for key in printed.tables(case.paper):
+    for key in printed.tables(case.paper) if case.paper else ():
         rows = printed.table(case.paper, key)
         mine = (rows["dataset"] == dataset) & (rows["attack"] == case.printed_name) & (rows["model"] == "resnet18")
         mine &= (rows["defense"] == "none") & (rows["metric"] == metric)

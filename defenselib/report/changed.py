@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from defenselib.errors import DataError
 from defenselib.experiments.store import results_folder
 from defenselib.papers.coverage import Found
-from defenselib.papers.kit import printed
 from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, OUTCOMES, RANK, SO_FAR
 from defenselib.papers.kit.frame import records
 from defenselib.papers.kit.verdict import UNDECIDED, VERDICTS
+from defenselib.papers.titles import TITLES
 from defenselib.plots import words
 from defenselib.plots.bars import stacked
 from defenselib.report import tables
@@ -28,7 +28,7 @@ from defenselib.report.html import Html, render
 VERSION = "0.1"
 SHOWN = "as shown"  # by the pages: then the best row of any profile, now the profile that answers most
 GONE = "no longer made"
-ORDER, PAPERS = (SHOWN, *RANK), (*printed.TITLES, "all")
+ORDER, PAPERS = (SHOWN, *RANK), (*TITLES, "all")
 NUMBER = ["paper", "exhibit", "row", "profile"]
 CLAIM = ["paper", "exhibit", "claim", "profile"]
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from defenselib.errors import InvalidValueError
 from defenselib.papers.kit import frame as frames
-from defenselib.papers.kit import printed
 from defenselib.papers.kit.verdict import NOT_COMPARABLE, VERDICTS
+from defenselib.papers.titles import TITLES
 from defenselib.plots import words
 from defenselib.report.html import FULL, Column, Html, render, width
 from defenselib.report.provenance import made_of
@@ -180,5 +180,5 @@ def _below(group: Sequence[frames.Row], rows: pd.DataFrame, keys: Sequence[str])
 def place(attrs: dict[Any, Any], where: str) -> str:
     """Where a number stands: exhibit and paper of a frame (its `attrs`), and the setting of its row."""
     paper, exhibit = attrs.get("paper"), attrs.get("exhibit")
-    named = f"{words.exhibit(exhibit)} of {printed.TITLES[paper]}" if paper and exhibit else ""
+    named = f"{words.exhibit(exhibit)} of {TITLES[paper]}" if paper and exhibit else ""
     return ": ".join(filter(None, (named, where)))

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from defenselib.experiments.result import Result
 from defenselib.papers.examples import name_of, of_one_image, one_image, paper_figure, pictures
-from defenselib.papers.kit import printed
 from defenselib.papers.kit.gates import RISE
 from defenselib.papers.kit.verdict import TOOK
+from defenselib.papers.titles import TITLES
 from defenselib.papers.undefended import Case
 from defenselib.plots import words
 from defenselib.plots.pictures import rows
@@ -82,7 +82,7 @@ def _names(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "attack": [name_of(Case(row["attack"], row["preset"])) for row in frame.to_dict("records")],
-            "preset": [words.label(name, "preset") if name in printed.TITLES else name for name in frame["preset"]],
+            "preset": [words.label(name, "preset") if name in TITLES else name for name in frame["preset"]],
         }
     )
 

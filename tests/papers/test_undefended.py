@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from defenselib import attacks
+from defenselib.attacks.badnets import BadNets
+from defenselib.attacks.base import Plan, Preset
 from defenselib.errors import UnknownNameError
-from defenselib.experiments import Store
+from defenselib.experiments import Experiment, Store
 from defenselib.papers import undefended
 from defenselib.papers.dst_dbr import properties
-from defenselib.papers.kit import printed
+from defenselib.papers.kit.request import Request, Thin
 from defenselib.papers.undefended import Case
 from defenselib.plots import pictures
 from defenselib.report import gallery
@@ -31,7 +34,26 @@ def test_every_attack_that_poisons_has_a_first_case_of_its_own() -> None:
     named = {case.attack for case in first}
     # The cat by its second name is Blend in every preset; it is listed once.
     assert named == {name for name in attacks.available() if attacks.ATTACKS[name].poisons} - {"blend-kitty"}
-    assert all(case.paper in printed.TITLES for case in undefended.cases())
+    strange = {case.preset for case in undefended.cases() if not case.paper} - {"own"}
+    assert not strange, "a preset is a paper's key, a variant that its tables print as an attack, or 'own'"
+
+
+def test_an_attack_of_no_paper_has_its_row_and_its_cells(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Patch(BadNets):
+        name = "patch"
+        presets: ClassVar = {"own": Preset(Plan(0.03, 3, "exact-nontarget"))}
+
+    monkeypatch.setitem(attacks.ATTACKS, "patch", Patch)
+    (case,) = undefended.cases(["patch"])
+    assert undefended.first_cases(["patch"]) == [case]
+    request = Request("smoke", False, Thin(attacks=("patch",)), None, store)
+    asked = [cell.experiment(grid.paper, "smoke", 0).resolve() for grid, cell in undefended.cells(request, {})]
+    assert [(one.attack.name, one.rate) for one in asked] == [("patch", 0.03), ("patch", 0.0)]
+    assert asked[0].hash == Experiment(attack="patch").resolve().hash, "what the user ran is found"
+    table = undefended.table("smoke", chosen=[case], store=store)
+    assert list(table["reason"]) == ["no result in the store"] and table["printed_asr"].isna().all()
+    said = str(gallery.success(table, "t"))
+    assert said.count("patch") == 1 and said.count("own") == 1
 
 
 def test_printed_numbers_are_those_of_the_undefended_resnet18() -> None:

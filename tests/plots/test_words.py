@@ -11,6 +11,7 @@ from defenselib import attacks, data, defenses, models
 from defenselib.papers.kit import frame, printed
 from defenselib.papers.kit.claims import OUTCOMES
 from defenselib.papers.kit.verdict import VERDICTS
+from defenselib.papers.titles import TITLES
 from defenselib.plots import style, words
 
 
@@ -45,7 +46,7 @@ def test_means_shares_and_counts() -> None:
 
 
 def test_every_setting_of_every_printed_table_is_said_in_words() -> None:
-    for paper in printed.TITLES:
+    for paper in TITLES:
         for key in printed.tables(paper):
             rows = printed.table(paper, key)
             for column in frame.axes(rows):

@@ -14,6 +14,7 @@ from defenselib.papers.asd import exhibits as asd
 from defenselib.papers.kit import frame, printed
 from defenselib.papers.kit.claims import OUTCOMES
 from defenselib.papers.kit.verdict import VERDICTS
+from defenselib.papers.titles import TITLES
 from defenselib.plots import words
 from defenselib.report import html, tables
 
@@ -60,7 +61,7 @@ def test_every_verdict_is_a_mark_and_a_word_that_the_style_sheet_knows(found, wo
 
 def test_settings_are_said_in_words():
     """No "ssl=mixmatch" on any page: every printed table, with all of its rows."""
-    for paper in printed.TITLES:
+    for paper in TITLES:
         for key in printed.tables(paper):
             rows = printed.table(paper, key)
             frame_ = frame.finish(rows, [{**frame.entry([1.0]), "verdict": "agrees"}] * len(rows), "laptop")

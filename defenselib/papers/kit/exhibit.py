@@ -23,6 +23,7 @@ from defenselib.papers.kit.gates import Before, Gate, Gating, undefended_alone
 from defenselib.papers.kit.grid import Grid, mode_of
 from defenselib.papers.kit.kept import Frames, kept
 from defenselib.papers.kit.request import AXES, Cell, Request, SeedRule, Thin, checked_request, one_seed
+from defenselib.papers.titles import TITLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -224,7 +225,7 @@ class Paper:
 
     @property
     def title(self) -> str:
-        return printed.TITLES[self.key]
+        return TITLES[self.key]
 
     @cached_property
     def exhibits(self) -> tuple[Exhibit, ...]:

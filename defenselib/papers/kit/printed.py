@@ -12,18 +12,12 @@ from typing import Any
 import pandas as pd
 
 from defenselib.errors import check_choice, unknown
+from defenselib.papers.titles import TITLES
 
 FOLDER = Path(__file__).parents[1] / "published"
 # The columns that say which number a row is; `published` follows them where the CSV has `value`.
 WHERE = ("dataset", "model", "attack", "target", "poisoning_rate", "defense", "variant", "metric")
 COLUMNS = (*WHERE, "published", "note")
-TITLES = {
-    "asd": "Backdoor Defense via Adaptively Splitting Poisoned Dataset (Gao et al., CVPR 2023)",
-    "bsd": "Bi-perspective Splitting Defense (Shen et al., ICML 2025)",
-    "vab": "The Victim and The Beneficiary (Zhu et al., ICCV 2023)",
-    "dst_dbr": "Effective Backdoor Defense by Exploiting Sensitivity of Poisoned Samples (Chen et al., NeurIPS 2022)",
-    "aabl": "Adversarially Robust Anti-Backdoor Learning (Zhao and Wressnegger, AISec 2024)",
-}
 
 
 def table(paper: str, exhibit: str) -> pd.DataFrame:
