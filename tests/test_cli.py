@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from defenselib import papers
+from defenselib import data, papers
 from defenselib.cli import app
 from defenselib.commands import results
 
@@ -164,7 +165,13 @@ def test_data_says_what_is_there_and_where_it_looked(tmp_path: Path, monkeypatch
     Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "cat" / "0.png")
     damaged = call("data", str(tmp_path / "mine"))
     assert damaged.exit_code == 1 and "holds no image" in damaged.stdout
-    (tmp_path / "mine" / "dog").rmdir()
+    for number in range(5):
+        for name in ("cat", "dog"):
+            Image.new("RGB", (8, 8)).save(tmp_path / "mine" / name / f"{number}.png")
+    whole = data.load_dataset(tmp_path / "mine").digest
+    said = call("data", "shapes", str(tmp_path / "mine")).stdout
+    assert f"digest of {tmp_path / 'mine'}: {whole}\n" in said and said.count("digest of") == 1
+    shutil.rmtree(tmp_path / "mine" / "dog")
     single = call("data", "shapes", str(tmp_path / "mine"))
     assert single.exit_code == 1 and "has one class, 'cat', it must have at least 2" in single.stdout
     told = refused("run", "--dataset", str(tmp_path / "mine"), "--profile", "smoke")

@@ -46,14 +46,21 @@ def status(
 def data(
     names: Annotated[list[str] | None, typer.Argument(help="Names or paths; all known ones if none.")] = None,
 ) -> None:
-    """Load data sets and print their sizes and digests; says which are missing and where it looked. Exit code 1 where
-    one that was named is missing or damaged."""
+    """Load data sets and print their sizes and digests, in full of those that are named; says which are missing and
+    where it looked. Exit code 1 where one that was named is missing or damaged."""
     from defenselib.data import search_path
     from defenselib.report.status import data_sets
 
     typer.echo(f"searched: {', '.join(map(str, search_path()))}")
     frame = data_sets(tuple(names or ()))
-    show(frame.drop(columns="note"), "data sets")
+    shown = frame.drop(columns="note")
+    if "digest" in shown:
+        shown["digest"] = shown["digest"].str[:16]
+    show(shown, "data sets")
+    if names and "digest" in frame:
+        found = frame.loc[frame["digest"].notna() & (frame["where"] != "drawn"), ["data set", "digest"]]
+        for name, digest in found.itertuples(index=False):
+            typer.echo(f"digest of {name}: {digest}")
     for note in frame["note"]:
         if note:
             typer.echo(note)
@@ -133,13 +140,15 @@ def profile_command(
 ) -> None:
     """What a profile makes of the papers' schedules: steps, exposures to poison, passes, stage by stage."""
     from defenselib.defenses import DEFENSES
-    from defenselib.experiments.schedule import derived
+    from defenselib.experiments.schedule import derived, rule_of
 
+    if defense is not None:
+        rule_of(check_choice("defense", defense, DEFENSES))
     frame = derived(check_profile(name), dataset=dataset, attack=attack)
     if defense is not None:
-        frame = frame[frame["defense"] == check_choice("defense", defense, DEFENSES)]
+        frame = frame[frame["defense"] == defense]
     if frame.empty:
-        raise InvalidValueError(f"profile {name!r} leaves out {dataset!r}, or has no stage of {defense!r}")
+        raise InvalidValueError(f"profile {name!r} leaves out {dataset!r}")
     for column in frame.columns[2:]:
         digits = 1 if column.startswith("passes") else 0
         frame[column] = frame[column].map(f"{{:,.{digits}f}}".format)

@@ -112,7 +112,8 @@ class Cell:
         found = datasets.source_of(dataset)
         if found != resolved.source:
             raise DataError(
-                f"the {resolved.dataset!r} at hand is {found!r}, the experiment asks for {resolved.source!r}; get "
+                f"the {resolved.dataset!r} at hand is {found!r}, the experiment asks for {resolved.source!r}"
+                f"{'' if resolved.source in datasets.digests else ', of which data/digests.json has no digest'}; get "
                 f"that copy, or ask for this one with source={found!r} (its results are kept apart)"
             )
         return place(dataset, self.device)

@@ -7,13 +7,14 @@ split, the curves. It counts the layers with weights alone, no normalisation, no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from defenselib.experiments.result import Result
-from defenselib.experiments.schedule import RULES, Sizes
+from defenselib.experiments.schedule import RULES, Sizes, rule_of
 from defenselib.learning.semi_supervised import MixMatch
 
 if TYPE_CHECKING:
@@ -114,9 +115,9 @@ def adds_of(model: str, classes: int, image_size: int, width: int) -> Adds:
 
 def floor(defense: str, settings: Any, sizes: Sizes, adds: Adds) -> float:
     """Multiply-adds of all stages of a method, without those of a model that it repairs; settings: its hyper-parameters
-    by name."""
+    by name. Errors: InvalidValueError for a method without a schedule."""
     whole = 0.0
-    for stage in RULES[defense](settings, sizes):
+    for stage in rule_of(defense)(settings, sizes):
         rule = PASSES.get((defense, stage.name), Passes())
         passes = rule if isinstance(rule, Passes) else rule(settings)
         times = settings.epochs - settings.stage2_end if stage.name == "one virtual model" and defense == "asd" else 1
@@ -125,10 +126,12 @@ def floor(defense: str, settings: Any, sizes: Sizes, adds: Adds) -> float:
 
 
 def floor_of(result: Result) -> float:
-    """Multiply-adds that a finished cell's schedule needs at least. Raises KeyError for a method without a schedule."""
+    """Multiply-adds that a finished cell's schedule needs at least; NaN for a method without a schedule."""
     from defenselib import data, defenses
 
     told = result.experiment
+    if told["defense"] not in RULES:
+        return math.nan
     about = data.info(told["dataset"])
     adds = adds_of(told["model"], about.num_classes, about.image_size, int(told["width"]))
     sizes = Sizes(int(told["train_size"]), result.poisoned_count)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from defenselib.errors import InvalidValueError
 from defenselib.experiments.experiment import Experiment, Resolved
 from defenselib.experiments.profile import LeftOutError
 from defenselib.experiments.resolve import facts_of
@@ -67,9 +68,16 @@ Rule = Callable[[Any, Sizes], list[Stage]]
 def stages(resolved: Resolved) -> list[Stage]:
     """The stages of a resolved experiment. Where a method splits its data the split is taken to be right."""
     sizes = Sizes(resolved.train_size, expected_poison(resolved))
-    found = RULES[resolved.defense.name](resolved.defense, sizes)
+    found = rule_of(resolved.defense.name)(resolved.defense, sizes)
     below = [] if resolved.upstream is None else stages(resolved.upstream)
     return [*(Stage(f"before: {item.name}", item.steps, item.passes, item.exposures) for item in below), *found]
+
+
+def rule_of(defense: str) -> Rule:
+    """How the stages of a defense follow from its settings. Errors: InvalidValueError for one without a schedule."""
+    if defense not in RULES:
+        raise InvalidValueError(f"defense {defense!r} has no schedule; add its stages to RULES in {__name__}")
+    return RULES[defense]
 
 
 def expected_poison(resolved: Resolved) -> int:

@@ -86,7 +86,7 @@ def _data_set(name: str, named: bool) -> dict[str, object]:
         "train": str(len(found.train)),
         "test": str(len(found.test)),
         "source": data.source_of(found),
-        "digest": found.digest[:16],
+        "digest": found.digest,
         "seconds": f"{time.perf_counter() - started:.2f}",
         "note": "",
     }

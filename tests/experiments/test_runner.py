@@ -29,6 +29,7 @@ from defenselib.learning.context import Context
 
 # ASD in all its stages, as short as it can be.
 SHORT = {"iterations": 2, "stage1_end": 1, "stage2_end": 2, "epochs": 4}
+KNOWN = "cifar10-jpeg"  # a copy whose digest is committed
 
 
 def numbers(result: Result) -> tuple[Any, ...]:
@@ -161,8 +162,12 @@ def test_stop_after_ends_early_even_if_killed_there(tmp_path: Path, monkeypatch:
 
 def test_another_copy_of_the_data_is_an_error_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells.Cell, "poison", lambda *_: pytest.fail("went on"))
-    with pytest.raises(DataError, match="source='shapes'"):
-        run(Experiment(dataset="shapes", source="another"), Store(tmp_path), device="cpu", progress=False)
+    for source, told in (
+        ("another", "'another', of which data/digests.json has no digest; get"),
+        (KNOWN, f"'{KNOWN}'; get"),
+    ):
+        with pytest.raises(DataError, match=f"{told} that copy, .* source='shapes'"):
+            run(Experiment(dataset="shapes", source=source), Store(tmp_path), device="cpu", progress=False)
 
 
 def test_holdout_replaces_the_test_set(tmp_path: Path) -> None:

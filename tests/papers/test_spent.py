@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from defenselib import defenses
 from defenselib.bench import steps
 from defenselib.bench.loops import Size
-from defenselib.errors import DataError
-from defenselib.experiments import Result, Store
+from defenselib.errors import DataError, InvalidValueError
+from defenselib.experiments import Result, Store, schedule
 from defenselib.papers import spent
 from defenselib.report import costs
 
@@ -63,6 +64,18 @@ def test_a_share_is_held_against_plain_training_on_the_same_machine(spend: Calla
     more = found.loc[("asd", False), "adds"] / found.loc[("none", False), "adds"]
     assert found.loc[("asd", False), "share"] == pytest.approx(100.0 * more / 4)
     assert math.isnan(found.loc[("asd", True), "share"]), "nobody ran plain training there"
+
+
+def test_a_method_without_a_schedule_has_no_floor(
+    spend: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(defenses.DEFENSES, "own", type("Own", (defenses.DEFENSES["none"],), {"name": "own"}))
+    found = spent.measured([spend(CPU, 0.0, 100.0), spend(CPU, 0.0, 300.0, defense="own")]).set_index("defense")
+    assert dict(found["seconds"]) == {"none": 100.0, "own": 300.0}
+    assert found.loc["own", ["adds", "pace", "share"]].isna().all() and found.loc["none", "adds"] > 0
+    assert math.isnan(spent.paper_floor("own", "cifar10"))
+    with pytest.raises(InvalidValueError, match=r"'own' has no schedule; add its stages to RULES in .*schedule"):
+        schedule.rule_of("own")
 
 
 def test_printed_times_are_whole_methods_in_hours() -> None:
