@@ -74,7 +74,8 @@ def test_every_notebook_is_a_page_and_every_page_exists(root: Path) -> None:
     pages = toc_pages()
     executed = {Path(page).name for page in pages if page.startswith("book/_executed/")}
     notebooks = {path.stem for path in (root / "notebooks").glob("*.ipynb")} - {"verdicts"}
-    assert executed == notebooks | {f"verdicts-{key}" for key in papers.available()}  # one notebook, a page a paper
+    unlike = executed ^ (notebooks | {f"verdicts-{key}" for key in papers.available()})  # one notebook, a page a paper
+    assert not unlike, f"_toc.yml needs book/_executed/NAME for every notebook, verdicts-KEY for every paper: {unlike}"
     for page in pages:
         assert page.startswith("book/_executed/") or (root / f"{page}.md").is_file(), page
 

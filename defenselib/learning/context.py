@@ -124,7 +124,8 @@ class Context:
         return autocast(self.device, self.precision == "bf16")
 
     def observe(self, event: str, **what: Any) -> None:
-        """Report to whoever watches: "epoch", "split", "scores", "target". Draws nothing, changes nothing."""
+        """Report to whoever watches: "epoch", "split", "scores", "features", "kept", "target" (what each takes: see
+        `experiments.measure.observer`). Draws nothing, changes nothing."""
         if self._observer is not None:
             self._observer(event, **what)
 

@@ -85,6 +85,7 @@ def supervised_epoch(
 ) -> float:
     """One pass over `train` with its given labels; returns the mean loss.
 
+    loss_function: of logits float32 (N, C) and labels int64 (N,), to the scalar that is descended.
     stream: name of the random streams for order and augmentation. The last, incomplete batch is kept.
     Raises TrainingDivergedError when the loss is not finite.
     """

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from defenselib import papers
+
 PICTURE = (Path(__file__).parent / "picture.js").read_text(encoding="utf-8")
 CONTROLS = "select, input[type=range], input[type=checkbox], .noUi-handle, .widget-toggle-buttons, button"
 WIDGET = 'script[type="application/vnd.jupyter.widget-view+json"]'
 NOT_OURS = ".copybtn, .toggle-button, summary, .widget-toggle-buttons button, .dt-container *"  # or part of a control
-PAPERS = {"asd", "bsd", "vab", "dst_dbr", "aabl"}
+PAPERS = {*papers.available()}
 
 
 def picture(root: Any, other_than: str | None = None) -> str:

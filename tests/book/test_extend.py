@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```\{code-block\} (\w+)\n:caption: ([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVERY = ("attacks/test_every_attack.py", "defenses/test_every_defense.py", "experiments/test_registry.py")
+EVERY += ("experiments/test_schedule.py", "experiments/test_floors.py")
 
 
 def patched(text: str, diff: str) -> str:
@@ -44,7 +46,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / part, folder / part, ignore=skipped)
     shutil.copy(ROOT / "pyproject.toml", folder)
     blocks = BLOCK.findall((ROOT / "book" / "extend.md").read_text())
-    assert [kind for kind, _, _ in blocks] == ["python", "diff", "python", "diff", "diff", "python"]
+    assert [kind for kind, _, _ in blocks] == ["python", "diff", "python", "diff", "diff", "diff", "python"]
     for kind, name, code in blocks:
         file = folder / ("try_it.py" if name == "Try it" else name.strip('"`'))
         if kind == "python":
@@ -70,12 +72,17 @@ def python(folder: Path, *arguments: str) -> str:
 
 
 def test_the_newcomers_pass_what_every_method_passes(copy: Path) -> None:
-    tests = [f"tests/{name}" for name in EVERY]
-    said = python(
-        copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "border or low-loss or tiny_settings", *tests
-    )
+    tests, mine = [f"tests/{name}" for name in EVERY], "border or low-loss or tiny_settings or its_stages"
+    said = python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", mine, *tests)
     passed = re.search(r"(\d+) passed", said)
     assert passed and int(passed[1]) >= 30, said
+
+
+def test_the_pages_across_the_papers_plan_the_newcomers(copy: Path) -> None:
+    said = python(copy, "-m", "defenselib", "plan", "--profile", "smoke", "--attack", "border", "--json")
+    cells = json.loads(said)["cells"]
+    planned = {(page, cell["fields"].get("defense", "none")) for cell in cells for page in cell["exhibits"]}
+    assert {("leaderboard", "low-loss"), ("leaderboard", "none"), ("attacks", "none")} <= planned
 
 
 def test_the_code_of_the_last_section_runs(copy: Path) -> None:

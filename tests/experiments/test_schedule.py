@@ -16,7 +16,9 @@ def paper() -> pd.DataFrame:
 
 
 def test_every_defense_has_its_stages(paper: pd.DataFrame) -> None:
-    assert set(RULES) == set(DEFENSES) == set(paper.index.get_level_values("defense"))
+    unlike = set(RULES) ^ set(DEFENSES)
+    assert not unlike, f"RULES of experiments/schedule.py needs the stages of every defense, and of no other: {unlike}"
+    assert set(DEFENSES) == set(paper.index.get_level_values("defense"))
     assert (paper["steps_paper"] > 0).all() and (paper["passes_paper"] > 0).all()
     assert (paper["exposures_paper"] <= paper["passes_paper"] * 50_000 + 1e-6).all(), "poison is part of what is seen"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,9 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from defenselib import papers
+from defenselib import attacks, defenses, papers
 from defenselib.papers.kit import frame, printed
 from defenselib.papers.kit.verdict import VERDICTS
+from defenselib.papers.titles import TITLES
 from defenselib.plots import bars, canvas, charts, panels, pictures, style
 
 
@@ -139,7 +141,13 @@ def test_no_two_names_look_the_same(table: dict[str, tuple[str, str]]) -> None:
     assert len(set(looks)) == len(looks)
 
 
+@pytest.mark.parametrize(("known", "table"), [(attacks, style.ATTACKS), (defenses, style.METHODS)])
+def test_every_method_has_a_look(known: Any, table: dict[str, tuple[str, str]]) -> None:
+    missing = set(known.available()) - set(table)
+    assert not missing, f"plots/style.toml needs a colour and a marker, which no other has, of {missing}"
+
+
 def test_every_name_of_the_papers_has_a_look() -> None:
-    for paper in printed.TITLES:
+    for paper in TITLES:
         missing = set(printed.vocabulary(paper, "attack")) - set(style.ATTACKS)
         assert not missing, (paper, missing)
