@@ -360,6 +360,14 @@ def test_what_the_chapter_on_bsd_says_of_chosen_pools() -> None:
     assert (rows.loc[10:11, "clean_size"] < 4400).all() and rows.loc[11, "acc"] < 50
 
 
+def test_what_the_page_on_laptop_says_of_another_network(root: Path) -> None:
+    ran = [found("bsd", attack, "none", model="mobilenet_v2") for attack in ("badnets", "blend")]
+    assert f"(ASR {' and '.join(f'{one.asr:.0f}' for one in ran)})" in (root / "book" / "laptop.md").read_text()
+    assert all(one.asr < 50 for one in ran)
+    repaired = [frame("bsd", name).query("model == 'mobilenet_v2'") for name in ("table-14", "table-16")]
+    assert all(rows["reproduced"].isna().all() for rows in repaired)
+
+
 def test_what_the_chapter_on_dst_says_of_the_repairs() -> None:
     def of(attack: str, defense: str, metric: str) -> float:
         return number("dst_dbr", "table-2", dataset="cifar10", attack=attack, defense=defense, metric=metric)
