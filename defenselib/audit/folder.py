@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from defenselib.audit.layouts import find
 from defenselib.audit.names import visible
-from defenselib.audit.pictures import Content, Found, Header, Skipped, decode, look
+from defenselib.audit.pictures import MOST_CLASSES, Content, Found, Header, Skipped, decode, look
 from defenselib.data.types import ImageSet
 from defenselib.errors import DataError, check_range
 from defenselib.folders import expanded
@@ -28,7 +28,6 @@ from defenselib.plots.words import plural
 
 SIZES = (32, 64, 96, 128, 224)
 LEAST_SIZE, LARGEST_SIZE = 16, 512
-MOST_CLASSES = 1000
 _IN_MEMORY = 2 << 30  # bytes of pixels; more lie in a file without a name, which the system pages in
 _CHUNK = 64
 T = TypeVar("T")
@@ -41,7 +40,8 @@ class UserData:
     """A user's pictures, as a defense may see them.
 
     root: the folder, absolute. images: uint8 (N, 3, S, S) and labels int64 (N,). files: relative path of each image, or
-    `TABLE.parquet#ROW`, in their order. classes: folder names (with what a terminal would obey as escapes) by label.
+    `TABLE.parquet#ROW`, in their order. classes: names of folders or labels of a table (with what a terminal would obey
+    as escapes) by label.
     skipped: what is not among them, and why. notes: what was done, in sentences.
     """
 
@@ -53,19 +53,24 @@ class UserData:
     notes: tuple[str, ...]
 
 
-def read_folder(root: str | Path, image_size: int | None = None, *, progress: bool = False) -> UserData:
-    """Read a folder of class folders, a train/ tree of them, Parquet tables, or a data set as torchvision stores it.
+def read_folder(
+    root: str | Path, image_size: int | None = None, *, label_column: str | None = None, progress: bool = False
+) -> UserData:
+    """Read a folder of class folders, a train/ tree of them, images beside a table of labels (labels.csv, metadata.csv,
+    metadata.jsonl), Parquet tables, or a data set as torchvision stores it.
 
     image_size: side S in pixels, 16 to 512; None takes the one of 32, 64, 96, 128 and 224 that is nearest to the median
-    shorter side. Pictures are resized as a whole. Errors: DataError for a folder that is none or holds no data set of 2
-    to 1,000 classes with a readable picture, InvalidValueError for a size.
+    shorter side. Pictures are resized as a whole. label_column: where a table has the labels; None: the only column
+    that could be it, in Parquet one of a usual name. Errors: DataError for a folder that is none or holds no data set
+    of 2 to 1,000 classes with a readable picture, NoTableError (a DataError) for a column where there is no table,
+    InvalidValueError for a size, UnknownNameError for a column.
     """
     if image_size is not None:
         check_range("image_size", image_size, LEAST_SIZE, LARGEST_SIZE)
     place = _checked(root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on damaged notes: what matters is reported by file
-        found = find(place)
+        found = find(place, label_column)
         names = _shown(found.classes, place)
         seen = list(_each(found, look, len(found.names), "looking", progress))
         headers = [item for item in seen if isinstance(item, Header)]
@@ -100,7 +105,10 @@ def _checked(root: str | Path) -> Path:
         what = "is a file; give the folder that holds it" if place.exists() else "does not exist"
     except (OSError, ValueError) as error:
         what = f"cannot be looked at ({error})"
-    raise DataError(f"{place} {what}; a folder of class folders, Parquet tables or a torchvision data set is needed")
+    raise DataError(
+        f"{place} {what}; a folder of class folders, images with a table of labels, Parquet tables or a torchvision "
+        "data set is needed"
+    )
 
 
 def _each(

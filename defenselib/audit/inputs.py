@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from defenselib.audit.folder import UserData
+from defenselib.audit.folder import UserData, read_folder
+from defenselib.audit.layouts import NoTableError
 from defenselib.data.types import ImageSet
 from defenselib.errors import InvalidValueError, unknown
+
+
+def read_beside(root: Path, image_size: int, label_column: str | None, *, progress: bool = False) -> UserData:
+    """Clean or test images: those of a table by the column that the data's labels stand in, class folders as they are.
+
+    Errors: as `read_folder`, but for a column where there is no table.
+    """
+    try:
+        return read_folder(root, image_size, label_column=label_column, progress=progress)
+    except NoTableError:
+        return read_folder(root, image_size, progress=progress)
 
 
 def matched(given: UserData, data: UserData, option: str, every_class: bool = False) -> ImageSet:

@@ -22,6 +22,7 @@ from defenselib.data.sources.images import Content, RefusedError, open_taken
 MOST_PIXELS = 50_000_000  # of one picture: 150 MB when decoded
 MOST_BYTES = 256_000_000  # of one file
 LEAST_SIDE = 8
+MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,10 @@ def find_tree(root: Path, tables: Collection[Path] = ()) -> Found:
     if not files:
         link = next((item for item in walk.skipped if item.reason.startswith("symbolic link")), None)
         more = f"; {visible(link.file)} is a symbolic link, which is not followed" if link else ""
-        raise DataError(f"{root} has no images in class folders; expected CLASS/*.png or train/CLASS/*.png{more}")
+        raise DataError(
+            f"{root} has no images in class folders; expected CLASS/*.png or train/CLASS/*.png, or images beside a "
+            f"table of their names and labels (labels.csv){more}"
+        )
     notes = [] if test is None else [f"{visible(walk.relative(test))}/ holds test images, which are not looked at"]
     return Found(
         names=tuple(files),
@@ -75,7 +78,21 @@ def find_tree(root: Path, tables: Collection[Path] = ()) -> Found:
 
 def below(root: Path) -> list[str]:
     """Relative paths of all files below `root` that a tree could hold."""
-    return sorted(_Walk(root).files(root))
+    return walked(root)[0]
+
+
+def walked(root: Path) -> tuple[list[str], dict[str, str]]:
+    """`below`, and what is not followed or hidden: its relative path with the reason."""
+    walk = _Walk(root)
+    files = sorted(walk.files(root))
+    return files, {item.file: item.reason for item in walk.skipped}
+
+
+def note_of_links(count: int) -> list[str]:
+    """What is said of so many links to files that are read; nothing of none."""
+    if count == 1:
+        return ["1 symbolic link is read as the file that it stands for"]
+    return [f"{count} symbolic links are read as the files that they stand for"] if count else []
 
 
 def others(root: Path, read: Collection[Path], reason: Callable[[Path], str]) -> tuple[Skipped, ...]:
@@ -104,9 +121,7 @@ class _Walk:
         self.skipped.append(Skipped(self.relative(path), reason))
 
     def notes(self) -> list[str]:
-        if self.links == 1:
-            return ["1 symbolic link is read as the file that it stands for"]
-        return [f"{self.links} symbolic links are read as the files that they stand for"] if self.links else []
+        return note_of_links(self.links)
 
     def files(self, folder: Path) -> Iterator[str]:
         """Relative paths of the regular files below `folder`, and of links to such files inside the root."""

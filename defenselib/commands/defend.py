@@ -21,7 +21,7 @@ PROFILES = "How much work: demo, laptop, gpu, paper; smoke shows that it runs."
 
 
 def defend_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of class folders, or Parquet tables.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Class folders, a table of labels, or Parquet.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is delivered; new or empty.")],
     defense: Annotated[str, typer.Option(help=METHODS)] = "bsd",
     clean: Annotated[
@@ -32,6 +32,9 @@ def defend_command(
     ] = None,
     image_size: Annotated[
         str | None, typer.Option(metavar="PIXELS", help="Side of the images, 16 to 512; else chosen by what there is.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of the labels, where a table leaves a choice.")
     ] = None,
     profile: Annotated[str, typer.Option(help=PROFILES)] = "laptop",
     holdout: Annotated[str, typer.Option(metavar="SHARE", help="Of the files, held out; 0 to 0.5.")] = "0.1",
@@ -47,6 +50,7 @@ def defend_command(
     """
     from defenselib.audit.defend import Plan, Settings, defend
     from defenselib.audit.folder import read_folder
+    from defenselib.audit.inputs import read_beside
     from defenselib.audit.methods import check_defense
     from defenselib.audit.outfolder import REPORT, check_apart, check_finished, check_free, finished
     from defenselib.cpu.devices import chosen_device
@@ -61,9 +65,11 @@ def defend_command(
     before = finished(out)
     if before is None:
         check_free(out)
-    data = read_folder(folder, side, progress=progress)
+    data = read_folder(folder, side, label_column=label_column, progress=progress)
     size = data.images.image_size
-    trusted, unseen = (None if part is None else read_folder(part, size, progress=progress) for part in (clean, test))
+    trusted, unseen = (
+        None if part is None else read_beside(part, size, label_column, progress=progress) for part in (clean, test)
+    )
     plan = Plan(data, settings, trusted, unseen, device)
     if before is not None:
         check_finished(out, before, plan.request())

@@ -26,11 +26,14 @@ FAILS = {"alarm": 1, "unknown": 3}  # exit statuses of --fail-on-alarm; 2 says t
 
 def scan_command(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Class folders, Parquet tables, or as torchvision stores.")
+        Path, typer.Argument(metavar="DIR", help="Class folders, a table of labels, Parquet, torchvision's.")
     ],
     image_size: Annotated[
         str | None,
         typer.Option(metavar="INTEGER", help="Side in pixels, 16 to 512; by the images if not given."),
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of the labels, where a table leaves a choice.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html, suspects.csv, skipped.csv, scan.json.")
@@ -59,7 +62,7 @@ def scan_command(
     number = int(check_range("seed", convert(seed, int, "--seed"), 0, 2**63 - 1))
     size = None if image_size is None else convert(image_size, int, "--image-size")
     out = None if out is None else check_scan(expanded(out), expanded(folder).absolute())
-    data = read_folder(folder, size, progress=progress)
+    data = read_folder(folder, size, label_column=label_column, progress=progress)
     expected = seconds_for(data, budget, device)
     if dry_run and as_json:
         typer.echo(json.dumps(planned(data, expected), ensure_ascii=True))

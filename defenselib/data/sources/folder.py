@@ -21,6 +21,7 @@ _SPLIT = re.compile(
     r"(?:(?P<train>train|training)|(?P<test>test|testing)|(?P<val>val|valid|validation|eval|evaluation|dev))"
     r"(?:set|images?|data)?"
 )
+_DIGITS = 300  # of a class that is a number: Python turns no text of any length into one
 Row = tuple[int, str, str]  # line of the table, file, class
 
 
@@ -109,8 +110,14 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders below `folder`, in label order."""
-    names = subfolders(folder)
-    return sorted(names, key=lambda name: (int(name), name)) if all(name.isdecimal() for name in names) else names
+    return label_order(subfolders(folder))
+
+
+def label_order(names: Iterable[str]) -> list[str]:
+    """Class names in the order of their labels: sorted, and by value where all are numbers."""
+    found = sorted(names)
+    numbers = all(name.isdecimal() and len(name) <= _DIGITS for name in found)
+    return sorted(found, key=lambda name: (int(name), name)) if numbers else found
 
 
 def listing_of(
