@@ -35,7 +35,7 @@ def flat(root: Path, folder: str = "", names: tuple[str, ...] = tuple(name for n
     return root
 
 
-def table(path: Path, rows: list[Any], head: tuple[str, ...] | None = HEAD, code: str = "utf-8", **marks: str) -> None:
+def table(path: Path, rows: list[Any], head: tuple[str, ...] | None = HEAD, code: str = "utf-8", **marks: Any) -> None:
     with path.open("w", newline="", encoding=code) as file:
         csv.writer(file, **({"lineterminator": "\n"} | marks)).writerows([head, *rows] if head else rows)
 
@@ -85,8 +85,9 @@ def test_one_table_in_many_spellings_reads_as_class_folders(kind: str, folder: s
     assert same(data, read_folder(tmp_path / "tree"))
 
 
+@pytest.mark.slow
 def test_a_scan_says_the_same_of_class_folders_and_of_a_table(tmp_path: Path) -> None:
-    example = drawn(tmp_path / "tree", 120)
+    example = drawn(tmp_path / "tree", 60)
     tree, root = read_folder(example.folder), tmp_path / "flat"
     root.mkdir()
     for row, file in enumerate(tree.files):
@@ -100,25 +101,26 @@ def test_a_scan_says_the_same_of_class_folders_and_of_a_table(tmp_path: Path) ->
     assert torch.equal(one["flagged"], other["flagged"]) and one["words"] == other["words"]
 
 
-TEXTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="/\\\0"), min_size=1, max_size=12)
-PARTS = TEXTS.filter(lambda text: text.strip(". \t\r\n") == text and not text.startswith("__") and text.isprintable())
+CHARACTERS = {"max_codepoint": 0x2FFF, "exclude_categories": ["C", "Z"], "exclude_characters": "/\\"}
+LABEL = st.text(st.characters(**CHARACTERS, include_characters=" "), max_size=9).map("c{}d".format)
+NAME = st.text(st.characters(**CHARACTERS, include_characters=" \n\r\t"), max_size=9).map("n{}e.png".format)
 
 
-@settings(max_examples=40)
+@pytest.mark.slow
+@settings(max_examples=25)
 @given(
-    rows=st.lists(st.tuples(PARTS, st.booleans()), min_size=4, max_size=8, unique_by=lambda row: row[0].casefold()),
-    labels=st.lists(PARTS, min_size=2, max_size=2, unique=True),
+    names=st.lists(NAME, min_size=4, max_size=6, unique_by=str.casefold),
+    labels=st.lists(LABEL, min_size=2, max_size=2, unique=True),
     mark=st.sampled_from(",;\t"),
     order=st.randoms(use_true_random=False),
 )
-def test_names_and_labels_of_any_kind_come_back(rows: list[Any], labels: list[str], mark: str, order: Any) -> None:
-    given = {f"{name}.png": labels[said] for name, said in rows}
-    given |= dict(zip(list(given)[:2], labels, strict=True))
+def test_names_and_labels_of_any_kind_come_back(names: list[str], labels: list[str], mark: str, order: Any) -> None:
+    given = {name: labels[i % 2] for i, name in enumerate(names)}
     with tempfile.TemporaryDirectory() as place:
         root = flat(Path(place), names=tuple(given))
         written = list(given.items())
         order.shuffle(written)
-        table(root / "labels.csv", written, delimiter=mark)
+        table(root / "labels.csv", written, delimiter=mark, quoting=csv.QUOTE_ALL)
         assert read(read_folder(root)) == given
         (root / "labels.csv").unlink()
         objects(root / "metadata.jsonl", written)
