@@ -154,7 +154,7 @@ def test_every_row_and_every_file_is_read_or_told(tmp_path: Path) -> None:
         "/etc/passwd": "leads out of the folder (line 18 of labels.csv)",
         "C:\\0.png": "leads out of the folder (line 19 of labels.csv)",
         "link.png": "symbolic link out of the folder",
-        "far": "symbolic link to a folder",
+        "far": "symbolic link out of the folder",
         "labels.csv#22": "names no file",
         "notes.txt": "file outside of the training images that are read",
     }
