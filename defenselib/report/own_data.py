@@ -144,7 +144,7 @@ def models(caption: str, name: str = DELIVERED) -> Html:
     for (*key, rate), mine in frame.groupby(["dataset", "images", "profile", "attack", "rate"], sort=False):
         row = dict(zip(("data set", "files", "profile", "attack"), map(str, key), strict=True))
         last = mine.iloc[-1]
-        row["share"] = f"{100 * float(rate):g} %"
+        row["share"] = f"{100 * float(str(rate)):g} %"
         row |= {"poisoned": last["poisoned"], "scan": last["alarm"], "target right": _yes(last["target_right"])}
         for defense in defenses:
             made = mine[mine["defense"] == defense]
