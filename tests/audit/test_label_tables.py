@@ -40,8 +40,9 @@ def table(path: Path, rows: list[Any], head: tuple[str, ...] | None = HEAD, code
         csv.writer(file, **({"lineterminator": "\n"} | marks)).writerows([head, *rows] if head else rows)
 
 
-def objects(path: Path, rows: list[Any], head: tuple[str, ...] = HEAD) -> None:
-    path.write_text("".join(json.dumps(dict(zip(head, row, strict=True))) + "\n" for row in rows), encoding="utf-8")
+def objects(path: Path, rows: list[Any], head: tuple[str, ...] = HEAD, more: str = "") -> None:
+    lines = (json.dumps(dict(zip(head, row, strict=True))) + "\n" for row in rows)
+    path.write_text("".join(lines) + more, encoding="utf-8")
 
 
 def read(data: UserData) -> dict[str, str]:
@@ -191,7 +192,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
         ("a.csv cannot be read from line 2 on",),
     ),
     "no object": (
-        lambda root: (objects(root / "a.jsonl", ROWS), (root / "a.jsonl").open("a").write("{")),
+        lambda root: objects(root / "a.jsonl", ROWS, more="{"),
         ("a.jsonl has no JSON object on line 7",),
     ),
     "out": (
