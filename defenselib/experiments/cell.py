@@ -30,6 +30,7 @@ from defenselib.experiments.measure.observer import Observer
 from defenselib.experiments.result import Result
 from defenselib.experiments.shared import SharedStages
 from defenselib.experiments.spec import Resolved
+from defenselib.experiments.stops import in_shared_stage
 from defenselib.experiments.store import Store
 from defenselib.learning.context import Context, Stopped
 from defenselib.learning.evaluation import Evaluation, evaluate
@@ -114,7 +115,7 @@ class Cell:
             raise DataError(
                 f"the {resolved.dataset!r} at hand is {found!r}, the experiment asks for {resolved.source!r}"
                 f"{'' if resolved.source in datasets.digests else ', of which data/digests.json has no digest'}; get "
-                f"that copy, or ask for this one with source={found!r} (its results are kept apart)"
+                f"that copy, or ask for this one with source={found!r} (--source {found}; its results are kept apart)"
             )
         return place(dataset, self.device)
 
@@ -152,7 +153,8 @@ class Cell:
             upstream=upstream,
             observer=observer,
             stop_after=self.resolved.stop_after,
-            cache=self._shared,
+            # From the store a stage comes whole, and nothing would stop in it.
+            cache=None if in_shared_stage(self.resolved.stop_after) else self._shared,
         )
         return context, 0 if given is None else len(given)
 

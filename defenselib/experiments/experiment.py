@@ -21,6 +21,7 @@ from defenselib.experiments.fields import arguments, checked, default_of, hyper_
 from defenselib.experiments.profile import PAPER_MODEL
 from defenselib.experiments.resolve import facts_of, make_attack, make_defense, rate_of, subset_size
 from defenselib.experiments.spec import Resolved, file_name, hash_of
+from defenselib.experiments.stops import check_stop
 
 __all__ = ["Experiment", "Resolved", "file_name", "hash_of"]
 
@@ -110,6 +111,8 @@ class Experiment:
         if self.rate and not attack.poisons:
             raise InvalidValueError(f"attack {attack.name!r} poisons nothing, rate is {self.rate}")
         share = train_size / facts.train_size
+        defense = make_defense(self.defense, self.defense_args, self.paper, profile, facts, share)
+        check_stop(self.stop_after, defense, facts.classes)
         return Resolved(
             dataset=facts.name,
             location=dataset,
@@ -120,7 +123,7 @@ class Experiment:
             rate=rate_of(self.rate, attack, profile, facts),
             target=target_of(attack, self.target, facts.classes),
             count=self.count or attack.plan.count,
-            defense=make_defense(self.defense, self.defense_args, self.paper, profile, facts, share),
+            defense=defense,
             seed=self.seed,
             train_size=train_size,
             profile=profile.name,
