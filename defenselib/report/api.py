@@ -115,8 +115,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _readable(item: inspect.Parameter) -> inspect.Parameter:
-    hidden = item.default is not item.empty and "<" in repr(item.default)
-    default = _Bare("...") if hidden else item.default
+    default = item.default if item.default is item.empty else _Bare(_said(item.default))
     return item.replace(default=default, annotation=_bare(item.annotation))
 
 
@@ -136,8 +135,19 @@ def _fields(cls: Any) -> str:
 
 def _default(item: Any) -> str:
     if item.default is not dataclasses.MISSING:
-        return f"`{item.default!r}`"
+        return f"`{_said(item.default)}`"
     return "empty" if item.default_factory is not dataclasses.MISSING else "needed"
+
+
+def _said(default: Any) -> str:
+    """A default as it is written: settings that are all usual as a call without arguments, dots for what has no text of
+    its own (a function, whose repr is an address that changes with every build)."""
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        kind = type(default)
+        required = [item for item in dataclasses.fields(kind) if item.default is item.default_factory]
+        if not required and default == kind():
+            return f"{kind.__name__}()"
+    return "..." if "<" in repr(default) else repr(default)
 
 
 def markdown(docstring: str) -> str:

@@ -148,6 +148,12 @@ def test_the_reference_lists_every_public_name() -> None:
             assert api.resolve(name).__doc__ and name in text
 
 
+def test_no_signature_in_the_reference_holds_an_address() -> None:
+    shown = {page: api.page(names_in(page))[0] for page in REFERENCE}
+    assert not [page for page, text in shown.items() if re.search(r" at 0x|<function|<bound", text)]
+    assert "| `setting` | `Setting()` |" in shown["api"]
+
+
 def test_an_unknown_name_in_the_reference_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'poison'"):
         api.page(["defenselib.poisn"])
