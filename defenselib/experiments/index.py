@@ -50,9 +50,10 @@ def state(root: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted(found))
 
 
-def starts(root: Path) -> frozenset[str]:
-    """What the files' names say before their hashes."""
-    return frozenset().union(*(_listing(folder).starts for folder in _profiles(root)))
+def starts(root: Path, profile: str = "") -> frozenset[str]:
+    """What the files' names say before their hashes; of one profile's alone where one is named."""
+    chosen = [folder for folder in _profiles(root) if profile in ("", os.path.basename(folder))]
+    return frozenset().union(*(_listing(folder).starts for folder in chosen))
 
 
 def _profiles(root: Path) -> list[str]:

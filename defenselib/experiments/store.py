@@ -61,10 +61,10 @@ class Store:
         for root in (*self.also, self.root):
             yield from index.find(root, key)
 
-    def starts(self) -> frozenset[str]:
-        """What the names of all results' files say before the hash (`spec.start_of`). An experiment whose name is not
-        among them has no result here, which is known without resolving it."""
-        return frozenset().union(*(index.starts(root) for root in (*self.also, self.root)))
+    def starts(self, profile: str = "") -> frozenset[str]:
+        """What the names of all results' files, or of one profile's, say before the hash (`spec.start_of`). An
+        experiment whose name is not among them has no result here, which is known without resolving it."""
+        return frozenset().union(*(index.starts(root, profile) for root in (*self.also, self.root)))
 
     def state(self) -> tuple[tuple[str, int, int], ...]:
         """What changes whenever a file of a result is added, rewritten or removed."""

@@ -21,7 +21,7 @@ from defenselib.papers import headlines
 from defenselib.papers.headlines import HEADLINES, Headline, Outcome
 from defenselib.papers.kit import claims
 from defenselib.papers.kit.frame import AVERAGE, WORST
-from defenselib.papers.kit.grid import LEFT_OUT, NO_RESULT
+from defenselib.papers.kit.grid import LEFT_OUT, NO_RESULT, OTHER_SETTING
 from defenselib.papers.kit.verdict import ASR_LOW
 from defenselib.plots import decision, words
 from defenselib.report.html import Html, badge
@@ -158,6 +158,8 @@ def reason_in_words(reason: str) -> str:
         return "averages over cells that are missing"
     if reason == NO_RESULT:
         return "that nobody has trained yet"
+    if reason == OTHER_SETTING:
+        return "that ran at an older or another setting alone"
     if reason.startswith(LEFT_OUT):
         why = reason.removeprefix(LEFT_OUT)
         kind = next((kind for kind in ("attack", "defense", "data set") if why.startswith(f"{kind} ")), "")

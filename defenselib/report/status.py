@@ -12,15 +12,16 @@ import pandas as pd
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.papers.costs import same_but_seed
+from defenselib.report.settings import Settings, apart
 
 if TYPE_CHECKING:
     from defenselib.papers.kit.exhibit import Paper
 
-CELL = ["profile", "dataset", "attack", "defense"]
+CELL = ["profile", "dataset", "attack", "defense", "setting"]
 
 
 def holdings(store: Store | None = None) -> pd.DataFrame:
-    """One row a cell: profile, dataset, attack, defense, seeds, committed, working (counts), and older_code.
+    """One row a cell: profile, dataset, attack, defense, setting, seeds, committed, working (counts), and older_code.
 
     A result that was kept lies in both stores and counts as committed. older_code: results whose method changed since.
     """
@@ -93,16 +94,25 @@ def _data_set(name: str, named: bool) -> dict[str, object]:
 
 
 def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
-    """One row a result, by profile: profile, dataset, attack, defense, paper, seed, acc, asr, minutes (wall clock),
-    cpu_minutes, memory_mb, python, torch, torchvision, numpy, defenselib, cpu, cores, threads, gpu, bf16, code
-    ("current", "older"), digest (of the code), data_digest, source, created, committed, cell (the same for all seeds).
+    """One row a result, by profile: profile, dataset, attack, defense, setting, paper, seed, acc, asr, minutes
+    (wall clock), cpu_minutes, memory_mb, python, torch, torchvision, numpy, defenselib, cpu, cores, threads, gpu, bf16,
+    code ("current", "older"), digest (of the code), data_digest, source, created, committed, cell (the same for all
+    seeds).
 
-    Nothing but the store is read, so no data need to be at hand. bf16 is "not recorded" for older results. smoke: with
+    setting: what is set otherwise than by today's recipe, in words (`settings.Settings`); of two results that differ in
+    nothing else it differs. Nothing but the store is read, so no data need to be at hand.
+
+    bf16 is "not recorded" for older results. smoke: with
     those that are no evidence.
     """
     found = store or default_stores()
     drawn = () if smoke else [name for name in profiles.available() if profiles.load(name).verdict == "none"]
-    rows = [_origin(result, found) for result in found.results() if result.profile not in drawn]
+    results = [result for result in found.results() if result.profile not in drawn]
+    rows = [_origin(result, found) for result in results]
+    names = [tuple(row[name] for name in NAMED) for row in rows]
+    words = Settings(found)
+    for row, said in zip(rows, apart(map(words.of, results), names, results), strict=True):
+        row["setting"] = said
     order = {name: position for position, name in enumerate(profiles.available())}
     frame = pd.DataFrame(rows, columns=None if rows else ORIGIN)
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)
@@ -110,8 +120,10 @@ def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
 
 VERSIONS = ("python", "torch", "torchvision", "numpy", "defenselib")
 MACHINE = ("cpu", "cores", "threads", "gpu", "bf16")
+NAMED = ("profile", "dataset", "source", "attack", "defense", "paper", "seed")
 ORIGIN = [
-    *("profile", "dataset", "attack", "defense", "paper", "seed", "acc", "asr", "minutes", "cpu_minutes", "memory_mb"),
+    *("profile", "dataset", "attack", "defense", "setting", "paper", "seed"),
+    *("acc", "asr", "minutes", "cpu_minutes", "memory_mb"),
     *(*VERSIONS, *MACHINE),
     *("code", "digest", "data_digest", "source", "created", "committed", "cell"),
 ]
@@ -124,6 +136,7 @@ def _origin(result: Result, store: Store) -> dict[str, object]:
         "dataset": cell["asked"] or cell["dataset"],
         "attack": cell["attack"],
         "defense": f"{cell['defense']}+oracle" if cell["diagnostic"] else cell["defense"],
+        "setting": "",
         "seed": cell["seed"],
         "committed": result.path is not None and not result.path.is_relative_to(store.root),
         "paper": cell["paper"] or "",

@@ -22,6 +22,7 @@ def results(frame: pd.DataFrame, caption: str) -> Html:
     shown = {
         "profile": frame["profile"],
         **_named(frame),
+        "setting": frame["setting"],
         "recipe of": [words.label(name) if name else "the method" for name in frame["paper"]],
         "seed": frame["seed"],
         **{said: words.numbers(frame[name]) for said, name in numbers.items()},

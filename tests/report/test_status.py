@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from defenselib import data
+from defenselib import data, papers
 from defenselib.experiments import Experiment, Result, Store
 from defenselib.experiments.code_digest import code_of
+from defenselib.papers.kit.grid import NO_RESULT, OTHER_SETTING
 from defenselib.report import status, status_page
 
 CURRENT = {"cpu": "A chip", "cores": 2, "threads": 1, "gpu": None, "bf16": "software"}
@@ -65,6 +66,45 @@ def test_totals_count_cells_not_seeds(store: Store) -> None:
     (cell,) = status.holdings(store).to_dict("records")
     assert (cell["seeds"], cell["working"], cell["committed"], cell["older_code"]) == ("0, 1", 2, 0, 1)
     assert status.holdings(Store(store.root / "nothing")).empty
+
+
+def cell(**changed) -> Result:
+    """Another cell at laptop, by today's code."""
+    usual = {"dataset": "cifar10", "profile": "laptop", "attack": "badnets", "defense": "abl", "paper": "asd"}
+    resolved = Experiment(**usual | changed).resolve()
+    return result(
+        0, "current", experiment=resolved.describe(), spec=resolved.spec(), hash=resolved.hash, stem=resolved.stem
+    )
+
+
+def test_runs_that_differ_in_a_setting_alone_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    variants = ({"gamma": 0.4}, {"gamma": 0.4, "batch_size": 32})
+    for args in variants:
+        store.put(cell(defense_args=args))
+    said = list(status.provenance(store)["setting"])
+    assert sorted(said) == [f"superseded, or a variant: {words}" for words in ("gamma=0.4", "gamma=0.4, batch_size=32")]
+    for more in ({}, {"rate": 0.02}, {"stop_after": "isolate"}, {"measure": ("acc", "asr", "ra")}):
+        store.put(cell(**more))
+    frame = status.provenance(store)
+    told = {"gamma=0.4", "gamma=0.4, batch_size=32", "rate=0.02", "stop_after=isolate"}
+    told |= {f"as set today; measured {words}" for words in ("acc, asr", "acc, asr, ra")}
+    assert set(frame["setting"]) == told and len(status.holdings(store)) == len(told)
+    assert "stop_after=isolate" in status_page.results(frame, "All").text
+
+
+def test_a_cell_of_which_only_another_setting_ran_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    told = {"profile": "laptop", "attacks": ["blend"], "store": store}
+    table = papers.get("asd").exhibit("table-2")
+
+    def reasons() -> set[str]:
+        frame = table.reproduce(**told).query("dataset == 'cifar10' and attack == 'blend' and defense == 'abl'")
+        return set(frame["reason"])
+
+    assert reasons() == {NO_RESULT}
+    store.put(cell(attack="blend", defense_args={"gamma": 0.4}))
+    assert reasons() == {OTHER_SETTING}
 
 
 def test_copies_of_data_are_held_against_the_committed_digests(store: Store) -> None:

@@ -19,6 +19,7 @@ from defenselib.papers.kit.request import Cell, Request, Thin
 
 LEFT_OUT = "left out at this profile: "
 NO_RESULT = "no result in the store"
+OTHER_SETTING = "no result in the store at today's setting, only at another"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Grid:
             else:
                 results.append(result)
         if not results:
-            return Answer(reason="; ".join(failed) or otherwise)
+            return Answer(reason="; ".join(failed) or self._why_none(cell, seeds, otherwise))
         notes = failed
         notes += [f"{len(results)} of {len(seeds)} seeds; seed {', '.join(map(str, absent))} not run"] if absent else []
         if not all(result.made_by_current_code() for result in results):
@@ -139,6 +140,16 @@ class Grid:
         if rule is not None and rule.use is not None:
             notes.append(f"ran on {rule.use} in place of {cell.dataset}")
         return Answer(tuple(results), "; ".join(notes))
+
+    def _why_none(self, cell: Cell, seeds: tuple[int, ...], otherwise: str) -> str:
+        """`otherwise`, or that the profile has a result of the cell's own name and no option: a later recipe, or
+        profile, sets it otherwise than when it ran."""
+        if otherwise != NO_RESULT or cell.options.get("defense_args") or cell.options.get("attack_args"):
+            return otherwise
+        label = label_of(cell.defense, cell.options.get("diagnostic"))
+        dataset = self._profile.dataset(cell.dataset)[0]
+        named = {start_of(dataset, cell.attack, label, seed) for seed in seeds}
+        return OTHER_SETTING if named & self._store.starts(self._profile.name) else otherwise
 
     def _find(self, cell: Cell, seed: int, run: bool) -> Result | None:
         if self._has_none(cell, seed):
