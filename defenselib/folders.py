@@ -117,6 +117,15 @@ def write_text(path: Path, text: str, variable: str = "") -> Path:
     return path
 
 
+def check_file(path: Path) -> Path:
+    """`path`, its folder made. Errors: FolderError, before the work whose outcome cannot be written there."""
+    make(path.absolute().parent)
+    with writing(path), tempfile.TemporaryFile(dir=path.absolute().parent):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    return path
+
+
 def set_aside(path: Path, variable: str = "") -> Path:
     """Move a damaged file or folder to `NAME.damaged` (`.damaged-2`, ...) beside it; the new path.
 

@@ -92,6 +92,14 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], words: str) -> None:
     assert words in refused(*arguments)
 
 
+def test_a_plan_that_cannot_be_written_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("defenselib.papers.plan.make", lambda *_, **more: pytest.fail("was made"))
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "plan.json"):
+        assert "cannot write" in refused("plan", "--paper", "asd", "--output", str(place))
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_status_counts_results_by_cell() -> None:
     run_tiny()
     said = call("status").stdout

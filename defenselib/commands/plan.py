@@ -55,7 +55,7 @@ def plan_command(
     rows: Annotated[int, typer.Option(min=0, help="Missing cells to show in the table.")] = 40,
 ) -> None:
     """Which cells stand behind the papers' exhibits, which are missing, what they cost and how much they answer."""
-    from defenselib import papers
+    from defenselib import folders, papers
     from defenselib.papers import plan as plans
     from defenselib.papers.planned import ORDERS
 
@@ -63,6 +63,8 @@ def plan_command(
     if as_commands and output is None:
         raise InvalidValueError("--commands needs --output plan.json: the commands read the plan from that file")
     seconds = None if budget is None else duration(budget)
+    if output is not None:
+        folders.check_file(output)
     made = plans.make(
         papers.available() if paper == ["all"] else paper,
         tuple(dict.fromkeys(map(check_profile, profile or ["laptop"]))),

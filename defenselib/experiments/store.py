@@ -148,10 +148,15 @@ class Store:
 
     def keep(self, key: Resolved | str, to: Store) -> Result:
         """Copy a result into another store (promotion to the committed ones), without its model."""
+        result = self.require(key)
+        return to.put(result, result.arrays)
+
+    def require(self, key: Resolved | str) -> Result:
+        """As `get`. Errors: also DefenseLibError where there is none."""
         result = self.get(key)
         if result is None:
             raise DefenseLibError(f"{self} has no result {key if isinstance(key, str) else key.hash}")
-        return to.put(result, result.arrays)
+        return result
 
     def _place(self, profile: str, stem: str) -> Path:
         """The path of a result's JSON, its folder made."""
@@ -215,13 +220,13 @@ def keep(
         raise DefenseLibError("no folder for committed results: set DEFENSELIB_RESULTS or name one")
     source = store or default_stores()
     own, target = Store(source.root), Store(folder)
-    kept = []
+    chosen = []
     for item in results:
         key = item if isinstance(item, str) else item.hash
         there = target.get(key)
         if replace or there is None or not there.made_by_current_code():
-            kept.append(own.keep(key, target))
-    return kept
+            chosen.append(own.require(key))  # all of them before the first is written
+    return [own.keep(result.hash, target) for result in chosen]
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from defenselib.errors import DefenseLibError
-from defenselib.experiments import Experiment, Resolved, Result
+from defenselib.experiments import Result, Store
 from defenselib.experiments.fields import plain
-from defenselib.experiments.store import Store
+
+if TYPE_CHECKING:
+    from defenselib.experiments.spec import Resolved
 
 USUAL = "as set today"
 MOST = 4  # settings that are named; of more, how many
@@ -38,10 +40,8 @@ class Settings:
         other = {name: value for name, value in then.items() if value != now.get(name)}
         if not other:
             return USUAL
-        told = [f"{name}={_said(value)}" for name, value in other.items()]
-        more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
         gone = not set(other) & set(QUESTION) and self._store.get(today) is None
-        return f"{'superseded, or a variant: ' * gone}{', '.join(told[:MOST])}{more}"
+        return f"{'superseded, or a variant: ' * gone}{_listed(other)}"
 
     def _recipe(self, result: Result) -> Resolved | None:
         told = result.experiment
@@ -50,6 +50,13 @@ class Settings:
         if where not in self._today:
             self._today[where] = _resolved(where)
         return self._today[where]
+
+
+def among(results: Sequence[Result]) -> str:
+    """What the first of some results sets otherwise than another of them, in words; empty where they agree. Needs no
+    recipe, thus not torch."""
+    first, *others = [_flat(result.experiment) for result in results]
+    return _listed({name: value for name, value in first.items() if any(value != one.get(name) for one in others)})
 
 
 def apart(settings: Iterable[str], names: Iterable[tuple[Any, ...]], results: Iterable[Result]) -> list[str]:
@@ -64,6 +71,8 @@ def apart(settings: Iterable[str], names: Iterable[tuple[Any, ...]], results: It
 
 
 def _resolved(where: tuple[Any, ...]) -> Resolved | None:
+    from defenselib.experiments import Experiment  # with torch, which whoever lists results does not need
+
     names = ("dataset", "attack", "defense", "paper", "profile", "source", "seed")
     # A paper that does not run an attack has no preset for it: then the default one counts, as on the pages.
     for args in ({}, {"preset": "asd"}):
@@ -81,6 +90,11 @@ def _flat(told: Flat) -> dict[str, Any]:
         for name, value in told[kind].items():
             found[name if name not in found else f"{kind.split('_')[0]} {name}"] = plain(value)
     return found
+
+
+def _listed(settings: Flat) -> str:
+    told = [f"{name}={_said(value)}" for name, value in settings.items()]
+    return ", ".join(told[:MOST]) + (f" and {len(told) - MOST} more" if len(told) > MOST else "")
 
 
 def _said(value: Any) -> str:

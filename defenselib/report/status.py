@@ -12,27 +12,39 @@ import pandas as pd
 from defenselib.errors import DataError
 from defenselib.experiments import Result, Store, default_stores, profiles
 from defenselib.papers.costs import same_but_seed
-from defenselib.report.settings import Settings, apart
+from defenselib.report.settings import Settings, among, apart
 
 if TYPE_CHECKING:
     from defenselib.papers.kit.exhibit import Paper
 
-CELL = ["profile", "dataset", "attack", "defense", "setting"]
+CELL = ["profile", "dataset", "attack", "defense"]
 
 
 def holdings(store: Store | None = None) -> pd.DataFrame:
     """One row a cell: profile, dataset, attack, defense, setting, seeds, committed, working (counts), and older_code.
 
+    setting: what cells of one profile, data set, attack and defense set otherwise than one another, in words.
+
     A result that was kept lies in both stores and counts as committed. older_code: results whose method changed since.
     """
-    rows = provenance(store, smoke=True)
-    rows = rows.assign(working=~rows["committed"].astype(bool), older_code=rows["code"] == "older")
-    return rows.groupby(CELL, sort=False, as_index=False).agg(
+    found = store or default_stores()
+    results = list(found.results())
+    cells: dict[tuple[object, ...], list[Result]] = {}
+    rows = []
+    for result in results:
+        row = _origin(result, found)
+        cells.setdefault(tuple(row[name] for name in CELL), []).append(result)
+        rows.append(row)
+    for result, row in zip(results, rows, strict=True):
+        row["setting"] = among([result, *cells[tuple(row[name] for name in CELL)]])
+    frame = _frame(rows)
+    frame = frame.assign(working=~frame["committed"].astype(bool), older_code=frame["code"] == "older")
+    return frame.groupby([*CELL, "setting", "cell"], sort=False, as_index=False).agg(
         seeds=("seed", lambda seeds: ", ".join(map(str, sorted(set(seeds))))),
         committed=("committed", "sum"),
         working=("working", "sum"),
         older_code=("older_code", "sum"),
-    )  # fmt: skip
+    ).drop(columns="cell")  # fmt: skip
 
 
 def gaps(paper: Paper, profile: str, store: Store | None = None) -> pd.DataFrame:
@@ -113,6 +125,11 @@ def provenance(store: Store | None = None, smoke: bool = False) -> pd.DataFrame:
     words = Settings(found)
     for row, said in zip(rows, apart(map(words.of, results), names, results), strict=True):
         row["setting"] = said
+    return _frame(rows)
+
+
+def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """The rows of `_origin` by profile."""
     order = {name: position for position, name in enumerate(profiles.available())}
     frame = pd.DataFrame(rows, columns=None if rows else ORIGIN)
     return frame.sort_values("profile", key=lambda names: names.map(order), kind="stable", ignore_index=True)

@@ -137,7 +137,8 @@ def test_keep_promotes_a_result_with_its_arrays_and_without_its_model(tmp_path: 
     assert kept.arrays["a"].tolist() == [1, 1, 1]
     assert not (tmp_path / "committed" / "models").exists()
     with pytest.raises(DefenseLibError, match="has no result"):
-        keep(["3333333333333333"], working, tmp_path / "committed")
+        keep([result, "3333333333333333"], working, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists(), "none is promoted where one is missing"
 
 
 @pytest.mark.parametrize(
