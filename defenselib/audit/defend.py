@@ -15,6 +15,7 @@ from torch import Tensor
 
 from defenselib import folders
 from defenselib.audit import outfolder
+from defenselib.audit import suspects as tables
 from defenselib.audit.amount import PROFILES, Work, work_for
 from defenselib.audit.counts import pictures
 from defenselib.audit.export import write_model
@@ -24,15 +25,6 @@ from defenselib.audit.methods import check_defense, needs_clean
 from defenselib.audit.page import write_report
 from defenselib.audit.results import Accuracy, Delivery, Measured, ScanReport, accuracy, held_out, unseen
 from defenselib.audit.scan import scan, scanned, seconds_for
-from defenselib.audit.suspects import (
-    CLEANED,
-    SUSPECTS,
-    removed_by_rule,
-    summary,
-    write_cleaned,
-    write_skipped,
-    write_suspects,
-)
 from defenselib.audit.training import MEAN, STD, Fit, Trainer
 from defenselib.cpu.devices import chosen_device
 from defenselib.data.types import ImageSet, digest_of
@@ -216,9 +208,9 @@ def defend(
         found = scanned(work, look)
         fit = plan.trainer(Store(work), progress, checkpoint_every).fit(plan.train, plan.clean_images)
         delivery = judged(plan, found, fit)
-        write_suspects(place / SUSPECTS, plan.data, delivery)
-        write_cleaned(place / CLEANED, plan.data.files, delivery.removed)
-        write_skipped(place / SKIPPED, plan.folders)
+        tables.write_suspects(place / tables.SUSPECTS, plan.data, delivery)
+        tables.write_cleaned(place / tables.CLEANED, plan.data.files, delivery.removed)
+        tables.write_skipped(place / SKIPPED, plan.folders)
         every = max(1, len(plan.pictures) // COMPARED)
         some, about = plan.data.images.images[::every][:COMPARED], _about(plan, delivery)
         files = write_model(place, delivery.model, plan.architecture, plan.data.classes, about, some)
@@ -246,7 +238,7 @@ def judged(plan: Plan, found: ScanReport, fit: Fit) -> Delivery:
         target=fit.target,
         predicted=predicted,
         held_out=plan.held_out,
-        removed=removed_by_rule(found, labels, suspects, predicted),
+        removed=tables.removed_by_rule(found, labels, suspects, predicted),
         accuracy=_accuracy(plan, found, fit, predicted),
         settings=described(plan),
         measured=plan.measured.words,
@@ -282,7 +274,7 @@ def _accuracy(plan: Plan, found: ScanReport, fit: Fit, predicted: Tensor) -> Acc
 
 def _about(plan: Plan, delivery: Delivery) -> dict[str, Any]:
     """What model.json says beside the network: the scan's verdict, and apart from it what the method guesses."""
-    seen, guess, said = delivery.accuracy, delivery.target, summary(plan.data, delivery.scan)
+    seen, guess, said = delivery.accuracy, delivery.target, tables.summary(plan.data, delivery.scan)
     told: dict[str, Any] | None = None
     if seen is not None:
         told = {"on": seen.where, "images": seen.images, "percent": round(seen.percent, 3)}

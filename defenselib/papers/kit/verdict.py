@@ -58,8 +58,9 @@ ACC_CLOSE, ASR_CLOSE = 2.0, 5.0  # numbers: points
 ASR_GONE, ASR_FULL = 5.0, 95.0  # numbers: both below, or both above, agree
 DER_HIGH, DER_LOW, DER_MIDDLE = 85.0, 75.0, 10.0  # order: see above (points)
 DER_CLOSE = (ACC_CLOSE + ASR_CLOSE) / 2  # numbers
-# What a method found of the poison; nothing can be said of it where the attack never took.
-OF_POISON = {"rho_vul", "poison_precision", "poison", "hard", "correct", "resists", "caught", "separation", "apart"}
+# What a method found of the poison; nothing can be said of it where the attack never took. That it names the right
+# target is none of these: who names it has found it, however weak the attack.
+OF_POISON = {"rho_vul", "poison_precision", "poison", "hard", "resists", "caught", "separation", "apart"}
 OF_POISON |= {"gathered", "between", "below", "below_cut", "entropy"}
 RA_SHARE, RA_CLOSE = 10.0, 5.0  # order: percent of the ACC; numbers: points
 GAMMA_NEAR, GAMMA_CLOSE = 10.0, 10.0  # order, numbers: points

@@ -74,6 +74,8 @@ def test_figure_7_looks_at_stage_1_and_the_end(lay: Lay, store: Store) -> None:
 
 
 def test_a_speed_that_was_not_run_is_missing_from_a_claim(lay: Lay, store: Store) -> None:
+    for attack in ("clb", "wanet"):
+        lay(undefended(asd_cells.faster(attack, 1)), acc=90.0, asr=99.0)
     for speed in asd_cells.SPEEDS:
         lay(asd_cells.faster("clb", speed), history=curve("asd", (10 * speed, 92), (1, 1), poison=speed))
         lay(asd_cells.faster("wanet", 1), history=curve("asd", (10, 92), (1, 1)))
@@ -112,6 +114,8 @@ def test_figure_1_tells_how_far_apart(lay: Lay, store: Store) -> None:
     flags = {"is_poisoned": np.packbits(poisoned)}
     loss = np.where(poisoned, 9.0, np.linspace(0, 5, N))
     abl, dbd, asd = asd_cells.FIGURES["figure-1"]
+    for cell in (abl, dbd, asd):
+        lay(undefended(cell), acc=90.0, asr=99.0)
     lay(abl, arrays={**flags, "perturbed/plain": loss[::-1].copy(), "scores/isolation_loss/10": loss})
     lay(dbd, arrays={**flags, "scores/final_loss/24": np.where(poisoned, 2.0, np.linspace(0, 5, N))})
     lay(asd, arrays={**flags, "scores/final_loss/24": loss})
@@ -127,6 +131,7 @@ def test_figure_1_tells_how_far_apart(lay: Lay, store: Store) -> None:
 
 def test_figure_3_tells_poison_from_hard_samples(put: Lay, store: Store) -> None:
     put(60.0, 1.0, attack="badnets", defense="asd", seed=0)
+    put(60.0, 99.0, attack="badnets", defense="none", seed=0)
     found = exhibit("figure-3").reproduce("laptop", store=store)
     assert list(outcomes("figure-3", found).values()) == ["holds"] * 5
     counts = found[found["metric"] == "count"].groupby(["panel", "group"])["reproduced"].sum()

@@ -114,6 +114,7 @@ def test_poison_in_the_pool_is_summed(put, store):
 
 def test_histograms_hold_every_sample(put, store):
     put(80, 1, dataset="gtsrb")
+    put(82, 99, dataset="gtsrb", defense="none")
     found, outcomes = claims_on("figure-7", store)
     assert set(outcomes.values()) == {"holds"}
     counts = found[found["metric"] == "count"]
@@ -128,6 +129,7 @@ def test_histograms_hold_every_sample(put, store):
 
 def test_lengths_of_the_open_set_warm_up(put, store):
     put(80, 1)
+    put(82, 99, defense="none")
     found, outcomes = claims_on("figure-8", store)
     assert outcomes == {"usual": "holds", "short": "fails", "long": "not run"}  # all lengths alike
     usual = row(found, length=1.0, rule="max", metric="separation")
@@ -175,6 +177,7 @@ def test_a_forced_target(put, store):
 
 def test_all_to_all_and_looks(put, store):
     put(80, 10, attack="badnets-all2all", defense_args={"all_to_all": True})
+    put(82, 99, attack="badnets-all2all", defense="none")
     found, outcomes = claims_on("figure-11", store)
     assert outcomes == {"separates": "holds"}
     assert contradictions(bsd.PAPER.exhibit("figure-11"), found) == {"separates"}

@@ -114,7 +114,7 @@ OTHER = {
     "benign_kept",
     "clean_precision",
 }
-OTHER |= {"count", "sum", "threshold", "median", "rarest", "lowest_class"}
+OTHER |= {"correct", "count", "sum", "threshold", "median", "rarest", "lowest_class"}
 
 
 @pytest.mark.parametrize("key", papers.available())

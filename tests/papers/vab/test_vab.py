@@ -22,6 +22,7 @@ N = 200
 def warmed(put, store, attack="badnets", low=0.05, **fields):
     """A finished warm-up: twenty poisoned samples of low entropy, two of which look benign."""
     made = put(50.0, 90.0, paper="vab", attack=attack, defense="vab", stop_after="warmup", **fields)
+    put(82.0, 99.0, paper="vab", attack=attack, defense="none", **fields)
     rng = np.random.default_rng(0)
     poisoned = np.arange(N) < 20
     values = np.where(poisoned, rng.normal(low, 0.01, N), rng.normal(0.7, 0.05, N))
