@@ -152,7 +152,8 @@ def spreads(metrics: Iterable[str], found: Sequence[Mapping[str, Any]]) -> dict[
 
 
 # A row of one of these called "average" is the mean of the rows that agree with it in the other columns named; one
-# called "worst" holds their lowest ACC or RA, their highest ASR. An attack's rows without attack are no part.
+# called "worst" holds their lowest ACC or RA, their highest ASR. An attack's rows without attack are no part. What a
+# verdict needs beside the number (a drop, what clean images reach) is made of the same rows.
 AVERAGED = {
     "attack": ["dataset", "model", "defense", "variant", "metric"],
     "dataset": ["model", "attack", "target", "defense", "variant", "metric"],
@@ -189,15 +190,16 @@ def fill_averages(rows: pd.DataFrame, found: list[dict[str, Any]], means: Mappin
             kind = "data set" if axis == "dataset" else axis
             found[position] = entry([], reason=f"{asked} of {len(parts)} {kind}s, missing: {', '.join(missing)}")
             continue
-        numbers = [found[i]["reproduced"] for i in parts]
-        if asked == WORST:
-            numbers = [max(numbers) if metric == "asr" else min(numbers)]
-        made = entry(numbers, [machine for i in parts for machine in found[i]["ran_on"].split(", ")])
+        ordered = sorted(parts, key=lambda i: float(found[i]["reproduced"]))
+        of = parts if asked == AVERAGE else [ordered[-1 if metric == "asr" else 0]]
+        made = entry(
+            [found[i]["reproduced"] for i in of], [machine for i in parts for machine in found[i]["ran_on"].split(", ")]
+        )
         made |= {"n": min(found[i]["n"] for i in parts), "sd": math.nan}
         made["source"] = joined(found[i].get("source", "") for i in parts)
         made["results"] = tuple(dict.fromkeys(key for i in parts for key in found[i].get("results", ())))
         closed = [f"{words.value(rows[axis].iloc[i], axis)}: {found[i]['gate']}" for i in parts if found[i].get("gate")]
         made["gate"] = "; ".join(closed)
-        for partner in ("drop", "no_attack"):
-            made[partner] = sum(found[i].get(partner, math.nan) for i in parts) / len(parts)
+        for partner in ("drop", "no_attack", "false_target"):
+            made[partner] = sum(found[i].get(partner, math.nan) for i in of) / len(of)
         found[position] = made

@@ -166,12 +166,15 @@ def _one_of(part: Sequence[Found], axis: str, how: str, whole: bool) -> Found:
     there = [row["reproduced"] for row in ordered if not math.isnan(row["reproduced"])]
     complete = bool(there) and ((len(there) == len(ordered) and whole) or how in ("first", "last"))
     seeds = set.intersection(*(set(row["by_seed"]) for row in ordered)) if complete else set()
+    called = [row["false_target"] for row in ordered]
+    known = how in ("first", "last") or not any(map(math.isnan, called))
     return {
         **ordered[-1],
         "published": math.nan,  # that of one row is not that of all
         "reproduced": REDUCTIONS[how](there) if complete else math.nan,
         "by_seed": {seed: REDUCTIONS[how]([row["by_seed"][seed] for row in ordered]) for seed in seeds},
         "gate": "; ".join(dict.fromkeys(row["gate"] for row in ordered if row["gate"])),
+        "false_target": REDUCTIONS[how](called) if known else math.nan,  # as the ASR that it is held against
     }
 
 

@@ -11,6 +11,7 @@ from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import Claim, Statement
 from defenselib.papers.kit.compound import along, both, combined
 from defenselib.papers.kit.statements import change, every, leads
+from defenselib.papers.kit.table import judged
 
 
 def table(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -62,3 +63,26 @@ def test_within_both_the_ends_of_curves_count_cell_by_cell() -> None:
     frame = table(*points, {"defense": "z", "metric": None, "value": float("nan")})
     found = Claim("c", "", "", both(along("epoch", "last", every("acc", ">", 50.0)))).judge(frame)
     assert (found["outcome"], found["true"], found["of"]) == ("holds so far", 2, 3)
+
+
+def test_an_average_is_held_against_what_clean_images_reach_on_average() -> None:
+    """Of one cell a high ASR counts only above the share of clean images that are called the target; a mean over cells
+    is no way around that, in the verdict or in a claim."""
+    cells = [("a", 60.0), ("b", 80.0), ("average", 70.0), ("worst", 80.0)]
+    rows = frames.rows_of([{"dataset": "d", "attack": attack, "defense": "own", "metric": "asr", "published": 99.0}
+                           for attack, _ in cells])  # fmt: skip
+    for called, said in ((75.0, "undecided"), (5.0, "agrees"), (float("nan"), "agrees")):
+        found = [{**frames.entry([value]), "false_target": called + 10 * (attack == "b")} for attack, value in cells]
+        frames.fill_averages(rows, found, frames.parts_of_averages(rows))
+        made = judged(rows, found, "asd", (), "laptop").set_index("attack")
+        assert list(made.loc[["average", "worst"], "reproduced"]) == [70.0, 80.0]
+        assert list(made.loc[["average", "worst"], "verdict"]) == [said, said]
+        # Of the mean over all attacks, whichever stands last.
+        for order in (["a", "b"], ["b", "a"]):
+            mean = along("attack", "mean", every("asr", ">", 50.0))
+            expected = "undecided" if said == "undecided" else "holds"
+            assert outcome(made.loc[order].reset_index(), mean) == expected
+    mixed = [{**frames.entry([60.0]), "false_target": 99.0}, {**frames.entry([80.0]), "false_target": 0.0},
+             frames.entry([]), frames.entry([])]  # fmt: skip
+    frames.fill_averages(rows, mixed, frames.parts_of_averages(rows))
+    assert [one["false_target"] for one in mixed[2:]] == [49.5, 0.0], "the worst case is one cell, with what it reaches"
