@@ -133,3 +133,33 @@ def test_the_distance_of_poison_from_the_clean_samples_of_its_label(poisoned: Po
     watch = Observer(poisoned, 0)
     watch("features", name="tuned", values=values, labels=poisoned.train.labels)
     assert watch.metrics == {"d_intra/tuned": pytest.approx(16.0)}
+
+
+def test_what_is_counted_of_a_pool_is_counted_by_sets(poisoned: PoisonedDataset) -> None:
+    """Any pool, with scores that tie: the same numbers from sets of positions."""
+    bad = set(torch.nonzero(poisoned.is_poisoned).flatten().tolist())
+    good = [place for place in range(200) if place not in bad]
+    for seed in range(4):
+        stream = torch.Generator().manual_seed(seed)
+        pool = torch.randperm(200, generator=stream)[: 30 + 40 * seed]
+        scores = torch.randint(0, 9, (200,), generator=stream).float()
+        watch, chosen = Observer(poisoned, 0), set(pool.tolist())
+        watch("split", epoch=0, clean=pool, scores=scores)
+        watch("epoch", stage="s", epoch=0, model=tiny())
+        watch("kept", index=pool, own=3)
+        hard = sorted(good, key=lambda place: -float(scores[place]))[:20]
+        (row,) = watch.history
+        assert row == {
+            "stage": "s", "epoch": 0, "clean_size": len(chosen), "clean_poisoned": len(chosen & bad),
+            "clean_purity": pytest.approx(len(chosen - bad) / len(chosen)), "hard_clean": len(chosen & set(hard)),
+        }  # fmt: skip
+        assert watch.metrics == pytest.approx({
+            "gamma": 100 * len(chosen) / 200, "rho_vul": 100 * len(chosen & bad) / len(chosen), "own": 3.0,
+            "benign_kept": 100 * len(chosen - bad) / len(good), "poison_kept": 100 * len(chosen & bad) / len(bad),
+        })  # fmt: skip
+    empty = Observer(poisoned, 0)
+    empty("kept", index=torch.arange(0))
+    empty("split", epoch=0, clean=torch.arange(0))
+    empty("epoch", stage="s", epoch=0, model=tiny())
+    assert (empty.metrics["gamma"], empty.metrics["rho_vul"], empty.history[0]["clean_size"]) == (0.0, 0.0, 0)
+    assert np.isnan(empty.history[0]["clean_purity"])
