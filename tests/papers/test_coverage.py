@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from defenselib import papers
@@ -79,3 +81,33 @@ def test_evidence_is_what_reproduce_gives(paper: str, some: Store) -> None:
         for profile, frame in frames.items():
             assert frame.equals(exhibit.reproduce(profile=profile, store=some)), (exhibit.key, profile)
             assert set(frame["profile"]) == {profile}
+
+
+def test_numbers_are_counted_by_verdict_and_a_measurement_once() -> None:
+    """Two tables of three numbers, of which one measurement stands in both, and a figure, which prints none."""
+
+    def found(key: str, run: list[float], verdicts: list[str]) -> coverage.Found:
+        frame = pd.DataFrame({
+            "dataset": "cifar10", "attack": ["badnets", "blend", "wanet", "sig"], "defense": "asd", "metric": "asr",
+            "published": [1.0, 2.0, 3.0, float("nan")], "reproduced": [*run, 5.0], "verdict": [*verdicts, "agrees"],
+        })  # fmt: skip
+        none = frame.assign(reproduced=float("nan"), verdict="not run")
+        claims = pd.DataFrame({"outcome": ["holds", "fails", "holds"]})
+        return coverage.Found(SimpleNamespace(paper="asd", key=key), {"gpu": none, "laptop": frame}, {"laptop": claims})
+
+    gone = float("nan")
+    listed = [found("table-2", [1.5, gone, 90.0], ["agrees", "not run", "differs"]),
+              found("table-3", [1.5, 7.0, gone], ["agrees", "undecided", "not run"]),
+              found("figure-1", [1.0, 1.0, 1.0], ["agrees"] * 3)]  # fmt: skip
+    assert [one.prints for one in listed] == [True, True, False]
+    totals = coverage.totals(coverage.numbers(listed)).set_index(["paper", "profile"])
+    assert dict(totals.loc[("all", "laptop")]) == {
+        "printed": 6, "run": 4, "agrees": 2, "differs": 1, "undecided": 1, "not comparable": 0, "not run": 2,
+    }  # fmt: skip
+    assert totals.loc[("asd", "gpu"), "run"] == 0 and totals.loc[("asd", "gpu"), "not run"] == 6
+    assert coverage.distinct(listed, "laptop") == 3 and coverage.distinct([], "laptop") == 0
+    assert (coverage.reached(listed), coverage.reached(listed, "laptop"), coverage.reached(listed, "gpu")) == (4, 4, 0)
+    judged = coverage.totals(coverage.claims(listed)).set_index("paper")
+    assert dict(judged.loc["all"].drop("profile")) == {
+        "claims": 9, "holds": 6, "holds so far": 0, "fails": 3, "undecided": 0, "not run": 0,
+    }  # fmt: skip

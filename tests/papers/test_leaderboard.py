@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import combinations
+from random import Random
 
 import pandas as pd
 import pytest
@@ -181,3 +183,70 @@ def test_seconds_are_those_of_one_kind_of_machine(put: Callable[..., Result], st
 def test_a_pair_opens_its_results() -> None:
     opened = str(report._made_of({"results": ("0" * 16,)}))
     assert "<summary>1 result</summary>" in opened and "0" * 16 in opened and report._made_of({"results": ()}) == ""
+
+
+def drawn(seed: int) -> pd.DataFrame:
+    """A board of five defenses and four attacks with holes, closed gates, attacks that do not take, and own presets."""
+    draw, rows = Random(seed), []
+    takes = {attack: draw.random() < 0.8 for attack in ("badnets", "blend", "wanet", "sig")}
+    for attack in takes:
+        for defense in ("none", "asd", "abl", "dst", "ft", "nad"):
+            for preset in (leaderboard.SHARED, "own"):
+                n = draw.choice((0, 1, 3)) if preset == leaderboard.SHARED else draw.choice((0, 0, 1))
+                value = {name: draw.choice((20.0, 60.0, 80.0, 95.0)) if n else math.nan
+                         for name in ("acc", "asr", "der", "ra", "recall", "seconds", "clean_given")}  # fmt: skip
+                if defense == "none":
+                    value["der"] = math.nan
+                rows.append({"attack": attack, "defense": defense, "preset": preset, "n": n, **value,
+                             "took": takes[attack], "gate": draw.choice(("", "", "dead"))})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_sets_and_ranks_on_drawn_boards() -> None:
+    for seed in range(8):
+        frame = drawn(seed)
+        shared = frame[(frame["preset"] == leaderboard.SHARED) & (frame["n"] > 0) & (frame["defense"] != "none")]
+        met = {name: set(part.loc[part["took"], "attack"]) for name, part in shared.groupby("defense")}
+        listed = list(dict.fromkeys(frame["attack"]))
+        who = {some: {name for name in met if met[name] >= set(some)}
+               for size in range(1, 5) for some in combinations(listed, size)}  # fmt: skip
+        # Whole: one attack more, and some defense drops out.
+        whole = {some: len(by) for some, by in who.items()
+                 if len(by) > 1 and not any(set(other) > set(some) and who[other] == by for other in who)}  # fmt: skip
+        found = leaderboard.sets(frame)
+        if whole:
+            assert dict(found) == whole and len(found) == len(whole), seed
+            order = [(len(some) * many, len(some)) for some, many in found]
+            assert order == sorted(order, reverse=True), seed
+        chosen = set(leaderboard.common(frame))
+        summary = leaderboard.summary(frame)
+        worst: dict[str, float] = {}
+        for row in summary.to_dict("records"):
+            mine = frame[(frame["preset"] == leaderboard.SHARED) & (frame["defense"] == row["defense"])]
+            mine = mine[(mine["n"] > 0) & mine["attack"].isin(chosen)]
+            credited = [50.0 if gate else der for gate, der in zip(mine["gate"], mine["der"], strict=True)]
+            if row["defense"] != "none" and set(mine["attack"]) == chosen:
+                worst[row["defense"]] = min(credited)
+                assert row["mean_der"] == pytest.approx(sum(credited) / len(credited)), seed
+                assert min(credited) == credited[list(mine["attack"]).index(row["worst_attack"])], seed
+            assert (row["attacks"], row["of"], row["open"]) == (len(mine), len(chosen), (mine["gate"] != "").sum())
+            assert set(row["lacks"]) == chosen - set(mine["attack"]) and set(row["own"]) <= set(row["lacks"])
+            extremes = {"worst_asr": mine["asr"].max(), "worst_acc": mine["acc"].min(), "seeds_from": mine["n"].min(),
+                        "worst_recall": mine["recall"].min(), "seeds_to": mine["n"].max()}  # fmt: skip
+            assert all(row[name] == value or len(mine) == 0 for name, value in extremes.items()), seed
+        ranked = summary[summary["rank"].notna()].set_index("defense")["rank"]
+        assert dict(ranked) == {name: 1 + sum(other > der for other in worst.values()) for name, der in worst.items()}
+        assert list(summary["defense"])[: len(ranked)] == list(ranked.index) and ranked.is_monotonic_increasing
+
+
+def test_where_nothing_is_poisoned_no_attack_took(put: Callable[..., Result], store: Store) -> None:
+    for defense, asr in (("none", 99.0), ("asd", 4.0), ("abl", 3.0)):
+        put(80.0, 9.0, attack="none", defense=defense)
+        put(80.0, asr, attack="badnets", defense=defense)
+    put(80.0, 6.0, attack="blend")
+    names = ["none", "asd", "abl"]
+    table = leaderboard.table(attacks=["none", "badnets", "blend"], defenses=names, store=store)
+    assert leaderboard.sets(table) == [(("badnets",), 2)]
+    plain = table[table["defense"] == "none"].set_index("attack")
+    assert (plain.loc["blend", "standing"], plain.loc["blend", "why"]) == ("open", "the attack does not take")
+    assert plain.loc["badnets", "standing"] == "high" and plain.loc["none", "standing"] == ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from itertools import product
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 from defenselib import attacks
 from defenselib.papers import findings
 from defenselib.papers.findings import FAILED, LOW, MIDDLE, OPEN, Pair
+from defenselib.papers.headlines import answer
+from defenselib.papers.kit.claims import FAILS, HOLDS, NOT_RUN, OUTCOMES, SO_FAR
 from defenselib.papers.kit.statements import every
 from defenselib.papers.kit.verdict import ACC_MARGIN, ASR_LOW, standing
 from defenselib.papers.kit.view import View
@@ -144,3 +148,31 @@ def test_what_defends_on_drawn_images_is_read_from_the_trials(tmp_path) -> None:
 )
 def test_lists_read_as_sentences(parts: list[str], said: str) -> None:
     assert page.listing(parts) == said
+
+
+def test_time_is_told_at_the_profile_with_most_pairs() -> None:
+    slow = replace(GOOD, minutes=99.0)
+    for order in (("gpu", "laptop"), ("laptop", "gpu")):
+        found = {"gpu": (slow,), "laptop": FOUND}
+        assert "at <code>laptop</code>" in page.of_time({name: found[name] for name in order})
+
+
+def test_profiles_without_a_pair_and_trials_that_are_not_there_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"defense": "asd", "attack": "badnets", "asr": 1.9, "standing": LOW, "drop": 3.0, "n": 1, "preset": "shared",
+           "seconds": 120.0, "clean_given": 40.0}  # fmt: skip
+    tables = {"gpu": [row], "laptop": [{**row, "n": 0}], "paper": [{**row, "attack": "none"}]}
+    monkeypatch.setattr(findings, "table", lambda name, dataset, store: pd.DataFrame(tables[name]))
+    assert list(findings.evidence()) == ["gpu"]
+    monkeypatch.setattr(findings, "committed_file", lambda name: None)
+    assert findings.drawn() == {}
+
+
+def test_main_claims_together_are_worth_the_least_of_them() -> None:
+    for found in product(OUTCOMES, repeat=3):
+        said = answer([SimpleNamespace(outcome=one) for one in found])  # type: ignore[misc]
+        some = HOLDS in found or SO_FAR in found
+        assert (said == FAILS) == (FAILS in found)
+        assert (said == HOLDS) == (set(found) == {HOLDS})
+        assert (said == SO_FAR) == (some and FAILS not in found and set(found) != {HOLDS})
+        assert (said == NOT_RUN) == (set(found) == {NOT_RUN})
+    assert answer([]) == NOT_RUN
