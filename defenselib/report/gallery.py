@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from defenselib.experiments.result import Result
 from defenselib.papers.examples import name_of, of_one_image, one_image, paper_figure, pictures
-from defenselib.papers.kit.gates import RISE
+from defenselib.papers.kit.gates import RISE, TOOK_LEAST
 from defenselib.papers.kit.verdict import TOOK
 from defenselib.papers.titles import TITLES
 from defenselib.papers.undefended import Case
@@ -45,7 +45,7 @@ def success(frame: pd.DataFrame, caption: str) -> Html:
     said = (
         f"{caption}, profile {', '.join(frame['profile'].unique())}. Percent.{constant} Clean: the same trigger on a "
         f"model trained without poison; twice: after twice the epochs. Works: an ASR of {TOOK:g} %; where labels are "
-        f"kept, or the paper prints less, half of what it prints and {RISE:g} points above the clean model (undecided: "
+        f"kept, or the paper prints less, {TOOK_LEAST:g} % and {RISE:g} points above the clean model (undecided: "
         "that was not run)"
     )
     return render(pd.DataFrame(shown), said, headers=2, marked=["works"], foot=copies(frame), notes=cross)

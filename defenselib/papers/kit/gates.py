@@ -3,10 +3,9 @@
 A model that never names the target class has an ASR of 0, and so has every defense against an attack that never
 worked. Both would pass for a defense that works. So, in percent:
 
-- the attack took: the undefended model at the same profile has an ASR of at least 85. What a method found of the poison
-  (`verdict.OF_POISON`) needs it too: what no network learns is no backdoor to be found. Where labels are kept, or the
-  paper itself prints less than 85, half of what it prints is enough, if that is at least 50 and 30 points above what
-  the same trigger does to a clean model.
+- the attack took: the undefended model at the same profile has an ASR of at least 85. Where labels are kept, or the
+  paper itself prints less than 85, at least 50 and 30 points above what the same trigger does to a clean model are
+  enough. What a method found of the poison (`verdict.OF_POISON`) needs it too: what no network learns is no backdoor.
 - the target class lives: its recall under the defense is at least 30, and at least half of the undefended model's.
 - no class is dead: none has a recall below 5 where the undefended model's is above 30. An accuracy says so; with no
   single target (all-to-all) it closes the gate as well.
@@ -70,7 +69,7 @@ def undecided(asr: float, printed: float, clean_label: bool) -> bool:
     whether it may come to that. printed, clean_label: as those of `took`."""
     if asr >= TOOK or math.isnan(printed) or not (clean_label or printed < TOOK):
         return False
-    return not asr < max(TOOK_LEAST, printed / 2)
+    return not asr < TOOK_LEAST
 
 
 def took(asr: float, printed: float, clean_label: bool, clean_asr: Callable[[], float]) -> str:

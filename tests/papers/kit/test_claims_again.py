@@ -134,6 +134,8 @@ def test_what_is_not_known_yet_can_still_turn_out_either_way(decide: Any) -> Non
         else:
             assert said == ("not run" if set(found) == {"absent"} else "undecided"), found
     assert decide([]) == "not run"
+    empty = Claim("key", "", "", every("asr", "<=", 10.0)).judge(drawn(0, "asr").iloc[:0])
+    assert (empty["outcome"], empty["of"]) == ("not run", 0)
 
 
 def test_gates_a_second_time() -> None:
@@ -156,7 +158,7 @@ def test_gates_a_second_time() -> None:
             return value
 
         gate = gates.examine(defended, plain, printed, keeps, of_clean)  # type: ignore[arg-type]
-        may = (keeps or printed < 85) and asr >= 50 and asr >= printed / 2
+        may = not math.isnan(printed) and (keeps or printed < 85) and asr >= 50
         took = asr >= 85 or (may and asr - clean >= 30)
         dead = tuple(place for place in range(3) if now[place] < 5 and then[place] > 30)
         lives = not dead if target is None else now[target] >= 30 and now[target] >= then[target] / 2

@@ -32,10 +32,10 @@ def gate(defended: Any, undefended: Any, printed: float = 99.0, clean_label: boo
         (85.0, 99.0, False, math.nan, True),
         (84.9, 99.0, False, 1.0, False),
         (40.0, 99.0, False, 1.0, False),
-        (60.0, 99.0, True, 10.0, True),  # labels are kept: half of what is printed, 30 above the clean model
+        (60.0, 99.0, True, 10.0, True),  # labels are kept: 50, and 30 above the clean model
         (60.0, 99.0, True, 31.0, False),
         (60.0, 99.0, True, math.nan, False),
-        (48.0, 99.0, True, 1.0, False),  # less than half of what is printed
+        (48.0, 99.0, True, 1.0, False),  # less than 50
         (49.9, 60.0, False, 1.0, False),  # an attack at 40 or 50 % never credits a defense
         (55.0, 60.0, False, 1.0, True),  # the paper itself prints less than 85
         (70.0, math.nan, True, 1.0, False),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from defenselib.papers.kit import frame as frames
 from defenselib.papers.kit.claims import HOLDS, NOT_RUN, SO_FAR, Claim
+from defenselib.papers.kit.compound import along
 from defenselib.papers.kit.statements import change, every, leads
 
 
@@ -62,3 +63,46 @@ def test_what_was_not_run_is_on_no_axis_that_it_does_not_state() -> None:
     seen = every("acc", ">=", 50.0, panel="a")
     rows = [{**row("asd", 2.0, 80.0), "panel": "a"}, {**row("abl", 2.0, None), "panel": None}]
     assert judged(seen, rows)["of"] == 2
+
+
+def test_a_cell_without_any_rival_is_no_lead() -> None:
+    rows = [row("asd", 1.0, 80.0), row("dbd", 1.0, 70.0), row("asd", 1.0, 10.0, attack="wanet")]
+    assert (judged(BEST, rows)["outcome"], judged(BEST, rows)["of"]) == (HOLDS, 1)
+
+
+def test_of_two_cells_none_is_dropped_because_the_other_side_has_no_such_column() -> None:
+    """A sweep of one side has no single partner on the other: whichever cell comes last must not stand for both."""
+    sweep = [row("asd", 1.0, 79.0), row("asd", 2.0, 20.0)]
+    for cells in (sweep, sweep[::-1]):
+        found = judged(KEEPS, [row("none", None, 80.0), *cells])
+        assert found["outcome"] == NOT_RUN and "no partner at this speed" in found["numbers"]
+
+
+def test_a_mean_lacks_what_was_not_run_on_its_own_axes_alone() -> None:
+    def mean(*rows: dict[str, Any], **where: Any) -> str:
+        return str(judged(along("attack", "mean", every("acc", ">=", 50.0, **where)), list(rows))["outcome"])
+
+    elsewhere = row("abl", 4.0, None, attack="sig")  # so that a speed is what cells state before they are run
+    ran, lacks = row("asd", 2.0, 80.0), row("asd", None, None, attack="wanet")
+    assert mean(ran, lacks, elsewhere, defense="asd", speed=2.0) == HOLDS, "no point of this sweep"
+    assert mean(row("asd", None, 80.0), lacks, elsewhere, defense="asd") == NOT_RUN
+    # What only results have, a panel, the missing cell would have as well.
+    seen = [{**ran, "panel": "a"}, {**row("asd", 2.0, None, attack="wanet"), "panel": None}]
+    assert mean(*seen, panel="a") == NOT_RUN
+    once = judged(along("attack", "mean", every("acc", ">=", 50.0, panel="a")), seen)
+    assert once["of"] == 1, "a cell that a mean lacks is no point beside it"
+
+
+def test_a_mean_over_attacks_takes_no_average_for_an_attack() -> None:
+    rows = [row("asd", 1.0, 80.0), row("asd", 1.0, 60.0, attack="wanet"), row("asd", 1.0, 0.0, attack="average")]
+    assert judged(along("attack", "mean", every("acc", ">=", 70.0)), rows)["outcome"] == HOLDS
+
+
+def test_the_end_of_a_curve_is_one_for_each_rate_and_target() -> None:
+    curves = [
+        {**row("asd", 1.0, value), "epoch": epoch, "poisoning_rate": rate, "target": "0"}
+        for rate, ends in ((0.05, (10.0, 80.0)), (0.1, (80.0, 10.0)))
+        for epoch, value in enumerate(ends)
+    ]
+    last = judged(along("epoch", "last", every("acc", ">=", 50.0)), curves)
+    assert (last["outcome"], last["true"], last["of"]) == ("fails", 1, 2)

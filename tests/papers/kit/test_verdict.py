@@ -119,6 +119,8 @@ def test_acc_of_the_undefended_model_against_no_attack(acc, verdict):
         (Comparison("seconds", "asd", 4980.0, 500.0), "not comparable", "times are not comparable"),
         (Comparison("property", "asd", 1.0, 1.0), "not comparable", "property is not comparable"),
         (Comparison("ra", "aabl", 45.0, 30.0), "not comparable", "needs the ACC beside it"),
+        (Comparison("ra", "aabl", 45.0, 30.0, acc=80.0), "not comparable", "needs the ACC beside it"),
+        (Comparison("ra", "aabl", 45.0, 30.0, printed_acc=80.0), "not comparable", "needs the ACC beside it"),
     ],
 )
 def test_what_is_missing_is_not_guessed(case, said, reason):
@@ -149,10 +151,13 @@ def test_a_high_asr_counts_only_above_what_clean_images_reach():
 
 
 def test_ra_is_compared_as_a_share_of_the_accuracy():
-    """Printed 45 of 80, 56 %: 30 of 50 is 60 %, 20 of 50 is 40 %."""
+    """Printed 45 of 80, 56.25 %: 30 of 50 is 60 %, 20 of 50 is 40 %; 37 of 80 is 46.25 %, just within ten."""
     case = {"acc": 50.0, "printed_acc": 80.0}
     assert judge(Comparison("ra", "aabl", 45.0, 30.0, **case), "order")[0] == "agrees"
     assert judge(Comparison("ra", "aabl", 45.0, 20.0, **case), "order")[0] == "differs"
+    same = {"acc": 80.0, "printed_acc": 80.0}
+    found = [judge(Comparison("ra", "aabl", 45.0, ra, **same), "order")[0] for ra in (37.0, 36.9, 53.0, 53.1)]
+    assert found == ["agrees", "differs", "agrees", "differs"]
 
 
 @pytest.mark.parametrize(
