@@ -114,3 +114,8 @@ print(*(path for path in seen if path.startswith(root) and not path.endswith((".
 def test_importing_the_package_reads_no_file_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", READS], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.split() == []
+
+
+def test_no_file_is_above_three_hundred_lines() -> None:
+    long = {module: count for module, path in modules().items() if (count := len(path.read_text().splitlines())) > 300}
+    assert not long

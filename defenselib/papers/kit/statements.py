@@ -285,16 +285,12 @@ def _metric(name: str) -> str:
 
 
 def _bound(bound: Bound, signed: bool = False) -> str:
-    show = "{:+g}" if signed else "{:g}"
-    if isinstance(bound, tuple):
-        return f"{show.format(bound[0])} (at laptop; else {show.format(bound[1])})"
-    return show.format(bound)
+    told, *rest = (f"{one:{'+' * signed}g}" for one in (bound if isinstance(bound, tuple) else (bound,)))
+    return f"{told} (at laptop; else {rest[0]})" if rest else told
 
 
 def _words(where: Mapping[str, Any]) -> str:
-    if not where:
-        return ""
-    return f", for {'; '.join(on(key, value) for key, value in where.items())}"
+    return f", for {'; '.join(on(key, value) for key, value in where.items())}" if where else ""
 
 
 def on(key: str, value: Any) -> str:

@@ -118,7 +118,7 @@ def judge(case: Comparison, mode: str) -> Judgement:
     if rule is None:
         named = "times are" if case.metric in TIMES else f"{words.value(case.metric, 'metric')} is"
         return NOT_COMPARABLE, f"{named} not comparable at this profile"
-    if case.gate and (case.metric != "asr" or case.reproduced < ASR_HIGH):
+    if case.gate and (case.metric in ("der", *OF_POISON) or (case.metric == "asr" and case.reproduced < ASR_HIGH)):
         return UNDECIDED, case.gate
     why = blind(case.reproduced, case.false_target, case.spread) if case.metric == "asr" else ""
     return (UNDECIDED, why) if why else rule(case)

@@ -49,7 +49,7 @@ def test_a_gate_closes_what_is_made_of_an_asr() -> None:
         return table(
             {"defense": "own", "value": 80.0}, {"defense": "own", "metric": "asr", "value": 0.0, "gate": gate},
             {"defense": "ft", "value": 80.0}, {"defense": "ft", "metric": "asr", "value": 50.0},
-            {"defense": "own", "metric": "ra", "value": 9.0},
+            {"defense": "own", "metric": "ra", "value": 9.0}, {"defense": "abl", "value": 70.0},
         )  # fmt: skip
 
     ahead = combined("gap", {"acc": 1.0, "asr": -1.0}, leads("gap", "own", ("ft",)))

@@ -68,6 +68,8 @@ def test_what_was_not_run_is_on_no_axis_that_it_does_not_state() -> None:
 def test_a_cell_without_any_rival_is_no_lead() -> None:
     rows = [row("asd", 1.0, 80.0), row("dbd", 1.0, 70.0), row("asd", 1.0, 10.0, attack="wanet")]
     assert (judged(BEST, rows)["outcome"], judged(BEST, rows)["of"]) == (HOLDS, 1)
+    # A cell that has its rival lacks none, wherever else that rival stands.
+    assert judged(BEST, [*rows, row("dbd", 3.0, 99.0)])["of"] == 1
 
 
 def test_of_two_cells_none_is_dropped_because_the_other_side_has_no_such_column() -> None:
