@@ -45,7 +45,14 @@ def test_a_method_that_worked_against_another_class_is_told(capsys: pytest.Captu
     (found,) = told(made(target=2), capsys)
     assert found.startswith("BSD worked against class 'c', the scan's alarm names 'b': this model may still obey the")
     assert told(made(target=None), capsys) == []
-    assert told(made(target=2, scan=reported(DATA)), capsys) == []
+    assert not any("alarm names" in text for text in told(made(target=2, scan=reported(DATA)), capsys))
+
+
+def test_what_a_defense_costs_where_there_is_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    (found,) = told(made(scan=reported(DATA)), capsys)
+    assert "saw no sign of poison. BSD trains against it all the same" in found and "--defense none" in found
+    assert told(made(scan=reported(DATA), defense="none"), capsys) == []
+    assert told(made(scan=replace(reported(DATA), alarm="unknown")), capsys) == []
 
 
 def test_an_accuracy_that_says_little_is_told(capsys: pytest.CaptureFixture[str]) -> None:
