@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -28,6 +29,8 @@ TOLD = {
     "hit_agreement": "poison first, all signs",
     **{f"hit_{key}": f"poison first, {key}" for key in ("pattern", "loss", "entropy", "fct", "spectral")},
 }
+# Columns of both tables that are called otherwise where they are shown.
+CALLED = {"dataset": "data set", "rate": "poison"}
 SHOWN = 8
 
 
@@ -118,7 +121,7 @@ def scans(caption: str, name: str = SCANS) -> Html:
         ["budget", "dataset", "attack", "rate"], key=lambda column: column.map(_order), kind="stable"
     )
     for key, mine in frame.groupby(["dataset", "images", "attack", "rate", "budget"], sort=False):
-        row = dict(zip(("data set", "images", "attack", "rate", "budget"), map(str, key), strict=True))
+        row = _named(("dataset", "images", "attack", "rate", "budget"), key)
         said = mine["alarm"].value_counts()
         row |= {"subsets": str(len(mine))} | {word: str(said.get(word, 0)) for word in ("alarm", "look", "calm")}
         poisoned = pd.to_numeric(mine["poisoned"]).gt(0).all()
@@ -141,10 +144,9 @@ def models(caption: str, name: str = DELIVERED) -> Html:
     frame = frame.sort_values(
         ["images", "dataset", "attack", "rate"], key=lambda column: column.map(_order), kind="stable"
     )
-    for (*key, rate), mine in frame.groupby(["dataset", "images", "profile", "attack", "rate"], sort=False):
-        row = dict(zip(("data set", "files", "profile", "attack"), map(str, key), strict=True))
+    for key, mine in frame.groupby(["dataset", "images", "profile", "attack", "rate"], sort=False):
+        row = _named(("dataset", "files", "profile", "attack", "rate"), key)
         last = mine.iloc[-1]
-        row["share"] = f"{100 * float(str(rate)):g} %"
         row |= {"poisoned": last["poisoned"], "scan": last["alarm"], "target right": _yes(last["target_right"])}
         for defense in defenses:
             made = mine[mine["defense"] == defense]
@@ -158,6 +160,14 @@ def models(caption: str, name: str = DELIVERED) -> Html:
         row["clean left out"] = f"{max(0.0, float(last['removed']) / 100 * float(last['images']) - caught):.0f}"
         rows.append(row)
     return render(pd.DataFrame(rows), caption, headers=5)
+
+
+def _named(columns: Sequence[str], key: Sequence[object]) -> dict[str, str]:
+    """What a row is of, as the book calls it; shares in percent."""
+    row = {name: words.value(value, name) for name, value in zip(columns, key, strict=True)}
+    return {
+        CALLED.get(name, name): f"{100 * float(told):g} %" if name == "rate" else told for name, told in row.items()
+    }
 
 
 def _order(value: str) -> tuple[bool, float, str]:
@@ -180,7 +190,7 @@ def missed(name: str = SCANS) -> Html:
     told = []
     for (data, attack, budget), mine in calm.groupby(["dataset", "attack", "budget"], sort=False):
         rates = " and ".join(f"{100 * float(rate):g} %" for rate in mine["rate"].unique())
-        told.append(f"{attack} on {data} at {rates} ({budget})")
+        told.append(f"{words.value(attack, 'attack')} on {words.value(data, 'dataset')} at {rates} ({budget})")
     listed = f": {', '.join(told)}" if told else ""
     return Html(f"<p>{escape(f'Missed, with a calm report: {len(calm)} of {len(rows)} poisoned subsets{listed}.')}</p>")
 

@@ -55,10 +55,10 @@ def test_scans_are_means_over_subsets_and_wolves_are_counted(results: Path) -> N
         "75", "30", "80",
     ]  # fmt: skip
     assert [clean[key] for key in ("attack", "alarm", "look", "calm", "target right", "recall, flagged")] == [
-        "none", "0", "1", "1", "–", "–",
+        "no attack", "0", "1", "1", "–", "–",
     ]  # fmt: skip
     assert set(own_data.TOLD) <= set(COLUMNS)
-    assert "calm report: 1 of 3 poisoned subsets: badnets on cifar10 at 5 % (standard)." in str(own_data.missed())
+    assert "calm report: 1 of 3 poisoned subsets: BadNets on CIFAR-10 at 5 % (standard)." in str(own_data.missed())
 
 
 def test_models_of_one_poisoned_folder_stand_side_by_side(results: Path) -> None:
@@ -75,7 +75,7 @@ def test_models_of_one_poisoned_folder_stand_side_by_side(results: Path) -> None
     table = [",".join(names), *(",".join(str(line.get(name, "")) for name in names) for line in lines)]
     (results / own_data.DELIVERED).write_text("\n".join(table) + "\n")
     few, poisoned, clean = rows_of(own_data.models("Models"))
-    assert [few[key] for key in ("share", "no defense", "ABL")] == ["1 %", "–", "61.0 / 97.0"]
+    assert [few[key] for key in ("poison", "no defense", "ABL")] == ["1 %", "–", "61.0 / 97.0"]
     assert [poisoned[key] for key in ("no defense", "ABL", "scan", "target right")] == [
         "61.2 / 100.0", "60.0 / 0.0", "alarm", "yes",
     ]  # fmt: skip
