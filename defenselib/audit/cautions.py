@@ -20,9 +20,9 @@ def cautions(data: UserData, delivery: Delivery) -> list[str]:
             f"names {data.classes[scan.target]!r}: this model may still obey the trigger. Train again from the cleaned "
             "list, or with another --defense."
         )
-    if scan.alarm == "calm" and delivery.defense != "none":
+    if scan.alarm in ("calm", "look") and delivery.defense != "none":
         found.append(
-            f"The scan saw no sign of poison. {style.label(delivery.defense)} trains against it all the same, which "
+            f"The scan raised no alarm. {style.label(delivery.defense)} trains against poison all the same, which "
             "costs accuracy where there is none: --defense none on the same folder says how much."
         )
     if seen is None:

@@ -50,7 +50,8 @@ def test_a_method_that_worked_against_another_class_is_told(capsys: pytest.Captu
 
 def test_what_a_defense_costs_where_there_is_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = told(made(scan=reported(DATA)), capsys)
-    assert "saw no sign of poison. BSD trains against it all the same" in found and "--defense none" in found
+    assert "raised no alarm. BSD trains against poison all the same" in found and "--defense none" in found
+    assert told(made(scan=replace(reported(DATA), alarm="look")), capsys) == [found]
     assert told(made(scan=reported(DATA), defense="none"), capsys) == []
     assert told(made(scan=replace(reported(DATA), alarm="unknown")), capsys) == []
 

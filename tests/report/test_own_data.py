@@ -132,6 +132,9 @@ def test_what_the_chapter_says_of_delivered_models() -> None:
     assert round(seldom.loc[("gtsrb", "badnets"), "removed_poisoned"]) in (94, 95)  # nineteen of twenty
     assert round(large.loc["abl", "acc"]) == 76 and (clean["alarm"], round(clean["acc"])) == ("calm", 66)
     assert round(large.loc["none", "acc"] - clean["acc"]) == 14 and create("abl").isolated_share == 0.01
+    signs = seldom.loc[("gtsrb", "none")]
+    assert signs["alarm"] == "look" and round(100 / signs["removed"], -1) == 90 and round(signs["acc"]) == 81
+    assert round(abl.loc[("gtsrb", "badnets"), "acc"]) == 93
     for _, row in large.iterrows():
         gone = round(row["removed"] / 100 * row["images"], 1)
         assert row["poisoned"] - round(row["removed_poisoned"] / 100 * row["poisoned"]) == 1
