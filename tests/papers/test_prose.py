@@ -61,6 +61,12 @@ def outcomes(paper: str, exhibit: str, profile: str = "laptop", printed: bool = 
     return dict(zip(table["claim"], table["outcome"], strict=True))
 
 
+def wanet_is_not_learned() -> bool:
+    rows = frame("vab", "figure-1").query("attack == 'wanet' and metric == 'separation'")
+    took = (rows["gate"] == "the attack reaches 63.9 % without defense").all()
+    return bool(took and rows["reproduced"].between(45, 50).all() and len(rows) == 3)
+
+
 def gtsrb_asr_of_asd() -> float:
     return number("asd", "table-2", dataset="gtsrb", attack="badnets", defense="asd", metric="asr")
 
@@ -253,7 +259,7 @@ SAID: list[tuple[str, str, Callable[[], bool]]] = [
      "ALS (547)", cuts_of_bsd),
     ("bsd", "OSS is at chance", lambda: let_in("badnets", "distance_min", 2) == 182),
     ("bsd", "ablation cannot be judged", lambda: set(outcomes("bsd", "table-6").values()) <= {"undecided", "not run"}),
-    ("vab", "Under WaNet the premise fails", lambda: outcomes("vab", "figure-1")["lower"] == "fails"),
+    ("vab", "the attack reaches 64 % without a defense, too little to decide anything", wanet_is_not_learned),
     ("vab", "it obeys 99 % of the triggers after one epoch, and ordinary training half of them after fourteen", slow),
     ("vab", "does so under Blend", lambda: vab("blend", "asr") <= 10 and vab("badnets", "asr") <= 10),
     ("vab", "two of them end a little above", lambda: sum(value > 10 for value in vab_seeds()) == 2),

@@ -17,6 +17,7 @@ from defenselib.learning.losses import symmetric_cross_entropy
 from defenselib.papers.aabl import exhibits as aabl
 from defenselib.papers.aabl import measures as aabl_figures
 from defenselib.papers.kit import claims, printed
+from defenselib.papers.kit.gates import undefended
 from defenselib.plots.canvas import NOTHING
 
 PAPER = papers.get("aabl")
@@ -106,6 +107,7 @@ def cell_options(cell: Any) -> dict[str, Any]:
 
 def split_result(store: Any, attack: str, poison_score: float, resists: float) -> None:
     cell = next(cell for cell in aabl.SPLITS if cell.attack == attack)
+    put(store, attack, 82.0, 99.0, defense="none", **undefended(cell).options)
     poisoned = np.arange(100) < 10
     scores = np.where(poisoned, poison_score, 9.0 + np.arange(100) / 1000)
     metrics = {"gamma": 90.0, "rho_vul": 0.5, "benign_kept": 99.0, "poison_kept": 1.0, "otsu_cut": 4.0}
@@ -176,6 +178,7 @@ def test_figures_of_the_trainings(store: Any) -> None:
     arrays = {"is_poisoned": np.packbits(poisoned)}
     arrays |= {f"perturbed/{name}": np.where(poisoned, 8.0, 1.0).astype(np.float16) for name in ("plain", "ifgsm")}
     put(store, "blend", 60.0, 3.0, arrays, history=history("adversarial"), ra=30.0, **options)
+    put(store, "blend", 82.0, 99.0, defense="none", **undefended(aabl.FULL["blend"]).options)
     for rate, gap in ((0.01, 0.0), (0.1, 0.9)):
         rows = [{**row, "clean_loss": 1.0, "poisoned_loss": 1.0 - gap, "poisoned_loss_ifgsm": 0.1}
                 for row in history("train")]  # fmt: skip

@@ -68,6 +68,7 @@ def test_collapses(put, store):
         {"stage": "bsd", "epoch": e, "acc": 80, "asr": 99, "clean_size": 50, "clean_poisoned": e, "rarest_class": 4}
         for e in range(9)
     ]
+    put(82, 99, defense="none")
     put(80, 99, defense_args=dict(bsd.WITHOUT["init"]), history=bad)
     put(1, 1, defense_args=dict(bsd.WITHOUT["comp"]), history=[{**one, "rarest_class": 0} for one in bad])
     found, outcomes = claims_on("figure-5", store)

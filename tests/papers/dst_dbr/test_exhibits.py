@@ -127,13 +127,16 @@ def test_histograms_curves_and_numbers_of_the_text_come_from_results(put: Put) -
     make(dst_dbr.dbr("badnets"), clean_poisoned=3.0)
     found, outcome = drawn("figure-3", store)
     assert found.loc[found["metric"] == "count", "reproduced"].sum() == N
-    assert outcome == {"fct-apart": "holds so far"}, "one attack of two"
+    assert outcome == {"fct-apart": "undecided"}, "nobody knows whether the attack took"
     assert drawn("figure-8", store)[1]["clean-before"] == "not run"
     make(dst_dbr.dbr("badnets", steps="unlearn"), fall=1.0)
     make(dst_dbr.dbr("badnets", steps="both"), clean_poisoned=3.0)  # the usual steps: the same result as above
     found, outcome = drawn("figure-5", store)
     # Without the undefended model nobody knows whose merit a low ASR is, and one half of a sentence is none.
     assert outcome == {"unlearn": "undecided", "relearn": "not run", "both": "undecided"}
+    for attack in ("badnets", "sig"):
+        make(Cell("cifar10", attack, "none"), acc=85.0, asr=99.0)
+    assert drawn("figure-3", store)[1] == {"fct-apart": "holds so far"}, "one attack of two"
     make(dst_dbr.probed("badnets", "features"))
     make(dst_dbr.probed("sig", "features"))
     text = PAPER.exhibit("text-1").reproduce("laptop", store=store).set_index("variant")
